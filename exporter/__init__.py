@@ -1,0 +1,1 @@
+"""The node agent: reads GPUs, learns who holds them, keeps node-hours and pushes them."""

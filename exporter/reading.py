@@ -1,0 +1,131 @@
+"""What the doors of the node saw at one instant: values only, no I/O.
+
+`nvml.py` and `simulated.py` make `NodeReading`, `kubelet.py` makes `KubeletReading`, `cgroups.py` makes
+`CgroupOwner`. Absent means "cannot say", never zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessReading:
+    """One process on one device.
+
+    device             UUID of the MIG instance it runs in, else of the whole GPU
+    memory_used_bytes  None where the driver cannot say
+    sm_ratio           share (0 to 1) of the time since the last reading in which it kept the SMs busy;
+                       None where the driver cannot say (always under MIG)
+    """
+
+    pid: int
+    device: str
+    memory_used_bytes: int | None = None
+    sm_ratio: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MigReading:
+    """One MIG device: a compute instance inside a GPU instance.
+
+    compute_slices       of this compute instance (c)
+    gpu_instance_slices  compute slices of its GPU instance (g)
+    memory_mib           of its GPU instance, shared by all compute instances in it
+    """
+
+    uuid: str
+    profile: str
+    gpu_instance_id: int
+    compute_instance_id: int
+    compute_slices: int
+    gpu_instance_slices: int
+    memory_mib: int
+    memory_used_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuReading:
+    """One physical card that answered.
+
+    mig_slices_max  the card's maximal MIG device count (7, 4 …), None where it has none or cannot say
+    energy_mj       millijoules since the driver was loaded
+    denied          names of NVML calls that the driver refused for want of permission
+    """
+
+    uuid: str
+    index: int
+    model: str
+    memory_total_bytes: int
+    mig_enabled: bool = False
+    mig_slices_max: int | None = None
+    instances: tuple[MigReading, ...] = ()
+    processes: tuple[ProcessReading, ...] = ()
+    memory_used_bytes: int | None = None
+    utilization_ratio: float | None = None
+    power_watts: float | None = None
+    energy_mj: int | None = None
+    temperature_celsius: int | None = None
+    denied: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LostGpu:
+    """A card that is there but does not answer. uuid: None when it was never known."""
+
+    index: int
+    uuid: str | None
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeReading:
+    """All cards of a node at one instant, ordered by index."""
+
+    driver_version: str | None = None
+    gpus: tuple[GpuReading, ...] = ()
+    lost: tuple[LostGpu, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allocation:
+    """A device id that the kubelet gave to a container, verbatim (`GPU-…`, `MIG-…::3`).
+
+    source  "device-plugin" or "dra"
+    claim   namespace/name of the ResourceClaim, for "dra"
+    """
+
+    namespace: str
+    pod: str
+    container: str
+    resource: str
+    device_id: str
+    source: str = "device-plugin"
+    claim: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KubeletReading:
+    """One answer of the kubelet: who holds what, and the device ids it offers (resource, device id)."""
+
+    allocations: tuple[Allocation, ...] = ()
+    offered: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CgroupOwner:
+    """Whom a process belongs to by its cgroup. All None: a process of the host itself."""
+
+    pod_uid: str | None = None
+    container_id: str | None = None
+    runtime: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectorResult:
+    """How one collector's run went, for its duration and success metrics."""
+
+    name: str
+    duration_s: float
+    success: bool
+    error: str = field(default="")
