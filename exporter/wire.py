@@ -34,7 +34,7 @@ class Struct(msgspec.Struct, frozen=True, omit_defaults=True):
     """Unknown fields are ignored, so that an older aggregator accepts a newer agent of the same version."""
 
 
-class Layout(Struct, kw_only=True, rename={"start": "from", "end": "to"}):
+class Layout(Struct, frozen=True, kw_only=True, rename={"start": "from", "end": "to"}):
     """The card between two instants. shares: of the whole card when it is not in MIG mode."""
 
     start: Ms
@@ -43,7 +43,7 @@ class Layout(Struct, kw_only=True, rename={"start": "from", "end": "to"}):
     shares: Shares = 1
 
 
-class Gpu(Struct, kw_only=True, rename={"slices_max": "C", "memory_slices": "M"}):
+class Gpu(Struct, frozen=True, kw_only=True, rename={"slices_max": "C", "memory_slices": "M"}):
     """A card that NVML has shown. observed: the kubelet answered and the card's layout was known."""
 
     uuid: Uuid
@@ -58,7 +58,7 @@ class Gpu(Struct, kw_only=True, rename={"slices_max": "C", "memory_slices": "M"}
     layouts: Annotated[list[Layout], Meta(max_length=4096)] = []
 
 
-class Instance(Struct, kw_only=True, rename={"start": "from", "end": "to"}):
+class Instance(Struct, frozen=True, kw_only=True, rename={"start": "from", "end": "to"}):
     """A MIG device. c: compute slices of it; g, m: compute and memory slices of its GPU instance."""
 
     uuid: Uuid
@@ -74,7 +74,7 @@ class Instance(Struct, kw_only=True, rename={"start": "from", "end": "to"}):
     shares: Shares = 1
 
 
-class Holding(Struct, kw_only=True, rename={"start": "from", "end": "to"}):
+class Holding(Struct, frozen=True, kw_only=True, rename={"start": "from", "end": "to"}):
     """One unbroken interval of one holder on some shares of one device.
 
     namespace, pod, container are all empty where the slot is held but its holder cannot be named.
@@ -99,7 +99,7 @@ class Holding(Struct, kw_only=True, rename={"start": "from", "end": "to"}):
     energy_mj: Whole | None = None
 
 
-class UnallocatedUse(Struct, kw_only=True):
+class UnallocatedUse(Struct, frozen=True, kw_only=True):
     """Use of a device by a process whose pod does not hold it: reported, never billed."""
 
     device: Uuid
@@ -111,7 +111,7 @@ class UnallocatedUse(Struct, kw_only=True):
     memory_byte_seconds: Whole | None = None
 
 
-class NodeHour(Struct, kw_only=True):
+class NodeHour(Struct, frozen=True, kw_only=True):
     """hour: `2026-10-03T14Z`. started: unix ms of the instance. through: accounted up to here. seq: from 1."""
 
     v: Literal[1]

@@ -1,0 +1,1 @@
+"""The aggregator: joins node-hours with owners, quotas and prices, keeps the ledger, bills."""

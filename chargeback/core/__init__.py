@@ -1,0 +1,1 @@
+"""The arithmetic of a bill, pure: standard library only, no clock, no I/O, no logging."""

@@ -1,0 +1,93 @@
+"""A line: one row of the ledger, and the accounts where lines are posted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from hashlib import blake2b
+
+UNOWNED = "unowned"
+IDLE = "platform:idle"
+GAP = "platform:gap"
+UNAVAILABLE = "platform:unavailable"
+UNATTRIBUTED = "platform:unattributed"
+UNPRICED = "platform:unpriced"
+DISCOUNT = "platform:discount"
+DIFFERENCE = "platform:difference"
+
+# Kinds: what a line is about. `held` is a holder's; the others are the platform's.
+HELD, FREE, UNSOLD, UNPARTITIONED, ROUNDING = "held", "free", "unsold", "unpartitioned", "rounding"
+GAP_KIND, UNHEALTHY, DISCOUNT_KIND, EXCESS = "gap", "unhealthy", "discount", "excess"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """start_ms, end_ms: unix ms. shares: comma-separated share numbers, empty for what is not a share.
+
+    gpu_ms = gpu_ms_num / ms_den is whole-card time; quantity_ms = quantity_ms_num / ms_den is time in the sku's
+    unit (a card's or an instance's). list_micros, amount_micros: None where the time has no price.
+    unit_price: micros of one unit. parent: the uuid of the card.
+    """
+
+    cluster: str
+    node: str
+    hour: int
+    day: str
+    month: str
+    start_ms: int
+    end_ms: int
+    account: str
+    kind: str
+    device: str
+    parent: str
+    model: str
+    profile: str | None
+    sku: str
+    unit: str | None
+    unit_price: Fraction | None
+    price_version: int
+    policy_version: int
+    gpu_ms_num: int
+    quantity_ms_num: int
+    ms_den: int
+    list_micros: int | None
+    amount_micros: int | None
+    shares: str = ""
+    namespace: str = ""
+    pod: str = ""
+    container: str = ""
+    claim: str = ""
+    cost_center: str | None = None
+    team: str | None = None
+    tier: str | None = None
+    owner_version: int | None = None
+    evidence: str = ""
+    busy_ms: int | None = None
+    memory_byte_seconds: int | None = None
+    energy_mj: int | None = None
+    part: str = "charge"
+
+    @property
+    def line_id(self) -> str:
+        """A hash of the natural key: the same thing billed again has the same id."""
+        key = (
+            self.cluster, self.node, str(self.hour), self.device, self.shares, self.namespace, self.pod,
+            self.container, self.claim, self.kind, str(self.start_ms), self.month, self.part,
+        )  # fmt: skip
+        return blake2b("\x1f".join(key).encode(), digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """What is wrong with the data of a node-hour, as a value. ms: how much time is concerned."""
+
+    kind: str
+    subject: str
+    ms: Fraction = Fraction(0)
+
+
+def sku_of(model: str, profile: str | None) -> str:
+    """`gpu.h100-80gb-hbm3`, `gpu.a100-sxm4-80gb.mig-1g.10gb`: names the thing, never its price or tier."""
+    name = model.removeprefix("NVIDIA ").lower()
+    slug = "-".join("".join(c if c.isalnum() or c == "." else " " for c in name).split())
+    return f"gpu.{slug}" if profile is None else f"gpu.{slug}.mig-{profile}"

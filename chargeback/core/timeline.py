@@ -1,0 +1,202 @@
+"""One card through one rating interval, cut into segments in which nothing changes.
+
+Each segment says whether the card is observed and healthy, which devices it has and what part of it each is,
+and who holds which share of them. Weights are exact fractions of the whole card.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from chargeback.core.node_hour import Gpu, Holding, Instance, Layout
+from chargeback.core.policy import Policy
+from chargeback.core.spans import Spans
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """What a pod can hold, within a segment. weight: of the card; shares: how many it is offered in."""
+
+    uuid: str
+    profile: str | None
+    weight: Fraction
+    shares: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A share held in a segment. holding: its number in the card's list; weight: what its holder has of the card."""
+
+    holding: int
+    device: str
+    share: int
+    weight: Fraction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """[start, end) in ms from the hour's start. sold: the part of each device that is held, by uuid."""
+
+    start: int
+    end: int
+    observed: bool
+    healthy: bool
+    devices: tuple[Device, ...]
+    held: tuple[Held, ...]
+    sold: dict[str, Fraction]
+
+
+def fraction(instance: Instance, gpu: Gpu, mig_weight: Fraction) -> Fraction:
+    """A compute instance's part of its card: w·c/C + (1−w)·(m·c/g)/M."""
+    assert gpu.slices_max is not None  # checked when the body came
+    compute = Fraction(instance.c, gpu.slices_max)
+    if mig_weight == 1:
+        return compute
+    memory = Fraction(instance.m * instance.c, instance.g * gpu.memory_slices)
+    return mig_weight * compute + (1 - mig_weight) * memory
+
+
+def segments(
+    gpu: Gpu,
+    lives: Spans,
+    instances: Sequence[Instance],
+    holdings: Sequence[Holding],
+    policy: Policy,
+    start: int,
+    end: int,
+) -> list[Segment]:
+    """The segments of the card's existence within [start, end), in order. Holdings: those on this card."""
+    cuts = _cuts(gpu, lives, instances, holdings, start, end)
+    made: list[Segment] = []
+    devices: tuple[Device, ...] | None = None
+    first_known = _first_devices(gpu, instances, policy)
+    for a, b in itertools.pairwise(cuts):
+        if not _at(lives, a):
+            continue
+        observed = _at(gpu.observed, a)
+        if observed:
+            devices = _devices(gpu, instances, policy, a)
+        # Unobserved time keeps the layout that was known before it, or else the first that is known after.
+        present = devices if devices is not None else first_known
+        holding = [(i, h) for i, h in enumerate(holdings) if h.start <= a < h.end]
+        present = _with_held(present, gpu, instances, [h for _, h in holding], policy, a)
+        held = _held(present, holding, policy)
+        made.append(
+            Segment(
+                start=a,
+                end=b,
+                observed=observed,
+                healthy=not _at(gpu.unhealthy, a),
+                devices=present,
+                held=held,
+                sold=_sold(present, held, holding, policy),
+            )
+        )
+    return made
+
+
+def _cuts(
+    gpu: Gpu, lives: Spans, instances: Iterable[Instance], holdings: Iterable[Holding], start: int, end: int
+) -> list[int]:
+    cuts = {start, end}
+    for spans in (lives, gpu.observed, gpu.unhealthy):
+        cuts.update(at for span in spans for at in span)
+    cuts.update(at for layout in gpu.layouts for at in (layout.start, layout.end))
+    cuts.update(at for instance in instances for at in (instance.start, instance.end))
+    cuts.update(at for holding in holdings for at in (holding.start, holding.end))
+    return sorted(at for at in cuts if start <= at <= end)
+
+
+def _at(spans: Spans, at: int) -> bool:
+    return any(start <= at < end for start, end in spans)
+
+
+def _layout(gpu: Gpu, at: int) -> Layout | None:
+    return next((layout for layout in gpu.layouts if layout.start <= at < layout.end), None)
+
+
+def _devices(gpu: Gpu, instances: Iterable[Instance], policy: Policy, at: int) -> tuple[Device, ...]:
+    """What the card is made of at an observed instant."""
+    layout = _layout(gpu, at)
+    if layout is not None and layout.mig:
+        return tuple(
+            Device(uuid=i.uuid, profile=i.profile, weight=fraction(i, gpu, policy.mig_weight), shares=i.shares)
+            for i in instances
+            if i.start <= at < i.end
+        )
+    return (Device(uuid=gpu.uuid, profile=None, weight=Fraction(1), shares=layout.shares if layout else 1),)
+
+
+def _first_devices(gpu: Gpu, instances: Iterable[Instance], policy: Policy) -> tuple[Device, ...]:
+    starts = [span[0] for span in gpu.observed]
+    return _devices(gpu, instances, policy, min(starts)) if starts else ()
+
+
+def _with_held(
+    devices: tuple[Device, ...],
+    gpu: Gpu,
+    instances: Iterable[Instance],
+    holdings: Sequence[Holding],
+    policy: Policy,
+    at: int,
+) -> tuple[Device, ...]:
+    """The devices, each with at least as many shares as are held; one that is held but not there is added.
+
+    Such a device covers more than the card has: odd but possible for a moment, and visible as a difference.
+    """
+    held: dict[str, set[int]] = {}
+    for holding in holdings:
+        held.setdefault(holding.device, set()).update(holding.shares)
+    if not held:
+        return devices
+    present = {device.uuid: device for device in devices}
+    for uuid, shares in held.items():
+        device = present.get(uuid)
+        if device is None:
+            instance = next((i for i in instances if i.uuid == uuid and i.start <= at < i.end), None)
+            weight = Fraction(1) if instance is None else fraction(instance, gpu, policy.mig_weight)
+            profile = None if instance is None else instance.profile
+            offered = 1 if instance is None else instance.shares
+            present[uuid] = Device(uuid=uuid, profile=profile, weight=weight, shares=max(offered, len(shares)))
+        elif len(shares) > device.shares:
+            present[uuid] = Device(uuid=uuid, profile=device.profile, weight=device.weight, shares=len(shares))
+    return tuple(present.values())
+
+
+def _held(devices: Iterable[Device], holding: Sequence[tuple[int, Holding]], policy: Policy) -> tuple[Held, ...]:
+    """Every held share with what its holder has of it: holders under one claim split the slot equally."""
+    if not holding:
+        return ()
+    by_slot: dict[tuple[str, int], list[tuple[int, Holding]]] = {}
+    for i, h in holding:
+        for share in h.shares:
+            by_slot.setdefault((h.device, share), []).append((i, h))
+    sold = {device.uuid: len({share for d, share in by_slot if d == device.uuid}) for device in devices}
+    of = {device.uuid: device for device in devices}
+    made: list[Held] = []
+    for (uuid, share), holders in by_slot.items():
+        device = of[uuid]
+        slot = device.weight / (sold[uuid] if policy.sharing == "active" else device.shares)
+        for i, h in holders:
+            claimants = len({o.holder for _, o in holders if o.claim == h.claim}) if h.claim else 1
+            made.append(Held(holding=i, device=uuid, share=share, weight=slot / claimants))
+    return tuple(made)
+
+
+def _sold(
+    devices: Iterable[Device], held: Sequence[Held], holding: Sequence[tuple[int, Holding]], policy: Policy
+) -> dict[str, Fraction]:
+    """What part of the card is sold on each device: by slots, however many holders a slot has."""
+    slots: dict[str, set[int]] = {}
+    for h in held:
+        slots.setdefault(h.device, set()).add(h.share)
+    return {
+        device.uuid: (
+            device.weight if policy.sharing == "active" else device.weight * len(slots[device.uuid]) / device.shares
+        )
+        for device in devices
+        if device.uuid in slots
+    }

@@ -1,0 +1,110 @@
+"""Opening the ledger's database, and its transactions."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, OperationalError
+
+# SQLite waits so long for another writer of the same file before it gives up.
+BUSY_TIMEOUT_S = 30
+
+
+class DatabaseError(RuntimeError):
+    """The database cannot be used: says which and why."""
+
+
+class DatabaseUnavailable(RuntimeError):
+    """The database did not do it this time (away, full, locked): nothing was written, it may be tried again."""
+
+
+class Database:
+    """One database; `write()` and `read()` are the only ways to a connection."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        # SQLite has one writer: threads of this process queue here instead of colliding there.
+        self._writer = threading.RLock() if engine.dialect.name == "sqlite" else None
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.engine.dialect.name == "sqlite"
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that commits if the block ends well."""
+        try:
+            with self._writer or nullcontext(), self.engine.begin() as connection:
+                yield connection
+        except OperationalError as error:
+            raise DatabaseUnavailable(str(error.orig)) from error
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A transaction for reading: what it sees does not change while it lasts."""
+        try:
+            with self.engine.connect() as connection:
+                if not self.is_sqlite:
+                    connection = connection.execution_options(isolation_level="REPEATABLE READ")
+                yield connection
+        except OperationalError as error:
+            raise DatabaseUnavailable(str(error.orig)) from error
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def open_database(url: str) -> Database:
+    """Open a database by its SQLAlchemy URL. Raises DatabaseError."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise DatabaseError(
+            f"database: {url!r}: want a SQLAlchemy URL such as sqlite:////data/ledger.db: {error}"
+        ) from error
+    if parsed.get_backend_name() == "postgresql" and parsed.drivername == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    if parsed.get_backend_name() not in ("sqlite", "postgresql"):
+        raise DatabaseError(f"database: {parsed.get_backend_name()!r}: want sqlite or postgresql")
+    if parsed.get_backend_name() == "sqlite" and parsed.database:
+        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        engine = create_engine(parsed)
+    except ModuleNotFoundError as error:
+        raise DatabaseError(f"database: {error}: install gpu-chargeback[postgres]") from error
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    try:
+        engine.connect().close()
+    except OperationalError as error:
+        raise DatabaseError(f"database: {parsed.render_as_string()}: {error.orig}") from error
+    return Database(engine)
+
+
+def sqlite_url(path: Path) -> str:
+    return f"sqlite:///{path.absolute()}"
+
+
+def _prepare_sqlite(connection: Any, _: Any) -> None:
+    connection.isolation_level = None  # we say BEGIN ourselves, so that DDL and reads are in it too
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=NORMAL",
+        f"busy_timeout={BUSY_TIMEOUT_S * 1000}",
+        "foreign_keys=ON",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN")
+
+
+__all__ = ["Connection", "Database", "DatabaseError", "DatabaseUnavailable", "open_database", "sqlite_url"]

@@ -1,0 +1,75 @@
+"""Ledger lines: deleted and put anew with their node-hour, never edited."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from fractions import Fraction
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, insert, select, tuple_
+
+from chargeback.core.lines import Line
+from chargeback.core.money import MICROS, format_decimal
+from chargeback.store.node_hours import NodeHourKey
+from chargeback.store.rollup import mark_days
+from chargeback.store.tables import lines as table
+
+# Rows fetched at a time: a month's lines must not be in memory at once.
+PAGE_ROWS = 2000
+
+_FIELDS = (
+    "cluster", "node", "hour", "day", "month", "start_ms", "end_ms", "account", "kind", "device", "parent", "shares",
+    "model", "profile", "sku", "unit", "namespace", "pod", "container", "claim", "cost_center", "team", "tier",
+    "owner_version", "price_version", "policy_version", "evidence", "gpu_ms_num", "quantity_ms_num", "ms_den",
+    "busy_ms", "memory_byte_seconds", "energy_mj", "list_micros", "amount_micros", "part",
+)  # fmt: skip
+
+
+def replace_lines(connection: Connection, key: NodeHourKey, lines: Sequence[Line], revision: int) -> None:
+    """Delete a node-hour's lines, put these, and mark the days of both."""
+    mine = (table.c.cluster == key.cluster, table.c.node == key.node, table.c.hour == key.hour)
+    days = {line.day for line in lines}
+    if revision > 1:
+        days |= {row.day for row in connection.execute(select(table.c.day).where(*mine).distinct())}
+        connection.execute(delete(table).where(*mine))
+    if lines:
+        connection.execute(insert(table), [_row(line, revision) for line in lines])
+    mark_days(connection, key.cluster, days)
+
+
+def lines_of_month(connection: Connection, month: str) -> Iterator[Line]:
+    """All lines of a month in a fixed order, page by page."""
+    query = (
+        select(table)
+        .where(table.c.month == month)
+        .order_by(table.c.cluster, table.c.hour, table.c.node, table.c.parent, table.c.start_ms, table.c.line_id)
+    )
+    result = connection.execution_options(yield_per=PAGE_ROWS).execute(query)
+    for page in result.partitions(PAGE_ROWS):
+        for row in page:
+            yield _line(row)
+
+
+def lines_of(connection: Connection, keys: Iterable[NodeHourKey]) -> list[Line]:
+    """The lines of some node-hours."""
+    wanted = [(key.cluster, key.node, key.hour) for key in keys]
+    query = (
+        select(table)
+        .where(tuple_(table.c.cluster, table.c.node, table.c.hour).in_(wanted))
+        .order_by(table.c.hour, table.c.node, table.c.parent, table.c.start_ms, table.c.line_id)
+    )
+    return [_line(row) for row in connection.execute(query)]
+
+
+def _row(line: Line, revision: int) -> dict[str, Any]:
+    row = {name: getattr(line, name) for name in _FIELDS}
+    row["line_id"] = line.line_id
+    row["unit_price"] = None if line.unit_price is None else format_decimal(line.unit_price / MICROS)
+    row["revision"] = revision
+    return row
+
+
+def _line(row: Row[Any]) -> Line:
+    values = {name: getattr(row, name) for name in _FIELDS}
+    unit_price = None if row.unit_price is None else Fraction(row.unit_price) * MICROS
+    return Line(**values, unit_price=unit_price)

@@ -1,0 +1,189 @@
+"""Bodies as they came, and which node-hours are to be rated when."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import Connection, and_, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from chargeback.bodies import decode, to_node_hour
+from chargeback.core.existence import KnownGpu
+from chargeback.core.hours import HOUR_MS
+from chargeback.core.node_hour import NodeHour
+from chargeback.store.tables import node_hour_bodies, node_hours, nodes
+
+# The ledger keeps bodies for long; the fastest level already makes them four times smaller.
+_GZIP_LEVEL = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeHourKey:
+    cluster: str
+    node: str
+    hour: int
+
+
+def put_body(connection: Connection, body: NodeHour, data: bytes, *, now_ms: int, grace_ms: int) -> bool:
+    """Keep a body if it is its instance's newest for that hour, and make its node-hour due. False: it was not newer.
+
+    data: the JSON as it came. Putting the same body again changes nothing.
+    """
+    values = {
+        "started_ms": body.started,
+        "seq": body.seq,
+        "through": body.through,
+        "final": body.final,
+        "received_ms": now_ms,
+        "body": gzip.compress(data, _GZIP_LEVEL, mtime=0),
+    }
+    key = {"cluster": body.cluster, "node": body.node, "hour": body.hour, "instance": body.instance}
+    upsert = _insert(connection, node_hour_bodies).values(**key, **values)
+    stored = connection.execute(
+        upsert.on_conflict_do_update(
+            index_elements=list(key),
+            set_=values,
+            where=node_hour_bodies.c.seq < body.seq,
+        ).returning(node_hour_bodies.c.seq)
+    ).first()
+    _note_push(connection, body, now_ms)
+    if stored is None:
+        return False
+    make_due(connection, NodeHourKey(cluster=body.cluster, node=body.node, hour=body.hour), now_ms, grace_ms)
+    return True
+
+
+def make_due(connection: Connection, key: NodeHourKey, now_ms: int, grace_ms: int, *, create: bool = True) -> None:
+    """To be rated: a new hour when it is over and the grace has passed, one that was rated before at once.
+
+    create: whether to begin a node-hour that is not there yet.
+    """
+    if create:
+        first_due = max(now_ms, (key.hour + 1) * HOUR_MS + grace_ms)
+        connection.execute(
+            _insert(connection, node_hours)
+            .values(**asdict(key), due_ms=first_due, revision=0, known="[]", error_ms=0)
+            .on_conflict_do_nothing(index_elements=["cluster", "node", "hour"])
+        )
+    # Unconditional: on PostgreSQL it waits for a claim of this row, which may not have seen what makes it due.
+    connection.execute(update(node_hours).where(_is(key)).values(due_ms=func.coalesce(node_hours.c.due_ms, now_ms)))
+
+
+def make_all_due(connection: Connection, cluster: str | None, from_hour: int, now_ms: int) -> int:
+    """Have every rated node-hour from an hour on rated again; how many."""
+    where = [node_hours.c.hour >= from_hour, node_hours.c.due_ms.is_(None)]
+    if cluster is not None:
+        where.append(node_hours.c.cluster == cluster)
+    return connection.execute(update(node_hours).where(*where).values(due_ms=now_ms)).rowcount
+
+
+def claim(connection: Connection, now_ms: int, limit: int) -> list[tuple[NodeHourKey, int, list[KnownGpu]]]:
+    """Node-hours that are due, oldest hour first, locked until the transaction ends: key, revision, known cards."""
+    query = (
+        select(node_hours)
+        .where(node_hours.c.due_ms <= now_ms)
+        .order_by(node_hours.c.hour, node_hours.c.cluster, node_hours.c.node)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    return [
+        (NodeHourKey(cluster=row.cluster, node=row.node, hour=row.hour), row.revision, _known(row.known))
+        for row in connection.execute(query)
+    ]
+
+
+def settle(connection: Connection, key: NodeHourKey, revision: int, known: Sequence[KnownGpu], error_ms: int) -> None:
+    """Note that a node-hour was rated."""
+    connection.execute(
+        update(node_hours)
+        .where(_is(key))
+        .values(due_ms=None, revision=revision, known=json.dumps([asdict(gpu) for gpu in known]), error_ms=error_ms)
+    )
+
+
+def bodies_of(connection: Connection, key: NodeHourKey) -> list[NodeHour]:
+    """All instances' bodies of a node-hour, in a fixed order. They were checked when they came."""
+    query = (
+        select(node_hour_bodies.c.body)
+        .where(
+            node_hour_bodies.c.cluster == key.cluster,
+            node_hour_bodies.c.node == key.node,
+            node_hour_bodies.c.hour == key.hour,
+        )
+        .order_by(node_hour_bodies.c.instance)
+    )
+    return [to_node_hour(decode(gzip.decompress(row.body))) for row in connection.execute(query)]
+
+
+def known_before(connection: Connection, key: NodeHourKey) -> list[KnownGpu]:
+    """The cards that existed at the end of the hour before."""
+    query = select(node_hours.c.known).where(_is(NodeHourKey(cluster=key.cluster, node=key.node, hour=key.hour - 1)))
+    row = connection.execute(query).first()
+    return _known(row.known) if row else []
+
+
+def unrated(connection: Connection) -> list[NodeHourKey]:
+    """Node-hours that agents have begun and that were never rated, oldest first: what is provisional."""
+    query = (
+        select(node_hours.c.cluster, node_hours.c.node, node_hours.c.hour)
+        .where(node_hours.c.revision == 0)
+        .order_by(node_hours.c.hour, node_hours.c.cluster, node_hours.c.node)
+    )
+    return [NodeHourKey(cluster=row.cluster, node=row.node, hour=row.hour) for row in connection.execute(query)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backlog:
+    """Per cluster: node-hours that are due now, and the sum of conservation errors in ms."""
+
+    due: dict[str, int]
+    error_ms: dict[str, int]
+
+
+def backlog(connection: Connection, now_ms: int) -> Backlog:
+    due = (
+        select(node_hours.c.cluster, func.count()).where(node_hours.c.due_ms <= now_ms).group_by(node_hours.c.cluster)
+    )
+    errors = select(node_hours.c.cluster, func.sum(node_hours.c.error_ms)).group_by(node_hours.c.cluster)
+    error_ms = {row[0]: int(row[1]) for row in connection.execute(errors)}
+    counts = {row[0]: int(row[1]) for row in connection.execute(due)}
+    return Backlog(due={cluster: counts.get(cluster, 0) for cluster in error_ms}, error_ms=error_ms)
+
+
+def last_pushes(connection: Connection) -> list[tuple[str, str, int]]:
+    """Cluster, node and unix ms of every node's last push."""
+    query = select(nodes.c.cluster, nodes.c.node, nodes.c.last_push_ms).order_by(nodes.c.cluster, nodes.c.node)
+    return [(row.cluster, row.node, row.last_push_ms) for row in connection.execute(query)]
+
+
+def newest_hour(connection: Connection, cluster: str, node: str) -> int | None:
+    """The newest hour for which a final body of this node lies here."""
+    query = select(func.max(node_hour_bodies.c.hour)).where(
+        node_hour_bodies.c.cluster == cluster, node_hour_bodies.c.node == node, node_hour_bodies.c.final
+    )
+    newest: int | None = connection.execute(query).scalar()
+    return newest
+
+
+def _note_push(connection: Connection, body: NodeHour, now_ms: int) -> None:
+    upsert = _insert(connection, nodes).values(cluster=body.cluster, node=body.node, last_push_ms=now_ms)
+    connection.execute(
+        upsert.on_conflict_do_update(index_elements=["cluster", "node"], set_={"last_push_ms": now_ms})
+    )
+
+
+def _insert(connection: Connection, table: Any) -> Any:
+    """An INSERT that knows ON CONFLICT, which both databases spell the same way."""
+    return (sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert)(table)
+
+
+def _is(key: NodeHourKey) -> Any:
+    return and_(node_hours.c.cluster == key.cluster, node_hours.c.node == key.node, node_hours.c.hour == key.hour)
+
+
+def _known(text: str) -> list[KnownGpu]:
+    return [KnownGpu(**fields) for fields in json.loads(text)]

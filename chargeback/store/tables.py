@@ -1,0 +1,179 @@
+"""The tables, as SQLAlchemy Core sees them. `migrations/` makes them; a test compares the two.
+
+Times are unix milliseconds, hours are numbers since the epoch, money is whole micros. Text that is ordered in exports
+is compared bytewise on both databases.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+metadata = MetaData()
+
+# PostgreSQL would order by locale; SQLite's own order is bytewise already.
+Name = String(253).with_variant(String(253, collation="C"), "postgresql")
+Word = String(128).with_variant(String(128, collation="C"), "postgresql")
+
+node_hour_bodies = Table(
+    "node_hour_bodies",
+    metadata,
+    Column("cluster", Name, primary_key=True),
+    Column("node", Name, primary_key=True),
+    Column("hour", Integer, primary_key=True, autoincrement=False),
+    Column("instance", Name, primary_key=True),
+    Column("started_ms", BigInteger, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("through", Integer, nullable=False),
+    Column("final", Boolean, nullable=False),
+    Column("received_ms", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+)
+
+# due_ms: when this node-hour is to be rated (again); NULL once it is. known: the cards that exist at its end (JSON).
+node_hours = Table(
+    "node_hours",
+    metadata,
+    Column("cluster", Name, primary_key=True),
+    Column("node", Name, primary_key=True),
+    Column("hour", Integer, primary_key=True, autoincrement=False),
+    Column("due_ms", BigInteger),
+    Column("revision", Integer, nullable=False),
+    Column("known", Text, nullable=False),
+    Column("error_ms", BigInteger, nullable=False),
+    Index("node_hours_due", "due_ms", "hour"),
+)
+
+nodes = Table(
+    "nodes",
+    metadata,
+    Column("cluster", Name, primary_key=True),
+    Column("node", Name, primary_key=True),
+    Column("last_push_ms", BigInteger, nullable=False),
+)
+
+lines = Table(
+    "lines",
+    metadata,
+    Column("line_id", String(32), primary_key=True),
+    Column("cluster", Name, nullable=False),
+    Column("node", Name, nullable=False),
+    Column("hour", Integer, nullable=False),
+    Column("day", String(10), nullable=False),
+    Column("month", String(7), nullable=False),
+    Column("start_ms", BigInteger, nullable=False),
+    Column("end_ms", BigInteger, nullable=False),
+    Column("account", Name, nullable=False),
+    Column("kind", Word, nullable=False),
+    Column("device", Word, nullable=False),
+    Column("parent", Word, nullable=False),
+    Column("shares", Text, nullable=False),
+    Column("model", Name, nullable=False),
+    Column("profile", Word),
+    Column("sku", Name, nullable=False),
+    Column("unit", Word),
+    Column("unit_price", Word),
+    Column("namespace", Name, nullable=False),
+    Column("pod", Name, nullable=False),
+    Column("container", Name, nullable=False),
+    Column("claim", Text, nullable=False),
+    Column("cost_center", Name),
+    Column("team", Name),
+    Column("tier", Name),
+    Column("owner_version", Integer),
+    Column("price_version", Integer, nullable=False),
+    Column("policy_version", Integer, nullable=False),
+    Column("evidence", Word, nullable=False),
+    Column("gpu_ms_num", BigInteger, nullable=False),
+    Column("quantity_ms_num", BigInteger, nullable=False),
+    Column("ms_den", BigInteger, nullable=False),
+    Column("busy_ms", BigInteger),
+    Column("memory_byte_seconds", BigInteger),
+    Column("energy_mj", BigInteger),
+    Column("list_micros", BigInteger),
+    Column("amount_micros", BigInteger),
+    Column("part", Word, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Index("lines_node_hour", "cluster", "node", "hour"),
+    Index("lines_day", "cluster", "day"),
+)
+
+# Sums of a local day, made anew from its lines. Times of different denominators stand in rows of their own.
+day_totals = Table(
+    "day_totals",
+    metadata,
+    Column("month", String(7), nullable=False),
+    Column("cluster", Name, primary_key=True),
+    Column("day", String(10), primary_key=True),
+    Column("account", Name, primary_key=True),
+    Column("team", Name, primary_key=True),
+    Column("namespace", Name, primary_key=True),
+    Column("kind", Word, primary_key=True),
+    Column("sku", Name, primary_key=True),
+    Column("unit", Word, primary_key=True),
+    Column("unit_price", Word, primary_key=True),
+    Column("ms_den", BigInteger, primary_key=True, autoincrement=False),
+    Column("model", Name, nullable=False),
+    Column("gpu_ms_num", BigInteger, nullable=False),
+    Column("quantity_ms_num", BigInteger, nullable=False),
+    Column("list_micros", BigInteger),
+    Column("amount_micros", BigInteger),
+    Index("day_totals_month", "month"),
+)
+
+# Days whose totals are to be made anew.
+marked_days = Table(
+    "marked_days",
+    metadata,
+    Column("cluster", Name, primary_key=True),
+    Column("day", String(10), primary_key=True),
+)
+
+owners = Table(
+    "owners",
+    metadata,
+    Column("cluster", Name, primary_key=True),
+    Column("namespace", Name, primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("uid", Word),
+    Column("from_ms", BigInteger, nullable=False),
+    Column("until_ms", BigInteger),
+    Column("cost_center", Name),
+    Column("team", Name),
+    Column("tier", Name),
+    Column("source", Word, nullable=False),
+    Column("recorded_ms", BigInteger, nullable=False),
+)
+
+policies = Table(
+    "policies",
+    metadata,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("from_ms", BigInteger, nullable=False),
+    Column("sharing", Word, nullable=False),
+    Column("mig_weight", Word, nullable=False),
+    Column("basis", Word, nullable=False),
+    Column("plans_from", Word, nullable=False),
+    Column("timezone", Word, nullable=False),
+    Column("currency", String(3), nullable=False),
+    Column("recorded_ms", BigInteger, nullable=False),
+)
+
+price_books = Table(
+    "price_books",
+    metadata,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("content", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("recorded_ms", BigInteger, nullable=False),
+)

@@ -1,0 +1,167 @@
+"""Rate what is due: claim, merge, rate, put. No `if` about money here; the core decides.
+
+A node-hour that leaves existing cards to the next makes that hour due in its time, so a silent node goes on being
+accounted for, hour after hour, until its cards no longer exist.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from chargeback.clock import Clock
+from chargeback.core.existence import Existence, KnownGpu, exist
+from chargeback.core.hours import HOUR_MS, format_hour
+from chargeback.core.lines import Line, Problem
+from chargeback.core.merge import merge
+from chargeback.core.owners import OwnerBook
+from chargeback.core.policy import PolicyBook
+from chargeback.core.prices import PriceBook
+from chargeback.core.rating import rate_node_hour
+from chargeback.store.database import Connection, Database, DatabaseUnavailable
+from chargeback.store.ledger import replace_lines
+from chargeback.store.node_hours import NodeHourKey, bodies_of, claim, known_before, make_due, settle, unrated
+from chargeback.store.owners import owner_book
+from chargeback.store.rollup import rebuild_marked_day
+from chargeback.store.terms import policy_book, price_book
+
+log = logging.getLogger(__name__)
+
+# Node-hours rated in one transaction: enough to share its cost, few enough that pushes do not wait long.
+BATCH = 16
+EVERY_S = 1.0
+
+
+@dataclass(slots=True)
+class Terms:
+    """What rating asks of the ledger, read once a transaction."""
+
+    connection: Connection
+    policies: PolicyBook
+    prices: PriceBook
+    _owners: dict[str, OwnerBook] = field(default_factory=dict)
+
+    def owners(self, cluster: str) -> OwnerBook:
+        if cluster not in self._owners:
+            self._owners[cluster] = owner_book(self.connection, cluster)
+        return self._owners[cluster]
+
+
+def read_terms(connection: Connection) -> Terms:
+    policies = policy_book(connection)
+    assert policies is not None, "the ledger has no policy: `serve` begins it"
+    return Terms(connection, policies, price_book(connection, policies.first.timezone))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rated:
+    lines: Sequence[Line]
+    problems: Sequence[Problem]
+    existence: Existence
+
+
+def rate(terms: Terms, key: NodeHourKey, before: Sequence[KnownGpu], until: int | None = None) -> Rated:
+    """Rate one node-hour from its bodies. until: None for the whole hour, else up to there."""
+    bodies = bodies_of(terms.connection, key)
+    merged = merge(bodies) if bodies else None
+    end = HOUR_MS if until is None else min(until, max((body.through for body in bodies), default=0))
+    existence = exist(key.hour, bodies, merged, before, end)
+    lines, problems = rate_node_hour(
+        key.cluster,
+        key.node,
+        key.hour,
+        merged,
+        existence,
+        terms.owners(key.cluster),
+        terms.prices,
+        terms.policies,
+        end,
+    )
+    return Rated(lines=lines, problems=problems, existence=existence)
+
+
+def close_due(database: Database, now_ms: int, grace_ms: int, limit: int = BATCH) -> int:
+    """Rate up to `limit` node-hours that are due; how many. Safe to run twice and by several replicas."""
+    with database.write() as connection:
+        claimed = claim(connection, now_ms, limit)
+        if not claimed:
+            return 0
+        terms = read_terms(connection)
+        for key, revision, known in claimed:
+            started = time.perf_counter()
+            rated = rate(terms, key, known_before(connection, key))
+            replace_lines(connection, key, rated.lines, revision + 1)
+            wrong = sum(abs(problem.ms) for problem in rated.problems if problem.kind == "conservation")
+            settle(connection, key, revision + 1, rated.existence.known, round(wrong))
+            if list(rated.existence.known) != known:
+                after = NodeHourKey(cluster=key.cluster, node=key.node, hour=key.hour + 1)
+                make_due(connection, after, now_ms, grace_ms, create=bool(rated.existence.known))
+            _note_rated(key, revision + 1, rated, time.perf_counter() - started)
+    return len(claimed)
+
+
+def rebuild_days(database: Database) -> None:
+    """Make the totals of all marked days anew, a day a transaction."""
+    while True:
+        with database.write() as connection:
+            if not rebuild_marked_day(connection):
+                return
+
+
+def close_all(database: Database, now_ms: int, grace_ms: int) -> int:
+    """Everything that is due, to the end; how many node-hours."""
+    total = 0
+    while count := close_due(database, now_ms, grace_ms):
+        total += count
+    rebuild_days(database)
+    return total
+
+
+def provisional(database: Database, now_ms: int) -> list[Line]:
+    """Lines of hours that were never rated, rated up to what was pushed. Nothing is stored."""
+    with database.read() as connection:
+        if policy_book(connection) is None:
+            return []
+        terms = read_terms(connection)
+        known: dict[NodeHourKey, Sequence[KnownGpu]] = {}
+        lines: list[Line] = []
+        for key in unrated(connection):
+            if key.hour * HOUR_MS > now_ms:
+                continue
+            earlier = NodeHourKey(cluster=key.cluster, node=key.node, hour=key.hour - 1)
+            before = known[earlier] if earlier in known else known_before(connection, key)
+            rated = rate(terms, key, before, HOUR_MS)
+            known[key] = rated.existence.known
+            lines += rated.lines
+    return lines
+
+
+async def keep_closing(database: Database, clock: Clock, grace_ms: int) -> None:
+    """Close hours as they become due. Ends only by cancellation."""
+    while True:
+        try:
+            while await asyncio.to_thread(close_due, database, clock.now_ms(), grace_ms):
+                pass
+            await asyncio.to_thread(rebuild_days, database)
+        except DatabaseUnavailable as error:
+            log.warning("closing hours failed", extra={"error": str(error), "todo": "tried again shortly"})
+        await clock.sleep(EVERY_S)
+
+
+def _note_rated(key: NodeHourKey, revision: int, rated: Rated, took_s: float) -> None:
+    """One line a finished hour, at debug level: a fleet closes thousands at once."""
+    log.debug(
+        "node-hour rated",
+        extra={
+            "cluster": key.cluster,
+            "node": key.node,
+            "hour": format_hour(key.hour),
+            "revision": revision,
+            "lines": len(rated.lines),
+            "problems": [f"{problem.kind} {problem.subject}" for problem in rated.problems],
+            "took_s": round(took_s, 4),
+        },
+    )
