@@ -55,6 +55,13 @@ def format_micros(micros: int) -> str:
     return f"{sign}{whole}.{rest:06d}"
 
 
+def show_micros(micros: int) -> str:
+    """Two decimals and thousands apart, for people's eyes only: `-1,234.57`."""
+    hundredths = round(Fraction(micros, MICROS // 100))
+    whole, rest = divmod(abs(hundredths), 100)
+    return f"{'-' if hundredths < 0 else ''}{whole:,}.{rest:02d}"
+
+
 def format_decimal(exact: Fraction) -> str:
     """An exact decimal with at least six decimals. The value must have a finite decimal form."""
     digits = 6

@@ -81,6 +81,12 @@ def make_all_due(connection: Connection, cluster: str | None, from_hour: int, no
     return connection.execute(update(node_hours).where(*where).values(due_ms=now_ms)).rowcount
 
 
+def skip_grace(connection: Connection, now_ms: int) -> None:
+    """Have every hour that is over rated now, without waiting for late bodies."""
+    over = node_hours.c.hour < now_ms // HOUR_MS
+    connection.execute(update(node_hours).where(node_hours.c.due_ms > now_ms, over).values(due_ms=now_ms))
+
+
 def claim(connection: Connection, now_ms: int, limit: int) -> list[tuple[NodeHourKey, int, list[KnownGpu]]]:
     """Node-hours that are due, oldest hour first, locked until the transaction ends: key, revision, known cards."""
     query = (
@@ -167,6 +173,14 @@ def newest_hour(connection: Connection, cluster: str, node: str) -> int | None:
     )
     newest: int | None = connection.execute(query).scalar()
     return newest
+
+
+def count_rated(connection: Connection, cluster: str, until_hour: int) -> int:
+    """How many node-hours before an hour have been rated."""
+    query = select(func.count()).where(
+        node_hours.c.cluster == cluster, node_hours.c.hour < until_hour, node_hours.c.due_ms.is_(None)
+    )
+    return int(connection.execute(query).scalar_one())
 
 
 def _note_push(connection: Connection, body: NodeHour, now_ms: int) -> None:

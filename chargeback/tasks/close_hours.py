@@ -9,78 +9,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from chargeback.clock import Clock
-from chargeback.core.existence import Existence, KnownGpu, exist
-from chargeback.core.hours import HOUR_MS, format_hour
-from chargeback.core.lines import Line, Problem
-from chargeback.core.merge import merge
-from chargeback.core.owners import OwnerBook
-from chargeback.core.policy import PolicyBook
-from chargeback.core.prices import PriceBook
-from chargeback.core.rating import rate_node_hour
-from chargeback.store.database import Connection, Database, DatabaseUnavailable
+from chargeback.core.hours import format_hour
+from chargeback.rater import Rated, rate, read_terms
+from chargeback.store.database import Database, DatabaseUnavailable
 from chargeback.store.ledger import replace_lines
-from chargeback.store.node_hours import NodeHourKey, bodies_of, claim, known_before, make_due, settle, unrated
-from chargeback.store.owners import owner_book
+from chargeback.store.node_hours import NodeHourKey, claim, known_before, make_due, settle
 from chargeback.store.rollup import rebuild_marked_day
-from chargeback.store.terms import policy_book, price_book
 
 log = logging.getLogger(__name__)
 
 # Node-hours rated in one transaction: enough to share its cost, few enough that pushes do not wait long.
 BATCH = 16
 EVERY_S = 1.0
-
-
-@dataclass(slots=True)
-class Terms:
-    """What rating asks of the ledger, read once a transaction."""
-
-    connection: Connection
-    policies: PolicyBook
-    prices: PriceBook
-    _owners: dict[str, OwnerBook] = field(default_factory=dict)
-
-    def owners(self, cluster: str) -> OwnerBook:
-        if cluster not in self._owners:
-            self._owners[cluster] = owner_book(self.connection, cluster)
-        return self._owners[cluster]
-
-
-def read_terms(connection: Connection) -> Terms:
-    policies = policy_book(connection)
-    assert policies is not None, "the ledger has no policy: `serve` begins it"
-    return Terms(connection, policies, price_book(connection, policies.first.timezone))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rated:
-    lines: Sequence[Line]
-    problems: Sequence[Problem]
-    existence: Existence
-
-
-def rate(terms: Terms, key: NodeHourKey, before: Sequence[KnownGpu], until: int | None = None) -> Rated:
-    """Rate one node-hour from its bodies. until: None for the whole hour, else up to there."""
-    bodies = bodies_of(terms.connection, key)
-    merged = merge(bodies) if bodies else None
-    end = HOUR_MS if until is None else min(until, max((body.through for body in bodies), default=0))
-    existence = exist(key.hour, bodies, merged, before, end)
-    lines, problems = rate_node_hour(
-        key.cluster,
-        key.node,
-        key.hour,
-        merged,
-        existence,
-        terms.owners(key.cluster),
-        terms.prices,
-        terms.policies,
-        end,
-    )
-    return Rated(lines=lines, problems=problems, existence=existence)
 
 
 def close_due(database: Database, now_ms: int, grace_ms: int, limit: int = BATCH) -> int:
@@ -118,25 +60,6 @@ def close_all(database: Database, now_ms: int, grace_ms: int) -> int:
         total += count
     rebuild_days(database)
     return total
-
-
-def provisional(database: Database, now_ms: int) -> list[Line]:
-    """Lines of hours that were never rated, rated up to what was pushed. Nothing is stored."""
-    with database.read() as connection:
-        if policy_book(connection) is None:
-            return []
-        terms = read_terms(connection)
-        known: dict[NodeHourKey, Sequence[KnownGpu]] = {}
-        lines: list[Line] = []
-        for key in unrated(connection):
-            if key.hour * HOUR_MS > now_ms:
-                continue
-            earlier = NodeHourKey(cluster=key.cluster, node=key.node, hour=key.hour - 1)
-            before = known[earlier] if earlier in known else known_before(connection, key)
-            rated = rate(terms, key, before, HOUR_MS)
-            known[key] = rated.existence.known
-            lines += rated.lines
-    return lines
 
 
 async def keep_closing(database: Database, clock: Clock, grace_ms: int) -> None:

@@ -1,0 +1,1 @@
+"""HTTP: decode, call one function, encode. No money is worked out here."""

@@ -1,0 +1,94 @@
+"""Ingest: `PUT /v1/node-hours/{cluster}/{node}/{hour}`.
+
+400, 413 and 422 say that this body will never do; every other refusal may pass, and the agent tries again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+
+from aiohttp import web
+
+from chargeback.api.errors import BadRequest
+from chargeback.api.state import CLOCK, DATABASE, GRACE_MS, PUSHES, TOKENS
+from chargeback.bodies import Garbled, read_body
+from chargeback.core.hours import HOUR_MS, format_hour
+from chargeback.core.node_hour import NodeHour, Refused
+from chargeback.store.database import Database
+from chargeback.store.node_hours import put_body
+
+# A node of 16 cards in 7 slices, each held by a new pod every minute, is 6 MiB of JSON.
+BODY_MAX_BYTES = 16 * 2**20
+OLDEST_MS = 400 * 24 * HOUR_MS
+FUTURE_MS = 10 * 60 * 1000
+
+routes = web.RouteTableDef()
+
+
+@routes.put("/v1/node-hours/{cluster}/{node}/{hour}")
+async def put_node_hour(request: web.Request) -> web.Response:
+    """Keep one agent's account of one node-hour. Answers the sequence and whether it was new."""
+    pushes = request.app[PUSHES]
+    try:
+        request.app[TOKENS].check(request)
+        data = await _read(request)
+        body = _check(request, data)
+    except BadRequest as error:
+        pushes.refused[str(error.status), _plain(error.field)] += 1
+        raise
+    now_ms = request.app[CLOCK].now_ms()
+    stored = await asyncio.to_thread(_put, request.app[DATABASE], body, data, now_ms, request.app[GRACE_MS])
+    pushes.accepted["stored" if stored else "known"] += 1
+    return web.json_response({"seq": body.seq, "stored": stored})
+
+
+def _put(database: Database, body: NodeHour, data: bytes, now_ms: int, grace_ms: int) -> bool:
+    with database.write() as connection:
+        return put_body(connection, body, data, now_ms=now_ms, grace_ms=grace_ms)
+
+
+async def _read(request: web.Request) -> bytes:
+    """The body, unpacked; never more of it in memory than BODY_MAX_BYTES, whatever it claims to be."""
+    encoding = request.headers.get("Content-Encoding", "identity").lower()
+    if encoding not in ("gzip", "identity"):
+        raise BadRequest("Content-Encoding", f"{encoding!r}: want gzip or none")
+    unpack = zlib.decompressobj(wbits=31) if encoding == "gzip" else None
+    data = bytearray()
+    async for chunk in request.content.iter_chunked(2**16):
+        room = BODY_MAX_BYTES - len(data) + 1
+        try:
+            data += unpack.decompress(chunk, room) if unpack else chunk
+        except zlib.error as error:
+            raise BadRequest("body", f"not gzip as its Content-Encoding says: {error}") from error
+        if len(data) > BODY_MAX_BYTES:
+            raise BadRequest("body", f"larger than {BODY_MAX_BYTES} bytes", status=413)
+    if unpack is not None and not unpack.eof:
+        raise BadRequest("body", "gzip that ends too early")
+    return bytes(data)
+
+
+def _check(request: web.Request, data: bytes) -> NodeHour:
+    try:
+        body = read_body(data)
+    except Garbled as error:
+        raise BadRequest("body", str(error)) from error
+    except Refused as error:
+        raise BadRequest(error.field, error.problem, status=422) from error
+    path = request.match_info
+    for field, seen in (("cluster", body.cluster), ("node", body.node), ("hour", format_hour(body.hour))):
+        if seen != path[field]:
+            raise BadRequest(field, f"{seen!r} in the body, {path[field]!r} in the path: want the same", status=422)
+    age_ms = request.app[CLOCK].now_ms() - body.hour * HOUR_MS
+    if age_ms > OLDEST_MS:
+        raise BadRequest("hour", f"{format_hour(body.hour)}: want one of the last 400 days", status=422)
+    if age_ms + FUTURE_MS < body.through:
+        raise BadRequest(
+            "through", f"{body.through} ms into {format_hour(body.hour)}: that is yet to come", status=425
+        )
+    return body
+
+
+def _plain(field: str) -> str:
+    """The field without its indexes: a label value of a metric must be one of few."""
+    return "".join("[]" if part.isdigit() else part for part in field.replace("]", "[").split("["))

@@ -1,0 +1,20 @@
+"""What handlers find in the application: typed keys, set once by `chargeback/app.py`."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from chargeback.api.tokens import Tokens
+from chargeback.clock import Clock
+from chargeback.store.database import Database
+from chargeback.tasks.follow_cluster import ClusterTables
+from chargeback.tasks.render_metrics import Page, Pushes
+
+DATABASE = web.AppKey("database", Database)
+CLOCK: web.AppKey[Clock] = web.AppKey("clock")
+TOKENS = web.AppKey("tokens", Tokens)
+PUSHES = web.AppKey("pushes", Pushes)
+PAGE = web.AppKey("page", Page)
+TABLES = web.AppKey("tables", ClusterTables)
+GRACE_MS = web.AppKey("grace_ms", int)
+CLUSTER = web.AppKey("cluster", str)

@@ -1,0 +1,115 @@
+"""Reading the ledger: statements, costs and quotas."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict
+from datetime import date
+from decimal import Decimal
+
+from aiohttp import web
+
+from chargeback.api.errors import BadRequest
+from chargeback.api.state import CLOCK, CLUSTER, DATABASE, TABLES
+from chargeback.core.hours import check_month
+from chargeback.core.money import format_micros, round_six
+from chargeback.core.quotas import QuotaUse, quota_uses
+from chargeback.reports import DIMENSIONS, CostRow, costs, month_csv, policy_of
+
+routes = web.RouteTableDef()
+
+
+@routes.get("/v1/statements/{month}.csv")
+async def get_month_csv(request: web.Request) -> web.StreamResponse:
+    """The monthly CSV, the same bytes as `chargeback export --month`."""
+    month = _month(request.match_info["month"])
+    pieces = await asyncio.to_thread(month_csv, request.app[DATABASE], month)
+    first = await asyncio.to_thread(next, pieces)
+    response = web.StreamResponse(
+        headers={
+            "Content-Type": "text/csv; charset=utf-8; header=present",
+            "Content-Disposition": f'attachment; filename="chargeback-{month}.csv"',
+        }
+    )
+    await response.prepare(request)
+    piece: bytes | None = first
+    while piece is not None:
+        await response.write(piece)
+        piece = await asyncio.to_thread(next, pieces, None)
+    await response.write_eof()
+    return response
+
+
+@routes.get("/v1/costs")
+async def get_costs(request: web.Request) -> web.Response:
+    """Costs over ?from=…&until=… (local days, `until` excluded), ?group_by=account,team,…, filtered by dimension."""
+    query = dict(request.query)
+    first, until = _day(query, "from"), _day(query, "until")
+    group_by = [name for name in query.pop("group_by", "account").split(",") if name]
+    for name in (*group_by, *query.keys()):
+        if name not in DIMENSIONS:
+            raise BadRequest(name, f"not a dimension: want one of {', '.join(DIMENSIONS)}")
+    if until <= first:
+        raise BadRequest("until", f"{until}: want a day after {first}")
+    last = date.fromordinal(until.toordinal() - 1)
+    rows = await asyncio.to_thread(
+        costs,
+        request.app[DATABASE],
+        first.isoformat(),
+        last.isoformat(),
+        group_by,
+        query,
+        request.app[CLOCK].now_ms(),
+    )
+    policy = await asyncio.to_thread(policy_of, request.app[DATABASE])
+    return web.json_response(
+        {
+            "currency": policy.currency,
+            "timezone": policy.timezone,
+            "costs": [_cost_json(group_by, row) for row in rows],
+        }
+    )
+
+
+@routes.get("/v1/quotas")
+async def get_quotas(request: web.Request) -> web.Response:
+    """The GPU resources of every ResourceQuota: hard, used, guaranteed, cap; null where nobody says."""
+    policy = await asyncio.to_thread(policy_of, request.app[DATABASE])
+    uses, problems = quota_uses(request.app[TABLES].quotas, policy.plans_from)
+    return web.json_response(
+        {
+            "cluster": request.app[CLUSTER],
+            "quotas": [_quota_json(use) for use in uses],
+            "problems": problems,
+        }
+    )
+
+
+def _quota_json(use: QuotaUse) -> dict[str, object]:
+    """Quantities as text, for they are exact decimals."""
+    return {name: str(value) if isinstance(value, Decimal) else value for name, value in asdict(use).items()}
+
+
+def _cost_json(group_by: list[str], row: CostRow) -> dict[str, object]:
+    return {
+        **dict(zip(group_by, row.group, strict=True)),
+        "gpu_hours": round_six(row.gpu_hours),
+        "list_amount": None if row.list_micros is None else format_micros(row.list_micros),
+        "amount": None if row.amount_micros is None else format_micros(row.amount_micros),
+        "provisional": row.provisional,
+    }
+
+
+def _month(text: str) -> str:
+    try:
+        return check_month(text)
+    except ValueError as error:
+        raise BadRequest("month", str(error)) from error
+
+
+def _day(query: dict[str, str], name: str) -> date:
+    text = query.pop(name, "")
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise BadRequest(name, f"{text!r}: want a local day such as 2026-10-01") from error

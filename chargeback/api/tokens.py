@@ -1,0 +1,70 @@
+"""Who may push: bearer tokens, kept as SHA-256 hashes in a file of `name sha256` lines."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from pathlib import Path
+
+from aiohttp import web
+
+from chargeback.api.errors import BadRequest
+
+_LINE = re.compile(r"(?P<name>[\w.-]+)\s+(?P<sha256>[0-9a-f]{64})")
+
+
+class TokensError(ValueError):
+    """What is wrong with the file of tokens, one problem a line."""
+
+
+class Tokens:
+    """The tokens of a file; it is read again when it changes, so that a token can be rotated. None: no file."""
+
+    def __init__(self, file: Path | None) -> None:
+        self._file = file
+        self._stamp = 0
+        self._hashes: dict[str, str] = {}
+        if file is not None:
+            self._hashes = read_tokens(file)
+            self._stamp = file.stat().st_mtime_ns
+
+    def check(self, request: web.Request) -> None:
+        """Raises BadRequest (401) unless the request carries one of the tokens, or none are needed."""
+        if self._file is None:
+            return
+        self._reload(self._file)
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise BadRequest("Authorization", "missing: want `Bearer TOKEN`", status=401)
+        seen = hashlib.sha256(token.strip().encode()).hexdigest()
+        # Compared with every one, in constant time.
+        if not any(hmac.compare_digest(seen, known) for known in self._hashes.values()):
+            raise BadRequest("Authorization", "not a token that we know", status=401)
+
+    def _reload(self, file: Path) -> None:
+        try:
+            stamp = file.stat().st_mtime_ns
+            if stamp != self._stamp:
+                self._hashes = read_tokens(file)
+                self._stamp = stamp
+        except (OSError, TokensError):
+            return  # half-written or away for a moment: the tokens we know still hold
+
+
+def read_tokens(file: Path) -> dict[str, str]:
+    """Name → SHA-256 in hex. Raises TokensError, OSError."""
+    hashes: dict[str, str] = {}
+    problems: list[str] = []
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        if match := _LINE.fullmatch(line.strip()):
+            hashes[match["name"]] = match["sha256"]
+        else:
+            problems.append(f"{file}:{number}: want `name sha256`, the hash in 64 lower-case hex digits")
+    if not hashes and not problems:
+        problems.append(f"{file}: no token in it: nobody could push")
+    if problems:
+        raise TokensError("\n".join(problems))
+    return hashes

@@ -1,0 +1,172 @@
+"""Wiring of the server: database, tasks and routes, once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import aiohttp_jinja2
+import jinja2
+from aiohttp import web
+
+from chargeback.api import health, node_hours, state, statements
+from chargeback.api.errors import errors_as_json
+from chargeback.api.tokens import Tokens
+from chargeback.clock import Clock, SystemClock
+from chargeback.cluster.api import ClusterApi, find_cluster
+from chargeback.config import Settings
+from chargeback.core.owners import LabelKeys
+from chargeback.price_file import PriceFile, PriceFileError, read_price_file
+from chargeback.store.database import Database, open_database
+from chargeback.store.schema import migrate
+from chargeback.store.terms import begin_policy, import_prices
+from chargeback.tasks.close_hours import keep_closing
+from chargeback.tasks.follow_cluster import (
+    ApiSource,
+    ClusterSource,
+    ClusterTables,
+    FileSource,
+    follow_once,
+    keep_following,
+)
+from chargeback.tasks.render_metrics import Page, Pushes, keep_rendering
+from chargeback.web import pages
+
+log = logging.getLogger(__name__)
+
+# A slow reader of a big CSV must not keep a stopping server alive.
+SHUTDOWN_S = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aggregator:
+    """Everything that runs, wired."""
+
+    settings: Settings
+    database: Database
+    clock: Clock
+    tables: ClusterTables
+    pushes: Pushes
+    page: Page
+
+
+def prepare(settings: Settings, clock: Clock) -> Database:
+    """Open and migrate the database and begin the ledger's terms.
+
+    Raises DatabaseError, TermsConflict, PriceFileError, OSError.
+    """
+    prices = read_price_file(settings.prices, settings.timezone) if settings.prices else None
+    database = open_database(settings.database_url)
+    before, after = migrate(database)
+    if before != after:
+        log.info("database migrated", extra={"from": before, "to": after})
+    with database.write() as connection:
+        begin_policy(connection, settings.policy, clock.now_ms())
+        if prices is not None:
+            _check_currency(settings, prices)
+            import_prices(connection, prices, settings.prices, settings.timezone, clock.now_ms())
+    return database
+
+
+def _check_currency(settings: Settings, prices: PriceFile) -> None:
+    if prices.currency != settings.currency:
+        raise PriceFileError(
+            f"{settings.prices}: currency: {prices.currency}: want {settings.currency}, the ledger's (--currency)"
+        )
+
+
+def make_app(aggregator: Aggregator) -> web.Application:
+    """The routes, over what is wired."""
+    app = web.Application(middlewares=[errors_as_json], client_max_size=node_hours.BODY_MAX_BYTES)
+    app[state.DATABASE] = aggregator.database
+    app[state.CLOCK] = aggregator.clock
+    app[state.TOKENS] = Tokens(aggregator.settings.agent_tokens)
+    app[state.PUSHES] = aggregator.pushes
+    app[state.PAGE] = aggregator.page
+    app[state.TABLES] = aggregator.tables
+    app[state.GRACE_MS] = aggregator.settings.grace
+    app[state.CLUSTER] = aggregator.settings.cluster
+    for room in (node_hours, statements, health, pages):
+        app.add_routes(room.routes)
+    aiohttp_jinja2.setup(app, loader=jinja2.PackageLoader("chargeback.web"), enable_async=False)
+    return app
+
+
+async def serve(
+    settings: Settings, clock: Clock | None = None, ready: Callable[[str], None] = lambda url: None
+) -> None:
+    """Serve until SIGTERM or SIGINT. ready: called with the URL once requests are answered."""
+    clock = clock or SystemClock()
+    database = await asyncio.to_thread(prepare, settings, clock)
+    aggregator = Aggregator(
+        settings=settings, database=database, clock=clock, tables=ClusterTables(), pushes=Pushes(), page=Page()
+    )
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        async with running(aggregator) as url:
+            log.info("serving", extra={"url": url})
+            ready(url)
+            await stop.wait()
+            log.info("stopping")
+    finally:
+        database.close()
+
+
+@asynccontextmanager
+async def running(aggregator: Aggregator) -> AsyncIterator[str]:
+    """The server and its eternal tasks; yields the URL. If a task dies, all end and the error rises."""
+    settings = aggregator.settings
+    async with AsyncExitStack() as stack:
+        sources = await _sources(settings, stack)
+        for source in sources:
+            if source.name == "file":  # a file that cannot be read is a wrong setting: say so before serving
+                await follow_once(source, aggregator.tables, aggregator.database, settings.cluster, aggregator.clock)
+        runner = web.AppRunner(make_app(aggregator), auto_decompress=False, shutdown_timeout=SHUTDOWN_S)
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        site = web.TCPSite(runner, settings.listen.host, settings.listen.port)
+        await site.start()
+        host, port = runner.addresses[0][:2]
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(
+                    keep_following(
+                        sources, aggregator.tables, aggregator.database, settings.cluster, aggregator.clock
+                    )
+                ),
+                group.create_task(keep_closing(aggregator.database, aggregator.clock, settings.grace)),
+                group.create_task(
+                    keep_rendering(
+                        aggregator.database,
+                        settings.cluster,
+                        aggregator.tables,
+                        aggregator.pushes,
+                        aggregator.page,
+                        aggregator.clock,
+                    )
+                ),
+            ]
+            yield f"http://{host}:{port}"
+            for task in tasks:
+                task.cancel()
+
+
+async def _sources(settings: Settings, stack: AsyncExitStack) -> list[ClusterSource]:
+    """Files where they are given; else the API, if it can be found."""
+    keys = LabelKeys()
+    if settings.owners or settings.quotas:
+        return [FileSource(owners=settings.owners, quota_file=settings.quotas, keys=keys)]
+    configuration = await find_cluster(settings.kubeconfig)
+    if configuration is None:
+        todo = "want --owners FILE, --kubeconfig FILE or an in-cluster account"
+        log.warning("nobody owns a namespace", extra={"todo": todo})
+        return []
+    api = await stack.enter_async_context(ClusterApi(configuration))
+    return [ApiSource(api=api, keys=keys)]

@@ -1,0 +1,180 @@
+"""`chargeback demo`: a simulated cluster, two months of it through the real agent and the real ingest, then live."""
+
+from __future__ import annotations
+
+import signal
+import time
+from importlib.resources import files
+from pathlib import Path
+from types import FrameType
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from chargeback.cli.export import write_month
+from chargeback.cli.options import Failure
+from chargeback.cli.report import month_table
+from chargeback.core.hours import HOUR_MS, format_hour, local_day, month_after, month_span_ms
+from chargeback.demo.processes import DemoFailed, Processes, free_port, wait_ready
+from chargeback.reports import month_report
+from chargeback.store.database import Database, open_database, sqlite_url
+from chargeback.store.node_hours import backlog, count_rated, newest_hour
+from chargeback.store.rollup import marked
+
+CLUSTER = "demo"
+NODES = ("node-h100", "node-a100", "node-l40s", "node-h200")
+SERVE_PORT, AGENT_PORT = 10467, 10466
+REPLAY_BEAT = "10m"
+
+
+@click.command()
+@click.option(
+    "--data",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("demo-data"),
+    show_default=True,
+    help="where the demo keeps its ledger, files and logs",
+)
+@click.option("--once", is_flag=True, help="stop after the tables, for scripts")
+def demo(data: Path, once: bool) -> None:
+    """Run a simulated GPU cluster and bill it: the two past months first, then live until Ctrl-C.
+
+    \b
+    Example: chargeback demo --once --data /tmp/demo
+    """
+    signal.signal(signal.SIGTERM, _as_interrupt)
+    console = Console()
+    try:
+        with Processes(data / "logs") as processes:
+            _run(data, once, processes, console)
+    except DemoFailed as error:
+        raise Failure(str(error)) from error
+    except KeyboardInterrupt:
+        console.print("stopped; `chargeback demo` goes on from here")
+
+
+def _as_interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _run(data: Path, once: bool, processes: Processes, console: Console) -> None:
+    url = _start_server(data, processes)
+    database = open_database(sqlite_url(data / "ledger.db"))
+    try:
+        now_ms = time.time_ns() // 1_000_000
+        _replay(data, url, processes, database, now_ms, console)
+        _print_months(data, database, now_ms, console)
+        if once:
+            return
+        agents = _start_agents(data, url, processes)
+        console.print(f"page      {url}/")
+        console.print(f"metrics   {url}/metrics")
+        for node, agent in agents.items():
+            console.print(f"agent     {agent}/metrics  ({node})", highlight=False)
+        console.print("running; Ctrl-C stops everything")
+        while True:
+            processes.finished(())
+            time.sleep(0.5)
+    finally:
+        database.close()
+
+
+def _start_server(data: Path, processes: Processes) -> str:
+    for name in ("namespaces", "quotas", *NODES):
+        text = files("chargeback.demo").joinpath(f"{name}.yaml").read_text()
+        (data / f"{name}.yaml").write_text(text)
+    port = free_port(SERVE_PORT)
+    processes.start(
+        "chargeback-serve",
+        "chargeback.cli.main",
+        "serve",
+        *("--data", str(data)),
+        *("--listen", f"127.0.0.1:{port}"),
+        *("--cluster", CLUSTER),
+        *("--owners", str(data / "namespaces.yaml")),
+        *("--quotas", str(data / "quotas.yaml")),
+        *("--prices", "default"),
+        *("--plans-from", "quota"),
+        *("--grace", "0s"),
+    )
+    url = f"http://127.0.0.1:{port}"
+    wait_ready(url, processes)
+    return url
+
+
+def _replay(data: Path, url: str, processes: Processes, database: Database, now_ms: int, console: Console) -> None:
+    """Send what is missing up to the running hour, through the real agent in simulated time."""
+    this_hour = now_ms // HOUR_MS
+    this_month = local_day(now_ms, "UTC").isoformat()[:7]
+    oldest = month_span_ms(month_after(this_month, -2), "UTC")[0] // HOUR_MS
+    with database.read() as connection:
+        newest = {node: newest_hour(connection, CLUSTER, node) for node in NODES}
+    starts = {node: oldest if hour is None else max(hour + 1, oldest) for node, hour in newest.items()}
+    missing = {node: start for node, start in starts.items() if start < this_hour}
+    for node, start in missing.items():
+        span = f"{format_hour(start)}..{format_hour(this_hour)}"
+        processes.start(
+            f"replay-{node}", "exporter.cli", *_agent(data, url, node), "--replay", span, "--beat", REPLAY_BEAT
+        )
+    names = [f"replay-{node}" for node in missing]
+    total = sum(this_hour - start for start in missing.values())
+    if total:
+        _show_progress(processes, names, database, total, this_hour, console)
+    processes.forget(names)
+
+
+def _show_progress(
+    processes: Processes, names: list[str], database: Database, total: int, until_hour: int, console: Console
+) -> None:
+    def standing() -> tuple[int, bool]:
+        now_ms = time.time_ns() // 1_000_000
+        with database.read() as connection:
+            waiting = sum(backlog(connection, now_ms).due.values()) + marked(connection)
+            return count_rated(connection, CLUSTER, until_hour), waiting == 0
+
+    before, _ = standing()
+    columns = (
+        TextColumn("replaying {task.total:.0f} node-hours"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("", total=total)
+        while True:
+            sent = processes.finished([*names])
+            rated, settled = standing()
+            progress.update(task, completed=min(total, rated - before))
+            if sent and settled:
+                progress.update(task, completed=total)
+                return
+            time.sleep(0.3)
+
+
+def _start_agents(data: Path, url: str, processes: Processes) -> dict[str, str]:
+    """Live agents, one a node; their URLs."""
+    agents: dict[str, str] = {}
+    for node in NODES:
+        port = free_port(AGENT_PORT + 10 * NODES.index(node))
+        spool = ("--spool", str(data / "spool" / node))
+        processes.start(node, "exporter.cli", *_agent(data, url, node), *spool, "--listen", f"127.0.0.1:{port}")
+        agents[node] = f"http://127.0.0.1:{port}"
+    for agent in agents.values():
+        wait_ready(agent, processes)
+    return agents
+
+
+def _agent(data: Path, url: str, node: str) -> tuple[str, ...]:
+    return ("--cluster", CLUSTER, "--node", node, "--simulate", str(data / f"{node}.yaml"), "--push", url)
+
+
+def _print_months(data: Path, database: Database, now_ms: int, console: Console) -> None:
+    this_month = local_day(now_ms, "UTC").isoformat()[:7]
+    for month in (month_after(this_month, -1), this_month):
+        console.print(month_table(month_report(database, month, now_ms)))
+        console.print()
+    for month in (month_after(this_month, -2), month_after(this_month, -1), this_month):
+        path = data / f"chargeback-{month}.csv"
+        write_month(database, month, path)
+        console.print(f"CSV       {path}", highlight=False, soft_wrap=True)

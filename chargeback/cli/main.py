@@ -1,0 +1,29 @@
+"""`chargeback`: its commands, listed."""
+
+from __future__ import annotations
+
+import click
+
+from chargeback.cli.demo import demo
+from chargeback.cli.export import export
+from chargeback.cli.prices import prices
+from chargeback.cli.report import report
+from chargeback.cli.server import migrate, rerate, serve
+from chargeback.cli.status import status
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="gpu-chargeback")
+def main() -> None:
+    """Who used which GPU, and what it cost.
+
+    Exit codes: 0 done; 1 done, but something is missing or due (named on stderr); 2 wrong use or settings, or the
+    ledger cannot be reached.
+    """
+
+
+for command in (serve, demo, status, report, export, prices, rerate, migrate):
+    main.add_command(command)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""`chargeback status`: what is due, who is silent, which months there are."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from chargeback.cli.options import EXIT_INCOMPLETE, STORE, Failure, settings_options, take_database
+from chargeback.core.hours import format_instant
+from chargeback.store.database import DatabaseUnavailable
+from chargeback.store.node_hours import backlog, last_pushes
+from chargeback.store.rollup import marked, months
+
+# An agent pushes its running hour every half minute.
+SILENT_AFTER_S = 300
+
+
+@click.command()
+@settings_options(*STORE)
+@click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def status(output: str, **options: Any) -> None:
+    """Show the backlog of rating, the last push of every node, and the months.
+
+    Exit 0: all is well; 1: node-hours are due, a node is silent, or time does not balance.
+
+    \b
+    Example: chargeback status --data /var/lib/chargeback
+    """
+    database = take_database(options)
+    now_ms = time.time_ns() // 1_000_000
+    try:
+        with database.read() as connection:
+            waiting = backlog(connection, now_ms)
+            found: dict[str, Any] = {
+                "due_node_hours": sum(waiting.due.values()),
+                "days_to_sum": marked(connection),
+                "conservation_error_ms": sum(waiting.error_ms.values()),
+                "months": [{"month": month, "state": "open"} for month in months(connection)],
+                "nodes": [
+                    {
+                        "cluster": cluster,
+                        "node": node,
+                        "last_push": format_instant(at_ms),
+                        "silent": now_ms - at_ms > SILENT_AFTER_S * 1000,
+                    }
+                    for cluster, node, at_ms in last_pushes(connection)
+                ],
+            }
+    except DatabaseUnavailable as error:
+        raise Failure(str(error)) from error
+    if output == "json":
+        click.echo(json.dumps(found, indent=2))
+    else:
+        _show(found)
+    silent = any(node["silent"] for node in found["nodes"])
+    if found["due_node_hours"] or found["conservation_error_ms"] or silent:
+        sys.exit(EXIT_INCOMPLETE)
+
+
+def _show(found: dict[str, Any]) -> None:
+    console = Console()
+    console.print(f"due: {found['due_node_hours']} node-hours, {found['days_to_sum']} days to sum up")
+    console.print(f"conservation error: {found['conservation_error_ms']} ms")
+    console.print("months: " + (", ".join(f"{m['month']} ({m['state']})" for m in found["months"]) or "none yet"))
+    table = Table("cluster", "node", "last push", "")
+    for node in found["nodes"]:
+        table.add_row(node["cluster"], node["node"], node["last_push"], "silent" if node["silent"] else "")
+    console.print(table)

@@ -1,0 +1,52 @@
+"""Namespaces and quotas from YAML files, as kubectl prints them: a List, or documents one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import yaml
+
+from chargeback.cluster.objects import KubernetesObject, ObjectsError, to_namespace, to_quota
+from chargeback.core.owners import LabelKeys, Namespace
+from chargeback.core.quotas import ResourceQuota
+
+
+class _StringLoader(yaml.BaseLoader):
+    """Scalars stay text: `8`, `1e5` and `2026-10-01` are quantities, labels and times, not numbers."""
+
+
+def read_namespaces(path: Path, keys: LabelKeys) -> list[Namespace]:
+    """Raises ObjectsError, OSError."""
+    return [to_namespace(found, keys) for found in _objects(path, "Namespace")]
+
+
+def read_quotas(path: Path) -> list[ResourceQuota]:
+    """Raises ObjectsError, OSError."""
+    quotas = [to_quota(found) for found in _objects(path, "ResourceQuota")]
+    for quota in quotas:
+        if not quota.namespace:
+            raise ObjectsError(f"{path}: ResourceQuota {quota.name}: metadata.namespace: missing")
+    return quotas
+
+
+def _objects(path: Path, kind: str) -> Iterator[KubernetesObject]:
+    """The file's objects of one kind; others are passed over, for people keep them in one file."""
+    try:
+        documents = [d for d in yaml.load_all(path.read_text(encoding="utf-8"), Loader=_StringLoader) if d]
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ObjectsError(f"{path}: not YAML: {error}") from error
+    found = 0
+    for document in documents:
+        items = document.get("items", [document]) if isinstance(document, dict) else [document]
+        for item in items if isinstance(items, list) else [items]:
+            if isinstance(item, dict) and item.get("kind") not in (kind, None):
+                continue
+            try:
+                yield msgspec.convert(item, KubernetesObject, strict=False)
+            except msgspec.ValidationError as error:
+                raise ObjectsError(f"{path}: {kind} number {found + 1}: {error}") from error
+            found += 1
+    if not found:
+        raise ObjectsError(f"{path}: no {kind} in it: want what `kubectl get … -o yaml` prints")

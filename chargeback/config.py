@@ -1,0 +1,248 @@
+"""The aggregator's settings: one frozen value from flags, then the environment, then the YAML file.
+
+Each setting has one name in three spellings: `--agent-tokens`, `CHARGEBACK_AGENT_TOKENS`, `agent-tokens:`. All
+problems are reported at once, with where the value came from, what was seen and what is wanted.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import yaml
+
+from chargeback.core.money import parse_decimal
+from chargeback.core.policy import BASES, PLANS_FROM, SHARING, Policy
+from chargeback.store.database import sqlite_url
+
+PREFIX = "CHARGEBACK_"
+
+# Forms that are accepted but not built yet would be worse than none: `usage` comes with the bases.
+_BASES_READY = BASES[:1]
+
+
+class SettingsError(ValueError):
+    """What is wrong with the settings: one problem a line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listen:
+    host: str
+    port: int
+
+    @property
+    def is_loopback(self) -> bool:
+        if self.host == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """name: as the flag without dashes. read: raises ValueError that says what is wanted."""
+
+    name: str
+    default: str
+    help: str
+    read: Callable[[str], Any]
+
+    @property
+    def variable(self) -> str:
+        return PREFIX + self.name.upper().replace("-", "_")
+
+    @property
+    def field(self) -> str:
+        return self.name.replace("-", "_")
+
+
+def _text(text: str) -> str:
+    return text
+
+
+def _path(text: str) -> Path | None:
+    return Path(text) if text else None
+
+
+def _listen(text: str) -> Listen:
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > 65535:
+        raise ValueError("want HOST:PORT such as 127.0.0.1:10467")
+    return Listen(host=host.strip("[]") or "0.0.0.0", port=int(port))
+
+
+def _duration_ms(text: str) -> int:
+    if not (match := re.fullmatch(r"(\d+)(ms|s|m|h|d)", text)):
+        raise ValueError("want a duration such as 10m")
+    return int(match[1]) * {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}[match[2]]
+
+
+def _timezone(text: str) -> str:
+    try:
+        ZoneInfo(text)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError("want an IANA time zone such as Europe/Berlin") from error
+    return text
+
+
+def _currency(text: str) -> str:
+    if not re.fullmatch(r"[A-Z]{3}", text):
+        raise ValueError("want an ISO 4217 code such as USD")
+    return text
+
+
+def _weight(text: str) -> Fraction:
+    weight = parse_decimal(text)
+    if not 0 <= weight <= 1:
+        raise ValueError("want a number from 0 (by memory slices) to 1 (by compute slices)")
+    return weight
+
+
+def _one_of(*values: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in values:
+            raise ValueError(f"want one of {', '.join(values)}")
+        return text
+
+    return read
+
+
+SETTINGS = (
+    Setting(name="database", default="", read=_text, help="SQLAlchemy URL; default: an SQLite file in --data"),
+    Setting(name="data", default="./chargeback-data", read=_path, help="folder of the embedded database"),
+    Setting(name="listen", default="127.0.0.1:10467", read=_listen, help="address and port to serve on"),
+    Setting(name="cluster", default="default", read=_text, help="name of the cluster whose API or files we read"),
+    Setting(name="kubeconfig", default="", read=_path, help="kubeconfig; default: the in-cluster account, if there"),
+    Setting(name="owners", default="", read=_path, help="YAML of Namespaces, as `kubectl get ns -o yaml` prints it"),
+    Setting(
+        name="quotas",
+        default="",
+        read=_path,
+        help="YAML of ResourceQuotas, as `kubectl get resourcequotas -A -o yaml` prints it",
+    ),
+    Setting(name="prices", default="", read=_text, help="YAML price book; `default`: the built-in list prices"),
+    Setting(name="grace", default="10m", read=_duration_ms, help="how long after its end an hour is rated"),
+    Setting(
+        name="agent-tokens",
+        default="",
+        read=_path,
+        help="file of `name sha256` lines: who may push; without it only loopback is served",
+    ),
+    Setting(name="timezone", default="UTC", read=_timezone, help="whose midnights cut days and months"),
+    Setting(name="currency", default="USD", read=_currency, help="of the ledger"),
+    Setting(
+        name="sharing",
+        default="configured",
+        read=_one_of(*SHARING),
+        help="`configured`: unsold shares are idle; `active`: held shares carry the whole device",
+    ),
+    Setting(name="mig-weight", default="1", read=_weight, help="1: MIG by compute slices, 0: by memory slices"),
+    Setting(name="basis", default="allocation", read=_one_of(*_BASES_READY), help="what is billed"),
+    Setting(
+        name="plans-from",
+        default="annotations",
+        read=_one_of(*PLANS_FROM),
+        help="`quota`: a quota's requests./limits. pair is guarantee and cap; else annotations only",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    database: str
+    data: Path
+    listen: Listen
+    cluster: str
+    kubeconfig: Path | None
+    owners: Path | None
+    quotas: Path | None
+    prices: str
+    grace: int
+    agent_tokens: Path | None
+    timezone: str
+    currency: str
+    sharing: str
+    mig_weight: Fraction
+    basis: str
+    plans_from: str
+
+    @property
+    def database_url(self) -> str:
+        return self.database or sqlite_url(self.data / "ledger.db")
+
+    @property
+    def policy(self) -> Policy:
+        """The first version of the policy."""
+        return Policy(
+            sharing=self.sharing,
+            mig_weight=self.mig_weight,
+            basis=self.basis,
+            plans_from=self.plans_from,
+            timezone=self.timezone,
+            currency=self.currency,
+        )
+
+
+def read_settings(flags: Mapping[str, str | None], env: Mapping[str, str], file: Path | None = None) -> Settings:
+    """flags: by setting name, None where not given. Raises SettingsError with every problem."""
+    problems: list[str] = []
+    written = _read_file(file, problems) if file else {}
+    known = {setting.name for setting in SETTINGS}
+    problems += [f"{file}: {key}: not a setting" for key in written.keys() - known]
+    problems += [
+        f"{name}: not a setting"
+        for name in env
+        if name.startswith(PREFIX) and name not in {setting.variable for setting in SETTINGS} | {PREFIX + "CONFIG"}
+    ]
+    values: dict[str, Any] = {}
+    for setting in SETTINGS:
+        source, text = _find(setting, flags, env, written, file)
+        try:
+            values[setting.field] = setting.read(text)
+        except ValueError as error:
+            problems.append(f"{source}={text!r}: {error}")
+    if not problems and not values["listen"].is_loopback and values["agent_tokens"] is None:
+        problems.append(
+            f"--listen={values['listen'].host}: beyond loopback anybody could push: want --agent-tokens as well"
+        )
+    if problems:
+        raise SettingsError("\n".join(problems))
+    return Settings(**values)
+
+
+def _find(
+    setting: Setting,
+    flags: Mapping[str, str | None],
+    env: Mapping[str, str],
+    written: Mapping[str, str],
+    file: Path | None,
+) -> tuple[str, str]:
+    """Where the value was found, and its text."""
+    if (flag := flags.get(setting.name)) is not None:
+        return f"--{setting.name}", flag
+    if setting.variable in env:
+        return setting.variable, env[setting.variable]
+    if setting.name in written:
+        return f"{file}: {setting.name}", written[setting.name]
+    return f"--{setting.name}", setting.default
+
+
+def _read_file(file: Path, problems: list[str]) -> dict[str, str]:
+    try:
+        data = yaml.load(file.read_text(encoding="utf-8"), Loader=yaml.BaseLoader) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        problems.append(f"{file}: {error}")
+        return {}
+    if not isinstance(data, Mapping):
+        problems.append(f"{file}: want a mapping of settings")
+        return {}
+    problems += [f"{file}: {key}: want a text" for key, value in data.items() if not isinstance(value, str)]
+    return {key: value for key, value in data.items() if isinstance(value, str)}

@@ -1,0 +1,240 @@
+"""The aggregator's metrics: one table of families, rendered on our own beat. A scrape copies bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from fractions import Fraction
+from importlib.metadata import version
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import generate_latest
+
+from chargeback.core.lines import UNPRICED
+from chargeback.core.money import MICROS
+from chargeback.core.owners import Owner
+from chargeback.core.quotas import QuotaUse
+from chargeback.core.totals import Total
+
+Sample = tuple[tuple[str, ...], float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What the metrics are made of, at one instant. Totals by period: today, yesterday, month, last_month."""
+
+    periods: Mapping[str, list[Total]] = field(default_factory=dict)
+    currency: str = ""
+    quotas: list[QuotaUse] = field(default_factory=list)
+    cluster: str = ""
+    owners: Mapping[str, Owner] = field(default_factory=dict)
+    backlog: Mapping[str, int] = field(default_factory=dict)
+    conservation_error_ms: Mapping[str, int] = field(default_factory=dict)
+    last_pushes: list[tuple[str, str, int]] = field(default_factory=list)
+    refused: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    accepted: Mapping[str, int] = field(default_factory=dict)
+    tables_read_ms: Mapping[str, int] = field(default_factory=dict)
+    rendered_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    kind: type[GaugeMetricFamily] | type[CounterMetricFamily]
+    name: str
+    help: str
+    labels: tuple[str, ...]
+    read: Callable[[Standing], Iterable[Sample]]
+
+
+_COST = ("period", "cluster", "cost_center", "team", "namespace", "sku", "kind")
+_QUOTA = ("cluster", "namespace", "cost_center", "team", "resourcequota", "resource", "enforced")
+
+
+def _costs(standing: Standing) -> Iterator[Sample]:
+    sums: dict[tuple[str, ...], int] = {}
+    for period, totals in standing.periods.items():
+        for total in totals:
+            if total.amount_micros is not None:
+                key = (*_cost_labels(period, total), standing.currency)
+                sums[key] = sums.get(key, 0) + total.amount_micros
+    return ((labels, micros / MICROS) for labels, micros in sums.items())
+
+
+def _gpu_seconds(standing: Standing) -> Iterator[Sample]:
+    sums: dict[tuple[str, ...], Fraction] = {}
+    for period, totals in standing.periods.items():
+        for total in totals:
+            key = _cost_labels(period, total)
+            sums[key] = sums.get(key, Fraction(0)) + total.gpu_ms
+    return ((labels, float(ms / 1000)) for labels, ms in sums.items())
+
+
+def _cost_labels(period: str, total: Total) -> tuple[str, ...]:
+    return (period, total.cluster, total.account, total.team, total.namespace, total.sku, total.kind)
+
+
+def _unpriced(standing: Standing) -> Iterator[Sample]:
+    """This month's; a zero for every cluster, so that an alert has something to look at."""
+    sums: dict[tuple[str, ...], Fraction] = {}
+    for total in standing.periods.get("month", ()):
+        if total.account == UNPRICED:
+            key = (total.cluster, total.model)
+            sums[key] = sums.get(key, Fraction(0)) + total.gpu_ms
+    return ((labels, float(ms / 1000)) for labels, ms in sums.items())
+
+
+def _quota(field_name: str) -> Callable[[Standing], Iterator[Sample]]:
+    def read(standing: Standing) -> Iterator[Sample]:
+        for use in standing.quotas:
+            value: Decimal | None = getattr(use, field_name)
+            if value is not None:
+                owner = standing.owners.get(use.namespace)
+                yield (
+                    (
+                        standing.cluster,
+                        use.namespace,
+                        (owner.cost_center if owner else None) or "",
+                        (owner.team if owner else None) or "",
+                        use.quota,
+                        use.resource,
+                        "true" if use.enforced else "false",
+                    ),
+                    float(value),
+                )
+
+    return read
+
+
+def _by_cluster(values: Mapping[str, int], divisor: int = 1) -> Iterator[Sample]:
+    return (((cluster,), value / divisor) for cluster, value in values.items())
+
+
+FAMILIES = (
+    Family(
+        kind=GaugeMetricFamily,
+        name="chargeback_cost",
+        help="Cost in units of the currency, rated hours and the provisional running ones. For bills see the CSV.",
+        labels=(*_COST, "currency"),
+        read=_costs,
+    ),
+    Family(
+        kind=GaugeMetricFamily,
+        name="chargeback_gpu_seconds",
+        help="Whole-card seconds, held or not.",
+        labels=_COST,
+        read=_gpu_seconds,
+    ),
+    Family(
+        kind=GaugeMetricFamily,
+        name="chargeback_unpriced_gpu_seconds",
+        help="Whole-card seconds of this month that have no price.",
+        labels=("cluster", "model"),
+        read=_unpriced,
+    ),
+    Family(
+        kind=GaugeMetricFamily,
+        name="chargeback_quota_hard",
+        help="Hard value of a ResourceQuota's GPU key; enforced=false: Kubernetes stores the key and ignores it.",
+        labels=_QUOTA,
+        read=_quota("hard"),
+    ),
+    Family(
+        kind=GaugeMetricFamily,
+        name="chargeback_quota_used",
+        help="Use of the key as Kubernetes counts it.",
+        labels=_QUOTA,
+        read=_quota("used"),
+    ),
+    Family(
+        kind=GaugeMetricFamily,
+        name="chargeback_quota_guaranteed",
+        help="Guaranteed devices of the namespace's plan.",
+        labels=_QUOTA,
+        read=_quota("guaranteed"),
+    ),
+    Family(
+        kind=GaugeMetricFamily,
+        name="chargeback_quota_cap",
+        help="Most devices that the namespace's plan allows.",
+        labels=_QUOTA,
+        read=_quota("cap"),
+    ),
+    Family(
+        kind=GaugeMetricFamily,
+        name="chargeback_rating_backlog",
+        help="Node-hours that are due and not rated yet.",
+        labels=("cluster",),
+        read=lambda standing: _by_cluster(standing.backlog),
+    ),
+    Family(
+        kind=GaugeMetricFamily,
+        name="chargeback_conservation_error_seconds",
+        help="Card seconds that the lines of rated hours have too many or too few. Anything but 0 is a defect.",
+        labels=("cluster",),
+        read=lambda standing: _by_cluster(standing.conservation_error_ms, 1000),
+    ),
+    Family(
+        kind=GaugeMetricFamily,
+        name="chargeback_last_push_timestamp_seconds",
+        help="When the node's agent pushed last.",
+        labels=("cluster", "node"),
+        read=lambda standing: (((cluster, node), at / 1000) for cluster, node, at in standing.last_pushes),
+    ),
+    Family(
+        kind=CounterMetricFamily,
+        name="chargeback_node_hours_refused_total",
+        help="Pushed bodies that were refused, by HTTP status and by the field that was wrong.",
+        labels=("status", "field"),
+        read=lambda standing: standing.refused.items(),
+    ),
+    Family(
+        kind=CounterMetricFamily,
+        name="chargeback_node_hours_accepted_total",
+        help="Pushed bodies that were accepted: stored, or older than what was there.",
+        labels=("outcome",),
+        read=lambda standing: (((outcome,), count) for outcome, count in standing.accepted.items()),
+    ),
+    Family(
+        kind=GaugeMetricFamily,
+        name="chargeback_cluster_read_timestamp_seconds",
+        help="When a table of the Kubernetes API, or the file in its place, was last read.",
+        labels=("cluster", "table"),
+        read=lambda standing: (
+            ((standing.cluster, table), at / 1000) for table, at in standing.tables_read_ms.items()
+        ),
+    ),
+    Family(
+        kind=GaugeMetricFamily,
+        name="chargeback_rendered_timestamp_seconds",
+        help="When this page was made; a scrape copies it.",
+        labels=(),
+        read=lambda standing: [((), standing.rendered_ms / 1000)],
+    ),
+    Family(
+        kind=GaugeMetricFamily,
+        name="chargeback_build_info",
+        help="The version of the program.",
+        labels=("version",),
+        read=lambda _: [((version("gpu-chargeback"),), 1.0)],
+    ),
+)
+
+
+class _Page:
+    """A registry of one page: prometheus_client renders whatever `collect` yields."""
+
+    def __init__(self, standing: Standing) -> None:
+        self._standing = standing
+
+    def collect(self) -> Iterator[Metric]:
+        for family in FAMILIES:
+            metric = family.kind(family.name, family.help, labels=family.labels)
+            for labels, value in sorted(family.read(self._standing)):
+                metric.add_metric(labels, value)
+            yield metric
+
+
+def render(standing: Standing) -> bytes:
+    """The page in the Prometheus text format 0.0.4."""
+    return generate_latest(_Page(standing))

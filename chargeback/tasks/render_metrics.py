@@ -1,0 +1,97 @@
+"""Gather what the metrics are made of and render the page, on our own beat."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from chargeback.clock import Clock
+from chargeback.core.hours import local_day, month_after
+from chargeback.core.lines import Line
+from chargeback.core.quotas import quota_uses
+from chargeback.core.totals import Total, total_of
+from chargeback.families import Standing, render
+from chargeback.rater import provisional
+from chargeback.store.database import Connection, Database, DatabaseUnavailable
+from chargeback.store.node_hours import backlog, last_pushes
+from chargeback.store.owners import current_owners
+from chargeback.store.rollup import totals_of_day, totals_of_month
+from chargeback.store.terms import policy_book
+from chargeback.tasks.follow_cluster import ClusterTables
+
+log = logging.getLogger(__name__)
+
+EVERY_S = 15.0
+
+
+@dataclass(slots=True)
+class Pushes:
+    """Counts of pushed bodies since the start: refused by (status, field), accepted by outcome."""
+
+    refused: Counter[tuple[str, str]] = field(default_factory=Counter)
+    accepted: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(slots=True)
+class Page:
+    """The rendered page; empty until it was made for the first time."""
+
+    content: bytes = b""
+
+
+def gather(database: Database, cluster: str, tables: ClusterTables, pushes: Pushes, now_ms: int) -> Standing:
+    """Everything the metrics say, at one instant."""
+    running = provisional(database, now_ms)
+    with database.read() as connection:
+        policies = policy_book(connection)
+        policy = policies.at(now_ms) if policies else None
+        waiting = backlog(connection, now_ms)
+        uses, _ = quota_uses(tables.quotas, policy.plans_from if policy else "annotations")
+        return Standing(
+            periods=_periods(connection, running, now_ms, policy.timezone) if policy else {},
+            currency=policy.currency if policy else "",
+            quotas=uses,
+            cluster=cluster,
+            owners=current_owners(connection, cluster),
+            backlog=waiting.due,
+            conservation_error_ms=waiting.error_ms,
+            last_pushes=last_pushes(connection),
+            refused=dict(pushes.refused),
+            accepted=dict(pushes.accepted),
+            tables_read_ms=dict(tables.read_ms),
+            rendered_ms=now_ms,
+        )
+
+
+async def keep_rendering(
+    database: Database, cluster: str, tables: ClusterTables, pushes: Pushes, page: Page, clock: Clock
+) -> None:
+    """Ends only by cancellation. A database that is away leaves the last page, whose age it states."""
+    while True:
+        try:
+            standing = await asyncio.to_thread(gather, database, cluster, tables, pushes, clock.now_ms())
+            page.content = await asyncio.to_thread(render, standing)
+        except DatabaseUnavailable as error:
+            log.warning("metrics not rendered", extra={"error": str(error)})
+        await clock.sleep(EVERY_S)
+
+
+def _periods(connection: Connection, running: Sequence[Line], now_ms: int, timezone: str) -> dict[str, list[Total]]:
+    today = local_day(now_ms, timezone)
+    yesterday = today - timedelta(days=1)
+    month = today.isoformat()[:7]
+    before = month_after(month, -1)
+
+    def with_running(totals: list[Total], field_name: str, value: str) -> list[Total]:
+        return totals + [total_of(line) for line in running if getattr(line, field_name) == value]
+
+    return {
+        "today": with_running(totals_of_day(connection, today.isoformat()), "day", today.isoformat()),
+        "yesterday": with_running(totals_of_day(connection, yesterday.isoformat()), "day", yesterday.isoformat()),
+        "month": with_running(list(totals_of_month(connection, month)), "month", month),
+        "last_month": with_running(list(totals_of_month(connection, before)), "month", before),
+    }

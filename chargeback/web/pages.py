@@ -1,0 +1,52 @@
+"""The first page: a month per cost center, and where everything else is."""
+
+from __future__ import annotations
+
+import asyncio
+
+import aiohttp_jinja2
+from aiohttp import web
+
+from chargeback.api.errors import BadRequest
+from chargeback.api.state import CLOCK, CLUSTER, DATABASE, TABLES
+from chargeback.core.hours import check_month, local_day, month_after
+from chargeback.core.money import MICROS, show_micros
+from chargeback.core.quotas import quota_uses
+from chargeback.reports import month_report, policy_of
+from chargeback.store.node_hours import last_pushes
+
+routes = web.RouteTableDef()
+
+
+@routes.get("/")
+@aiohttp_jinja2.template("month.html")
+async def get_month(request: web.Request) -> dict[str, object]:
+    """A month by cost center (?month=2026-10; default: the current one), provisional hours included."""
+    database, now_ms = request.app[DATABASE], request.app[CLOCK].now_ms()
+    policy = await asyncio.to_thread(policy_of, database)
+    current = local_day(now_ms, policy.timezone).isoformat()[:7]
+    try:
+        month = check_month(request.query.get("month", current))
+    except ValueError as error:
+        raise BadRequest("month", str(error)) from error
+    report = await asyncio.to_thread(month_report, database, month, now_ms)
+
+    def pushes() -> list[tuple[str, str, int]]:
+        with database.read() as connection:
+            return last_pushes(connection)
+
+    await asyncio.to_thread(pushes)
+    uses, _ = quota_uses(request.app[TABLES].quotas, policy.plans_from)
+    return {
+        "report": report,
+        "policy": policy,
+        "before": month_after(month, -1),
+        "after": month_after(month) if month < current else None,
+        "money": show_micros,
+        "hours": lambda hours: show_micros(round(hours * MICROS)),
+        "quotas": uses,
+        "cluster": request.app[CLUSTER],
+        "nodes": [
+            (cluster, node, (now_ms - at_ms) // 1000) for cluster, node, at_ms in await asyncio.to_thread(pushes)
+        ],
+    }
