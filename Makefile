@@ -1,0 +1,53 @@
+# Everything a newcomer needs: `make demo` and `make test` make .venv by themselves.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+ARGS   ?=
+
+.PHONY: demo test check format test-gpu dashboards proto wheel clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+demo: $(VENV)/.run ## bill a simulated GPU cluster; make demo ARGS="--once" stops after the tables
+	$(BIN)/chargeback demo $(ARGS)
+
+test: $(VENV)/.dev ## run the tests; make test ARGS="-k rating" picks some
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.dev ## lint, format, types, import law
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev ## format and mend what can be mended
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test-gpu: $(VENV)/.dev ## run the tests that need a real NVIDIA card
+	$(BIN)/python -m pytest -m gpu $(ARGS)
+
+dashboards: $(VENV)/.dev ## build the dashboards' JSON anew
+	$(BIN)/python -m dashboards.build
+
+proto: $(VENV)/.dev ## generate the kubelet's messages anew
+	$(BIN)/python -m grpc_tools.protoc --proto_path=. --python_out=. exporter/podresources.proto
+
+wheel: $(VENV)/.dev ## build dist/*.whl
+	$(BIN)/python -m build --wheel --no-isolation
+
+clean: ## take away what was built, the demo's data included
+	rm -rf $(VENV) dist build demo-data .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+# What running needs, and what testing needs on top. Both are made anew when pyproject.toml changes.
+$(VENV)/.run: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[exporter,chargeback]'
+	touch $@
+
+$(VENV)/.dev: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@ $(VENV)/.run

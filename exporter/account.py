@@ -1,0 +1,290 @@
+"""The open hour of a node as growing records, and its rendering as a body. No clock, no rules of when.
+
+What the meter adds is one sight over one interval; a record whose sight goes on is extended, any other begins anew.
+Sums are exact (millionths × ms, bytes × ms) and rounded down only in a body, so it does not matter where an agent
+was cut off. The whole account is plain values, and the spool holds it as it is.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, cast
+
+import msgspec
+
+from exporter import wire
+from exporter.sight import PPM, Card, Claimant, Instance, SeenHolding, SeenUse, Sight
+from exporter.wire import HOUR_MS
+
+Evidence = Literal["exclusive", "mig", "sm", "memory", "equal", "kubelet", "none"]
+
+
+class Growing(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A record that is still written. Times are ms from the start of the hour."""
+
+
+class Span(Growing, array_like=True):
+    start: int
+    end: int
+
+
+class LayoutSpan(Growing):
+    start: int
+    end: int
+    mig: bool
+    shares: int
+
+
+class CardAccount(Growing):
+    """One card's hour. card: as it was last seen."""
+
+    card: Card
+    observed: list[Span] = []
+    unhealthy: list[Span] = []
+    layouts: list[LayoutSpan] = []
+
+
+class InstanceSpan(Growing):
+    gpu: str
+    instance: Instance
+    start: int
+    end: int
+
+
+class HoldingSpan(Growing):
+    """busy_ppm_ms and memory_byte_ms are None where unknown, and then for the whole record."""
+
+    device: str
+    shares: tuple[int, ...]
+    holder: Claimant
+    evidence: str
+    start: int
+    end: int
+    pod_uid: str | None = None
+    busy_ppm_ms: int | None = None
+    memory_byte_ms: int | None = None
+    memory_peak_bytes: int | None = None
+
+
+class UseSum(Growing):
+    """All use of a device by one container in this hour; what was unknown for a moment is unknown for the hour."""
+
+    use: SeenUse
+    busy_ppm_ms: int | None = 0
+    memory_byte_ms: int | None = 0
+
+
+class Account(Growing):
+    """start_ms: unix ms of the hour. through: accounted up to here."""
+
+    start_ms: int
+    through: int = 0
+    cards: dict[str, CardAccount] = {}
+    instances: list[InstanceSpan] = []
+    holdings: list[HoldingSpan] = []
+    uses: list[UseSum] = []
+
+
+class Writer:
+    """Adds to an account. It only remembers where the records are that may go on."""
+
+    def __init__(self, account: Account) -> None:
+        self.account = account
+        self._instances = {span.instance.uuid: span for span in account.instances}
+        self._holdings = {(span.device, span.shares, span.holder): span for span in account.holdings}
+        self._uses = {_use_key(total.use): total for total in account.uses}
+
+    def list_card(self, card: Card) -> CardAccount:
+        """Have the card in the hour's body, whether it is observed or not."""
+        found = self.account.cards.get(card.uuid)
+        if found is None:
+            found = self.account.cards[card.uuid] = CardAccount(card=card)
+        elif found.card is not card:
+            found.card = _latest(found.card, card)
+        return found
+
+    def add(self, sight: Sight, start: int, end: int) -> None:
+        """Account for [start, end) as the sight says; afterwards the account goes through to its end."""
+        assert self.account.through <= start < end <= HOUR_MS, (self.account.through, start, end)
+        self.account.through = end
+        for card in sight.cards:
+            found = self.list_card(card)
+            if sight.observed:
+                _extend(found.observed, start, end)
+                if not card.healthy:
+                    _extend(found.unhealthy, start, end)
+                self._add_layout(found, card, start, end)
+        for holding in sight.holdings:
+            self._add_holding(holding, start, end)
+        for use in sight.uses:
+            self._add_use(use, end - start)
+
+    def _add_layout(self, found: CardAccount, card: Card, start: int, end: int) -> None:
+        shares = 1 if card.mig else card.shares
+        last = found.layouts[-1] if found.layouts else None
+        if last and last.end == start and last.mig == card.mig and last.shares == shares:
+            last.end = end
+        else:
+            found.layouts.append(LayoutSpan(start=start, end=end, mig=card.mig, shares=shares))
+        for instance in card.instances:
+            before = self._instances.get(instance.uuid)
+            if before and before.end == start and before.gpu == card.uuid and before.instance == instance:
+                before.end = end
+            else:
+                span = InstanceSpan(gpu=card.uuid, instance=instance, start=start, end=end)
+                self._instances[instance.uuid] = span
+                self.account.instances.append(span)
+
+    def _add_holding(self, seen: SeenHolding, start: int, end: int) -> None:
+        key = (seen.device, seen.shares, seen.holder)
+        span = self._holdings.get(key)
+        if span is None or not _goes_on(span, seen, start):
+            span = HoldingSpan(
+                device=seen.device,
+                shares=seen.shares,
+                holder=seen.holder,
+                evidence=seen.evidence,
+                start=start,
+                end=end,
+                busy_ppm_ms=None if seen.busy_ppm is None else 0,
+                memory_byte_ms=None if seen.memory_bytes is None else 0,
+                memory_peak_bytes=seen.memory_bytes,
+            )
+            self._holdings[key] = span
+            self.account.holdings.append(span)
+        span.end = end
+        span.pod_uid = seen.pod_uid or span.pod_uid  # learnt late
+        if seen.busy_ppm is not None and span.busy_ppm_ms is not None:
+            span.busy_ppm_ms += seen.busy_ppm * (end - start)
+        if seen.memory_bytes is not None and span.memory_byte_ms is not None:
+            span.memory_byte_ms += seen.memory_bytes * (end - start)
+            span.memory_peak_bytes = max(span.memory_peak_bytes or 0, seen.memory_bytes)
+
+    def _add_use(self, use: SeenUse, length_ms: int) -> None:
+        key = _use_key(use)
+        total = self._uses.get(key)
+        if total is None:
+            total = self._uses[key] = UseSum(use=use)
+            self.account.uses.append(total)
+        total.busy_ppm_ms = _plus(total.busy_ppm_ms, use.busy_ppm, length_ms)
+        total.memory_byte_ms = _plus(total.memory_byte_ms, use.memory_bytes, length_ms)
+
+
+def _goes_on(span: HoldingSpan, seen: SeenHolding, start: int) -> bool:
+    """Whether the record may be extended: nothing between, and what is known of it stays known."""
+    return (
+        span.end == start
+        and span.evidence == seen.evidence
+        and (span.busy_ppm_ms is None) == (seen.busy_ppm is None)
+        and (span.memory_byte_ms is None) == (seen.memory_bytes is None)
+        and (span.pod_uid is None or seen.pod_uid is None or span.pod_uid == seen.pod_uid)
+    )
+
+
+def _latest(before: Card, now: Card) -> Card:
+    """What a card said once, it need not say again: its instances were accounted for by it."""
+    if now.slices_max is None and before.slices_max is not None:
+        return msgspec.structs.replace(now, slices_max=before.slices_max, memory_slices=before.memory_slices)
+    return now
+
+
+def _extend(spans: list[Span], start: int, end: int) -> None:
+    if spans and spans[-1].end == start:
+        spans[-1].end = end
+    else:
+        spans.append(Span(start=start, end=end))
+
+
+def _use_key(use: SeenUse) -> tuple[str, str | None, str | None]:
+    return (use.device, use.container, use.runtime)
+
+
+def _plus(total: int | None, value: int | None, length_ms: int) -> int | None:
+    return None if total is None or value is None else total + value * length_ms
+
+
+def node_hour(
+    account: Account, *, cluster: str, node: str, instance: str, started_ms: int, seq: int, hour: str, final: bool
+) -> wire.NodeHour:
+    """The account so far as a body."""
+    return wire.NodeHour(
+        v=1,
+        cluster=cluster,
+        node=node,
+        instance=instance,
+        started=started_ms,
+        seq=seq,
+        hour=hour,
+        through=account.through,
+        final=final,
+        gpus=[_wire_gpu(each) for each in account.cards.values()],
+        instances=[_wire_instance(each) for each in account.instances],
+        holdings=[_wire_holding(each) for each in account.holdings],
+        unallocated_use=[_wire_use(each) for each in account.uses],
+    )
+
+
+def _wire_gpu(found: CardAccount) -> wire.Gpu:
+    card = found.card
+    return wire.Gpu(
+        uuid=card.uuid,
+        model=card.model,
+        memory_mib=card.memory_mib,
+        slices_max=card.slices_max,
+        memory_slices=card.memory_slices,
+        observed=[(span.start, span.end) for span in found.observed],
+        unhealthy=[(span.start, span.end) for span in found.unhealthy],
+        layouts=[wire.Layout(start=s.start, end=s.end, mig=s.mig, shares=s.shares) for s in found.layouts],
+    )
+
+
+def _wire_instance(span: InstanceSpan) -> wire.Instance:
+    seen = span.instance
+    return wire.Instance(
+        uuid=seen.uuid,
+        gpu=span.gpu,
+        profile=seen.profile,
+        start=span.start,
+        end=span.end,
+        gi=seen.gi,
+        ci=seen.ci,
+        c=seen.c,
+        g=seen.g,
+        m=seen.m,
+        shares=seen.shares,
+    )
+
+
+def _wire_holding(span: HoldingSpan) -> wire.Holding:
+    holder = span.holder
+    return wire.Holding(
+        device=span.device,
+        shares=list(span.shares),
+        start=span.start,
+        end=span.end,
+        namespace=holder.namespace,
+        pod=holder.pod,
+        container=holder.container,
+        resource=holder.resource,
+        source=holder.source,
+        evidence=cast(Evidence, span.evidence),
+        pod_uid=span.pod_uid,
+        claim=holder.claim,
+        busy_ms=_floor(span.busy_ppm_ms, PPM),
+        memory_byte_seconds=_floor(span.memory_byte_ms, 1000),
+        memory_peak_bytes=span.memory_peak_bytes,
+    )
+
+
+def _wire_use(total: UseSum) -> wire.UnallocatedUse:
+    return wire.UnallocatedUse(
+        device=total.use.device,
+        container=total.use.container,
+        runtime=total.use.runtime,
+        busy_ms=_floor(total.busy_ppm_ms, PPM),
+        memory_byte_seconds=_floor(total.memory_byte_ms, 1000),
+    )
+
+
+def _floor(total: int | None, divisor: int) -> int | None:
+    """Rounded down, here and nowhere before."""
+    return None if total is None else total // divisor

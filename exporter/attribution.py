@@ -1,0 +1,202 @@
+"""Who holds what, and what it does: from what the doors saw at one instant to one sight. Pure, no I/O, no clock.
+
+The kubelet alone says who holds a slot; processes only say how it is used. What is not certain is left out
+(`None`) or nobody's (empty names), never guessed: a guess would stand on somebody's bill.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from exporter.device_ids import parse_device_id
+from exporter.mig import MEMORY_SLICES, memory_slices
+from exporter.reading import Allocation, CgroupOwner, GpuReading, KubeletReading, NodeReading
+from exporter.sight import Card, Claimant, Instance, Memory, SeenHolding, Sight
+from exporter.usage import UsageByDevice, pod_key, usage_of_devices
+
+MIB = 1024 * 1024
+SHARES_MAX = 1024  # of one device: what the wire takes. No plugin offers more, and a broken one must not spoil a body
+
+Slot = tuple[str, int]
+Owners = Mapping[int, CgroupOwner | None]
+
+
+def attribute(
+    node: NodeReading | None, kubelet: KubeletReading | None, owners: Owners | None, memory: Memory
+) -> tuple[Sight, Memory]:
+    """What this beat saw, and what the next one must remember of it.
+
+    node, kubelet, owners  None where the collector failed
+    owners                 of the processes in `node`, by pid; None: gone, or we may not look
+    """
+    shares = memory.shares if kubelet is None else _shares(kubelet, memory.shares)
+    cards = _cards(node, memory.cards, shares)
+    if kubelet is None:
+        sight = Sight(observed=False, cards=tuple(cards.values()))
+        return sight, msgspec.structs.replace(memory, cards=cards)
+    card_of = {card.uuid: card for card in cards.values()}
+    card_of |= {instance.uuid: card for card in cards.values() for instance in card.instances}
+    listed, unknown = _listed(kubelet.allocations, card_of.keys())
+    claimants, superseded = _succession(listed, memory)
+    records = _records(claimants, card_of)
+    readings = {} if node is None else {gpu.uuid: gpu for gpu in node.gpus}
+    usage = usage_of_devices(records, card_of, readings, owners, memory.pod_uids)
+    sight = Sight(
+        observed=True,
+        cards=tuple(cards.values()),
+        holdings=tuple(_with_usage(record, usage) for record in records),
+        uses=usage.uses,
+        unknown_devices=len(unknown),
+    )
+    # A UID is worth remembering only while its pod holds something: the next pod of that name has another.
+    holding = {pod_key(record) for record in records}
+    pod_uids = {pod: uid for pod, uid in usage.pod_uids.items() if pod in holding}
+    return sight, Memory(cards=cards, shares=shares, claimants=claimants, superseded=superseded, pod_uids=pod_uids)
+
+
+def _shares(kubelet: KubeletReading, before: Mapping[str, int]) -> dict[str, int]:
+    """Shares of each device, by the ids the kubelet offers.
+
+    Kept when an answer shrinks, for plugins stop offering the shares of a device that is ill, one or all. Only a
+    device that is offered whole has no shares any more.
+    """
+    counted: dict[str, set[int]] = {}
+    whole: set[str] = set()
+    for _, text in kubelet.offered:
+        device = parse_device_id(text)
+        if device.replica and device.share < SHARES_MAX:
+            counted.setdefault(device.uuid, set()).add(device.share)
+        elif not device.replica:
+            whole.add(device.uuid)
+    shares = {uuid: count for uuid, count in before.items() if uuid not in whole}
+    for uuid, numbers in counted.items():
+        shares[uuid] = max(len(numbers), shares.get(uuid, 1))
+    return shares
+
+
+def _cards(node: NodeReading | None, known: Mapping[str, Card], shares: Mapping[str, int]) -> dict[str, Card]:
+    """All cards ever shown: what answers as it is now, the others as they last were, unhealthy."""
+    cards = {} if node is None else {gpu.uuid: _card(gpu, shares) for gpu in node.gpus}
+    for uuid, card in known.items():
+        if uuid not in cards:
+            cards[uuid] = card.silent(shares)
+    return dict(sorted(cards.items(), key=lambda item: (item[1].index, item[0])))
+
+
+def _card(gpu: GpuReading, shares: Mapping[str, int]) -> Card:
+    total_mib = gpu.memory_total_bytes // MIB
+    return Card(
+        uuid=gpu.uuid,
+        index=gpu.index,
+        model=gpu.model,
+        memory_mib=total_mib,
+        slices_max=gpu.mig_slices_max,
+        memory_slices=None if gpu.mig_slices_max is None else MEMORY_SLICES,
+        mig=gpu.mig_enabled,
+        shares=shares.get(gpu.uuid, 1),
+        healthy=True,
+        instances=tuple(
+            Instance(
+                uuid=each.uuid,
+                profile=each.profile,
+                gi=each.gpu_instance_id,
+                ci=each.compute_instance_id,
+                c=each.compute_slices,
+                g=each.gpu_instance_slices,
+                m=memory_slices(each.memory_mib, total_mib),
+                shares=shares.get(each.uuid, 1),
+            )
+            for each in gpu.instances
+        ),
+    )
+
+
+def _listed(allocations: Iterable[Allocation], known: Iterable[str]) -> tuple[dict[Slot, list[Claimant]], set[str]]:
+    """Whom the kubelet lists on each slot, and the device ids that no card here has."""
+    known = frozenset(known)
+    listed: dict[Slot, list[Claimant]] = {}
+    unknown: set[str] = set()
+    for each in allocations:
+        device = parse_device_id(each.device_id)
+        if device.uuid not in known or device.share >= SHARES_MAX:
+            unknown.add(each.device_id)
+            continue
+        claimant = Claimant(
+            namespace=each.namespace,
+            pod=each.pod,
+            container=each.container,
+            resource=each.resource,
+            source="dra" if each.source == "dra" else "device-plugin",
+            claim=each.claim,
+        )
+        on_slot = listed.setdefault((device.uuid, device.share), [])
+        if claimant not in on_slot:
+            on_slot.append(claimant)
+    return {slot: sorted(on_slot, key=Claimant.key) for slot, on_slot in listed.items()}, unknown
+
+
+def _succession(
+    listed: Mapping[Slot, list[Claimant]], memory: Memory
+) -> tuple[dict[str, tuple[Claimant, ...]], dict[str, tuple[Claimant, ...]]]:
+    """Who may hold each slot now, and who does no longer though the kubelet still lists him.
+
+    A claimant that was not there before ends those who were, for kubelets before 1.34 list finished pods. The
+    consumers of one ResourceClaim are one party: a new one of them ends nobody.
+    """
+    claimants: dict[str, tuple[Claimant, ...]] = {}
+    superseded: dict[str, tuple[Claimant, ...]] = {}
+    for (uuid, share), on_slot in listed.items():
+        slot = f"{uuid}::{share}"
+        before = memory.claimants.get(slot, ())
+        ended = [each for each in memory.superseded.get(slot, ()) if each in on_slot]
+        alive = [each for each in on_slot if each not in ended]
+        parties_before = {each.party() for each in before}
+        new = [each for each in alive if each.party() not in parties_before]
+        if new and len(new) < len(alive):
+            ended += [each for each in alive if each not in new]
+            alive = new
+        claimants[slot] = tuple(alive)
+        if ended:
+            superseded[slot] = tuple(ended)
+    return claimants, superseded
+
+
+def _records(claimants: Mapping[str, tuple[Claimant, ...]], card_of: Mapping[str, Card]) -> tuple[SeenHolding, ...]:
+    """One record for each holder and device, with all its shares, ordered by device and share."""
+    grouped: dict[tuple[str, Claimant, str], list[int]] = {}
+    for slot, candidates in claimants.items():
+        device = parse_device_id(slot)
+        named = len({each.party() for each in candidates}) == 1
+        holders = candidates if named else (candidates[0].nobody(),) if candidates else ()
+        for holder in holders:
+            evidence = _evidence(device.uuid, card_of[device.uuid], alone=len(holders) == 1) if named else "none"
+            grouped.setdefault((device.uuid, holder, evidence), []).append(device.share)
+    records = [
+        SeenHolding(device=uuid, shares=tuple(sorted(shares)), holder=holder, evidence=evidence)
+        for (uuid, holder, evidence), shares in grouped.items()
+    ]
+    return tuple(sorted(records, key=lambda record: (record.device, record.shares, record.holder.key())))
+
+
+def _evidence(device: str, card: Card, *, alone: bool) -> str:
+    """Why we believe the holder's part: alone on a whole device, or an equal part of a shared one."""
+    if not alone or card.shares_of(device) > 1:
+        return "equal"
+    return "exclusive" if device == card.uuid else "mig"
+
+
+def _with_usage(record: SeenHolding, usage: UsageByDevice) -> SeenHolding:
+    found = usage.of_holders.get(record.device)
+    if found is None:
+        return record
+    return SeenHolding(
+        device=record.device,
+        shares=record.shares,
+        holder=record.holder,
+        evidence=record.evidence,
+        pod_uid=found.pod_uid,
+        busy_ppm=found.busy_ppm,
+        memory_bytes=found.memory_bytes,
+    )

@@ -1,0 +1,117 @@
+"""From a process to its pod, by the cgroup the kernel keeps it in.
+
+Only `/proc/<pid>/cgroup` is asked: a workload can forge its mountinfo, but not this. The pod's UID survives every
+runtime, cgroup driver and cgroup namespace of the reader; the container's id survives nearly all.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Set
+from pathlib import Path
+
+from exporter.reading import CgroupOwner
+
+# Processes remembered at once: a node has some hundred on its GPUs, and an entry takes about 300 bytes.
+PROCESSES_MAX = 8192
+
+# The kubelet writes a UID with dashes (cgroupfs) or underscores (systemd); a static pod's is 32 bare hex digits.
+_POD = re.compile(r"(?:^|[/-])pod([0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12}|[0-9a-f]{32})(?![0-9a-f])")
+
+# Exactly 64 hex digits, wherever they stand: systemd in a container and crun add levels behind them. A conmon is the
+# monitor beside a container and not the workload.
+_CONTAINER = re.compile(r"(?<![0-9a-f])(?<!conmon-)[0-9a-f]{64}(?![0-9a-f])")
+
+# What stands right before a container's id, and the runtime that writes it so, in the kubelet's words where it has
+# one (`containerd://…`, `cri-o://…`, `docker://…`). A bare id, as the cgroupfs driver leaves it, names no runtime.
+_RUNTIMES = (
+    ("cri-containerd-", "containerd"),
+    ("cri-containerd:", "containerd"),  # a systemd name given to a runc that was told to use cgroupfs
+    ("nerdctl-", "containerd"),
+    ("crio-", "cri-o"),
+    ("docker-", "docker"),
+    ("/docker/", "docker"),
+    ("libpod-", "podman"),
+)
+
+
+def parse_cgroup(text: str) -> CgroupOwner:
+    """Read the text of /proc/<pid>/cgroup: one line a hierarchy under v1, a single one under v2.
+
+    A line with a pod wins over lines without, which on hybrid hosts may name only the runtime's own service. What the
+    lines disagree on is unknown, not guessed.
+    """
+    # Not splitlines(): a workload may name a cgroup of its own with any character but the newline.
+    owners = {_parse_path(line.split(":", 2)[-1]) for line in text.split("\n")}
+    if any(owner.pod_uid for owner in owners):
+        owners = {owner for owner in owners if owner.pod_uid}
+    if len({owner.pod_uid for owner in owners}) > 1:
+        return CgroupOwner()
+    container_id = _only({owner.container_id for owner in owners})
+    return CgroupOwner(
+        pod_uid=next(iter(owners)).pod_uid,
+        container_id=container_id,
+        runtime=_only({owner.runtime for owner in owners}) if container_id else None,
+    )
+
+
+def _parse_path(path: str) -> CgroupOwner:
+    """The outermost pod and the first container behind it: pods inside a pod (Kind) are not this cluster's."""
+    pod = _POD.search(path)
+    container = _CONTAINER.search(path, pod.end() if pod else 0)
+    return CgroupOwner(
+        pod_uid=pod[1].replace("_", "-") if pod else None,
+        container_id=container[0] if container else None,
+        runtime=_runtime(path[: container.start()]) if container else None,
+    )
+
+
+def _runtime(before: str) -> str | None:
+    return next((runtime for prefix, runtime in _RUNTIMES if before.endswith(prefix)), None)
+
+
+def _only(values: set[str | None]) -> str | None:
+    """The one value that is said; None where nothing is, or more than one."""
+    said = [value for value in values if value is not None]
+    return said[0] if len(said) == 1 else None
+
+
+class CgroupReader:
+    """Owners of processes, remembered by (pid, start time): a pid alone may be another process tomorrow.
+
+    Only processes in a pod are remembered: one that is not may still be moved into its pod.
+    """
+
+    def __init__(self, proc: Path) -> None:
+        """proc: where the node's procfs is mounted; it must show host pids."""
+        self._proc = proc
+        self._owners: dict[int, tuple[int, CgroupOwner]] = {}
+
+    def owner_of(self, pid: int) -> CgroupOwner | None:
+        """Whom a process belongs to. None: it has gone, or we may not read it."""
+        try:
+            started = self._start_time(pid)
+            remembered = self._owners.pop(pid, None)
+            if remembered is None or remembered[0] != started:
+                # Not read_text(): it would take a carriage return in a workload's cgroup name for a new line.
+                text = (self._proc / str(pid) / "cgroup").read_bytes().decode(errors="replace")
+                owner = parse_cgroup(text)
+                if self._start_time(pid) != started:  # the pid changed hands between the two files
+                    return None
+                remembered = started, owner
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            return None
+        if remembered[1].pod_uid is not None:
+            if len(self._owners) >= PROCESSES_MAX:
+                del self._owners[next(iter(self._owners))]  # the one that was not asked about for longest
+            self._owners[pid] = remembered
+        return remembered[1]
+
+    def prune(self, live_pids: Set[int]) -> None:
+        """Forget all processes but these."""
+        self._owners = {pid: entry for pid, entry in self._owners.items() if pid in live_pids}
+
+    def _start_time(self, pid: int) -> int:
+        """Field 22 of stat, in clock ticks since boot. The name before it may hold spaces and parentheses."""
+        stat = (self._proc / str(pid) / "stat").read_bytes()
+        return int(stat[stat.rindex(b")") + 1 :].split()[19])

@@ -1,0 +1,224 @@
+"""The agent's metrics: one table of families, rendered once a beat. A scrape copies bytes.
+
+What a device cannot say gives no sample, never a zero. Whole cards and MIG instances share the same labels: an
+instance has mig_profile and parent_uuid, a card has neither. A card in MIG mode is not held; its instances are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import generate_latest
+
+from exporter import samples
+from exporter.samples import Labels, Standing, View
+
+DEVICE_LABELS = ("uuid", "gpu", "model", "node", "mig_profile", "parent_uuid")
+HOLDER_LABELS = (*DEVICE_LABELS, "namespace", "pod", "container")
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One row of the table; positional, to be read as one."""
+
+    kind: type[CounterMetricFamily] | type[GaugeMetricFamily]
+    name: str
+    labels: Labels
+    help: str
+    read: Callable[[View], Iterable[samples.Sample]]
+
+
+_G, _C = GaugeMetricFamily, CounterMetricFamily
+_D, _H = DEVICE_LABELS, HOLDER_LABELS
+
+FAMILIES = (
+    Family(_G, "gpu_info", (*_D, "driver_version"), "A card or MIG instance of this node; always 1.", samples.info),
+    Family(_G, "gpu_up", _D, "Whether the card answers.", samples.cards(samples.up)),
+    Family(
+        _G,
+        "gpu_memory_used_bytes",
+        _D,
+        "Device memory in use.",
+        samples.devices(lambda g: g.memory_used_bytes, lambda i: i.memory_used_bytes),
+    ),
+    Family(
+        _G,
+        "gpu_memory_total_bytes",
+        _D,
+        "Device memory.",
+        samples.devices(lambda g: g.memory_total_bytes, lambda i: i.memory_mib * MIB),
+    ),
+    Family(
+        _G,
+        "gpu_utilization_ratio",
+        _D,
+        "Share of time in which a kernel ran.",
+        samples.gpus(lambda g: g.utilization_ratio),
+    ),
+    Family(_G, "gpu_power_watts", _D, "Power drawn right now.", samples.gpus(lambda g: g.power_watts)),
+    Family(_C, "gpu_energy_joules_total", _D, "Energy since the driver was loaded.", samples.gpus(samples.joules)),
+    Family(
+        _G, "gpu_temperature_celsius", _D, "Temperature of the card.", samples.gpus(lambda g: g.temperature_celsius)
+    ),
+    Family(
+        _C,
+        "gpu_observed_seconds_total",
+        _D,
+        "Time in which the device and its holders were observed.",
+        samples.totals(lambda d: d.observed_s),
+    ),
+    Family(
+        _C,
+        "gpu_idle_seconds_total",
+        _D,
+        "Observed healthy time in which nobody held the device; a share counts for its part.",
+        samples.totals(lambda d: d.idle_s),
+    ),
+    Family(
+        _C,
+        "gpu_held_seconds_total",
+        _H,
+        "Observed time in which the container held the device; a share counts for its part.",
+        samples.holders(lambda h: h.held_s),
+    ),
+    Family(
+        _C,
+        "gpu_busy_seconds_total",
+        _H,
+        "Time in which the holder's processes kept the device busy, where that is known.",
+        samples.holders(lambda h: h.busy_s),
+    ),
+    Family(
+        _C,
+        "gpu_use_without_allocation_seconds_total",
+        _D,
+        "Time in which a process that holds no part of the device was on it.",
+        samples.totals(lambda d: d.unallocated_use_s),
+    ),
+    Family(
+        _G,
+        "gpu_exporter_denied_calls",
+        (*_D, "call"),
+        "A driver call that is refused for want of permission; always 1.",
+        samples.denied,
+    ),
+    Family(
+        _G,
+        "gpu_exporter_unknown_devices",
+        (),
+        "Device ids that the kubelet has given away and no card here has.",
+        samples.one(lambda s: s.sight.unknown_devices),
+    ),
+    Family(
+        _G,
+        "gpu_exporter_collector_duration_seconds",
+        ("collector",),
+        "How long the collector took in the last beat.",
+        samples.durations,
+    ),
+    Family(
+        _G,
+        "gpu_exporter_collector_success",
+        ("collector",),
+        "Whether the collector succeeded in the last beat.",
+        samples.successes,
+    ),
+    Family(_C, "gpu_exporter_beats_total", (), "Beats since the start.", samples.one(lambda s: s.beats)),
+    Family(
+        _G, "gpu_exporter_beat_lag_seconds", (), "How late the last beat began.", samples.one(lambda s: s.beat_lag_s)
+    ),
+    Family(
+        _G,
+        "gpu_exporter_last_beat_timestamp_seconds",
+        (),
+        "When the last beat began: the age of all other figures.",
+        samples.one(lambda s: s.beat_at_ms / 1000),
+    ),
+    Family(
+        _C,
+        "gpu_exporter_clock_steps_back_total",
+        (),
+        "Beats dropped because the clock had been set back.",
+        samples.one(lambda s: s.steps_back),
+    ),
+    Family(_G, "gpu_exporter_spool_bytes", (), "Size of the spool.", samples.one(lambda s: s.spool.bytes_used)),
+    Family(
+        _G,
+        "gpu_exporter_spool_bodies",
+        (),
+        "Finished node-hours that the aggregator has not acknowledged.",
+        samples.one(lambda s: s.spool.waiting),
+    ),
+    Family(
+        _C,
+        "gpu_exporter_spool_write_failures_total",
+        (),
+        "Failed writes of the spool.",
+        samples.one(lambda s: s.spool.write_failures),
+    ),
+    Family(
+        _C,
+        "gpu_exporter_spool_corrupt_files_total",
+        (),
+        "Spool files that could not be read and were set aside.",
+        samples.one(lambda s: s.spool.corrupt_files),
+    ),
+    Family(
+        _C,
+        "gpu_exporter_lost_bodies_total",
+        (),
+        "Finished node-hours lost because neither disk nor memory had room.",
+        samples.one(lambda s: s.spool.hours_lost),
+    ),
+    Family(
+        _C,
+        "gpu_exporter_refused_bodies_total",
+        (),
+        "Finished node-hours set aside because the aggregator refused them for good.",
+        samples.one(lambda s: s.refused_hours),
+    ),
+    Family(
+        _C,
+        "gpu_exporter_pushes_total",
+        ("result",),
+        "Answers to pushes: taken, refused for good, or failed so far.",
+        samples.pushes,
+    ),
+    Family(_G, "gpu_exporter_build_info", ("version",), "Version of the agent; always 1.", samples.build),
+)
+
+
+class Page:
+    """Renders a standing. Keeps the labels of devices that are gone while they still have totals."""
+
+    def __init__(self) -> None:
+        self._labels: dict[str, Labels] = {}
+        self._families: list[Metric] = []
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+
+    def collect(self) -> Iterable[Metric]:
+        """For the registry only."""
+        return self._families
+
+    def render(self, standing: Standing) -> bytes:
+        """The whole page, in Prometheus' text format."""
+        listed = tuple(samples.devices_of(standing))
+        current = {device.labels[0]: device.labels for device in listed}
+        kept = {uuid: labels for uuid, labels in self._labels.items() if uuid in standing.totals.devices}
+        self._labels = kept | current
+        view = View(standing=standing, devices=listed, labels=self._labels)
+        self._families = list(_families(view))
+        return generate_latest(self._registry)
+
+
+def _families(view: View) -> Iterator[Metric]:
+    for family in FAMILIES:
+        metric = family.kind(family.name, family.help, labels=family.labels)
+        for labels, value in family.read(view):
+            metric.add_metric(labels, value)
+        yield metric

@@ -1,0 +1,84 @@
+"""Totals since the agent began, for the counters of /metrics: seconds observed, idle, held, busy. Never billed.
+
+Of each device, observed healthy seconds are held + idle seconds; a share counts for its part of the device. A
+total whose holder has gone is kept long enough to be scraped, and then dropped, or they would pile up for ever.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from exporter.sight import PPM, Card, SeenHolding, Sight
+
+KEEPS_MS = 15 * 60_000  # three scrapes of the slowest Prometheus that still makes sense
+
+Holder = tuple[str, str, str]
+
+
+@dataclass(slots=True)
+class DeviceTotals:
+    observed_s: float = 0.0
+    idle_s: float = 0.0
+    unallocated_use_s: float = 0.0
+    last_ms: int = 0
+
+
+@dataclass(slots=True)
+class HolderTotals:
+    """busy_s is None as long as it was never known."""
+
+    held_s: float = 0.0
+    busy_s: float | None = None
+    last_ms: int = 0
+
+
+class Totals:
+    """devices: by UUID. holders: by device UUID and (namespace, pod, container)."""
+
+    def __init__(self) -> None:
+        self.devices: dict[str, DeviceTotals] = {}
+        self.holders: dict[tuple[str, Holder], HolderTotals] = {}
+
+    def add(self, sight: Sight, length_ms: int, *, now_ms: int) -> None:
+        """Count a sight that held for so long."""
+        if not sight.observed:
+            return
+        seconds = length_ms / 1000
+        on_device: dict[str, list[SeenHolding]] = {}
+        for holding in sight.holdings:
+            on_device.setdefault(holding.device, []).append(holding)
+        for card in sight.cards:
+            # A card in MIG mode is no device: its instances are.
+            devices = card.instances if card.mig else (card,)
+            for device in devices:
+                self._add_device(card, device.uuid, device.shares, on_device.pop(device.uuid, []), seconds, now_ms)
+        for use in {use.device for use in sight.uses}:
+            self.devices.setdefault(use, DeviceTotals(last_ms=now_ms)).unallocated_use_s += seconds
+        self._drop_old(now_ms)
+
+    def _add_device(
+        self, card: Card, uuid: str, shares: int, holdings: list[SeenHolding], seconds: float, now_ms: int
+    ) -> None:
+        totals = self.devices.setdefault(uuid, DeviceTotals())
+        totals.observed_s += seconds
+        totals.last_ms = now_ms
+        holders_of: dict[int, int] = {}
+        for holding in holdings:
+            for share in holding.shares:
+                holders_of[share] = holders_of.get(share, 0) + 1
+        count = max(shares, len(holders_of))
+        if card.healthy:
+            totals.idle_s += seconds * (count - len(holders_of)) / count
+        for holding in holdings:
+            name = (holding.holder.namespace, holding.holder.pod, holding.holder.container)
+            held = self.holders.setdefault((uuid, name), HolderTotals())
+            held.held_s += seconds * sum(1 / holders_of[share] for share in holding.shares) / count
+            held.last_ms = now_ms
+            if holding.busy_ppm is not None:
+                held.busy_s = (held.busy_s or 0.0) + seconds * holding.busy_ppm / PPM
+
+    def _drop_old(self, now_ms: int) -> None:
+        for key in [key for key, held in self.holders.items() if now_ms - held.last_ms > KEEPS_MS]:
+            del self.holders[key]
+        for uuid in [uuid for uuid, device in self.devices.items() if now_ms - device.last_ms > KEEPS_MS]:
+            del self.devices[uuid]

@@ -1,0 +1,157 @@
+"""Whose processes keep a device busy: usage of holders where it is certain, and use by those who hold nothing. Pure.
+
+The kubelet names pods without a UID, and cgroups name UIDs without a pod. The two meet only on a device that one
+pod alone holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from exporter.reading import CgroupOwner, GpuReading, ProcessReading
+from exporter.sight import PPM, Card, SeenHolding, SeenUse
+
+# Where the driver may not list processes, their absence says nothing.
+PROCESS_LIST_CALLS = "nvmlDeviceGetComputeRunningProcesses"
+
+Owners = Mapping[int, CgroupOwner | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HolderUsage:
+    """What is known of the only holder of a device."""
+
+    pod_uid: str | None
+    busy_ppm: int | None = None
+    memory_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageByDevice:
+    """of_holders: by device with a single holder. pod_uids: by pod, those remembered included."""
+
+    of_holders: dict[str, HolderUsage] = field(default_factory=dict)
+    uses: tuple[SeenUse, ...] = ()
+    pod_uids: dict[str, str] = field(default_factory=dict)
+
+
+def pod_key(record: SeenHolding) -> str:
+    return f"{record.holder.namespace}/{record.holder.pod}"
+
+
+def usage_of_devices(
+    records: Iterable[SeenHolding],
+    card_of: Mapping[str, Card],
+    readings: Mapping[str, GpuReading],
+    owners: Owners | None,
+    pod_uids: Mapping[str, str],
+) -> UsageByDevice:
+    """Usage of every device whose card answers; a silent card's is unknown, and all where nobody looked for owners.
+
+    readings  by card UUID
+    owners    by pid; None where a process is gone or may not be looked at
+    pod_uids  by pod, from the beats before
+    """
+    if owners is None:
+        return UsageByDevice(pod_uids=dict(pod_uids))
+    on_device: dict[str, list[SeenHolding]] = {}
+    for record in records:
+        on_device.setdefault(record.device, []).append(record)
+    running: dict[str, list[ProcessReading]] = {}
+    for each in readings.values():
+        for process in each.processes:
+            running.setdefault(process.device, []).append(process)
+    usage = UsageByDevice(pod_uids=dict(pod_uids))
+    uses: list[SeenUse] = []
+    for device in sorted(on_device.keys() | running.keys()):
+        card = card_of.get(device)
+        gpu = None if card is None else readings.get(card.uuid)
+        if gpu is None:
+            continue
+        processes = running.get(device, [])
+        holders = on_device.get(device, [])
+        if not holders:
+            uses += _uses(device, processes, owners)
+        elif len({pod_key(record) for record in holders}) == 1 and holders[0].holder.pod:
+            uses += _of_one_pod(device, holders, processes, gpu, owners, usage)
+    return UsageByDevice(of_holders=usage.of_holders, uses=tuple(uses), pod_uids=usage.pod_uids)
+
+
+def _of_one_pod(
+    device: str,
+    holders: Sequence[SeenHolding],
+    processes: Sequence[ProcessReading],
+    gpu: GpuReading,
+    owners: Owners,
+    usage: UsageByDevice,
+) -> list[SeenUse]:
+    """Note the pod's UID, and its usage where only one of its containers is here. Returns the use by others."""
+    pod = pod_key(holders[0])
+    seen = {owner.pod_uid for process in processes if (owner := owners.get(process.pid)) and owner.pod_uid}
+    not_others = seen - {uid for other, uid in usage.pod_uids.items() if other != pod}
+    uid = _pod_uid(usage.pod_uids.get(pod), not_others)
+    if uid is not None:
+        usage.pod_uids[pod] = uid
+    elif not_others:
+        return []  # which of these UIDs is the holder's, and which a stranger's, cannot be said
+    mine: list[ProcessReading] = []
+    foreign: list[ProcessReading] = []
+    for process in processes:
+        owner = owners.get(process.pid)
+        (mine if owner is None or (uid is not None and owner.pod_uid == uid) else foreign).append(process)
+    certain = len(holders) == 1 and seen <= {uid} and (mine or not processes)
+    no_list = any(call.startswith(PROCESS_LIST_CALLS) for call in gpu.denied)
+    if not certain or (no_list and not processes):
+        usage.of_holders[device] = HolderUsage(pod_uid=uid if seen else None)
+    else:
+        # Under MIG the driver has no busy time, so that of no process at all is as unknown as any other.
+        busy_ppm = None if gpu.mig_enabled else _busy_ppm(mine)
+        usage.of_holders[device] = HolderUsage(
+            pod_uid=uid if seen else None, busy_ppm=busy_ppm, memory_bytes=_memory_bytes(mine)
+        )
+    return _uses(device, foreign, owners)
+
+
+def _pod_uid(before: str | None, seen: set[str]) -> str | None:
+    """The UID of a pod, by those that may be its own: of several it is the one it was before."""
+    if not seen or before in seen:
+        return before
+    return next(iter(seen)) if len(seen) == 1 else None
+
+
+def _uses(device: str, processes: Iterable[ProcessReading], owners: Owners) -> list[SeenUse]:
+    """One entry for each container whose processes use a device that their pod does not hold."""
+    grouped: dict[tuple[str, str], list[ProcessReading]] = {}
+    for process in processes:
+        owner = owners.get(process.pid)
+        grouped.setdefault((_container(owner) or "", (owner and owner.runtime) or ""), []).append(process)
+    return [
+        SeenUse(
+            device=device,
+            container=container or None,
+            runtime=runtime or None,
+            busy_ppm=_busy_ppm(each),
+            memory_bytes=_memory_bytes(each),
+        )
+        for (container, runtime), each in sorted(grouped.items())
+    ]
+
+
+def _container(owner: CgroupOwner | None) -> str | None:
+    if owner is None:
+        return None
+    if owner.container_id is None and owner.pod_uid is not None:
+        return f"pod{owner.pod_uid}"
+    return owner.container_id or "host"
+
+
+def _busy_ppm(processes: Sequence[ProcessReading]) -> int | None:
+    """In millionths; None where one of them cannot say. Several processes may each claim the same moment."""
+    ratios = [process.sm_ratio for process in processes if process.sm_ratio is not None]
+    return min(PPM, round(PPM * sum(ratios))) if len(ratios) == len(processes) else None
+
+
+def _memory_bytes(processes: Sequence[ProcessReading]) -> int | None:
+    used = [process.memory_used_bytes for process in processes if process.memory_used_bytes is not None]
+    return sum(used) if len(used) == len(processes) else None

@@ -1,0 +1,60 @@
+"""Device ids of all the plugins met so far."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.device_ids import DeviceId, looks_like_gpu, parse_device_id
+
+GPU = "GPU-7d0f2c1e-41aa-4e0f-9d6b-0c8f2a9be351"
+MIG = "MIG-5b1c9f60-2f0e-5d7a-8f6c-e4b7a1d20c93"
+OLD_MIG = f"MIG-{GPU}/7/0"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (GPU, DeviceId(uuid=GPU)),
+        (MIG, DeviceId(uuid=MIG)),
+        (OLD_MIG, DeviceId(uuid=OLD_MIG)),
+        (f"{GPU}::0", DeviceId(uuid=GPU, share=0, replica=True)),
+        (f"{GPU}::12", DeviceId(uuid=GPU, share=12, replica=True)),
+        (f"{MIG}::7", DeviceId(uuid=MIG, share=7, replica=True)),
+        (f"{OLD_MIG}::3", DeviceId(uuid=OLD_MIG, share=3, replica=True)),
+        ("nvidia0/gi1/vgpu2", DeviceId(uuid="nvidia0/gi1/vgpu2")),
+        (f"{GPU}-4", DeviceId(uuid=f"{GPU}-4")),
+        (f"{GPU}::", DeviceId(uuid=f"{GPU}::")),
+        (f"{GPU}::x", DeviceId(uuid=f"{GPU}::x")),
+        ("::3", DeviceId(uuid="::3")),
+        ("", DeviceId(uuid="")),
+        ("GPU-1::٣", DeviceId(uuid="GPU-1::٣")),
+    ],
+)
+def test_parse_device_id(text: str, expected: DeviceId) -> None:
+    """Only a plain number behind `::` is a share; what is not understood stays whole."""
+    assert parse_device_id(text) == expected
+
+
+@given(st.text(min_size=1), st.integers(min_value=0, max_value=10**9 - 1))
+def test_a_share_is_split_off_any_device(device: str, share: int) -> None:
+    """The number behind the last `::` is the share, all before it the device."""
+    assert parse_device_id(f"{device}::{share}") == DeviceId(uuid=device, share=share, replica=True)
+
+
+@given(st.text())
+def test_other_text_stays_whole(text: str) -> None:
+    """Any text is read, and what is no share is the device."""
+    found = parse_device_id(text)
+    assert found.replica or found == DeviceId(uuid=text)
+
+
+@pytest.mark.parametrize("text", [GPU, MIG, OLD_MIG, f"{GPU}::1", "nvidia0", "nvidia3/gi1/vgpu0"])
+def test_what_looks_like_a_gpu(text: str) -> None:
+    assert looks_like_gpu(text)
+
+
+@pytest.mark.parametrize("text", ["", "0000:3b:00.1", "nvidia-caps", "nvidia0x", "my-GPU-1", "mlx5_0"])
+def test_what_does_not_look_like_a_gpu(text: str) -> None:
+    assert not looks_like_gpu(text)

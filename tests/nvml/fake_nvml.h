@@ -1,0 +1,79 @@
+/* What the fake driver says, as one fixed struct in a file that the tests map too (state.py mirrors it). */
+#ifndef FAKE_NVML_H
+#define FAKE_NVML_H
+
+#include <stdint.h>
+
+#define FAKE_MAGIC 0x464b4e564d4c3031ULL /* "FKNVML01" */
+#define FAKE_GPUS 16
+#define FAKE_SLOTS 8
+#define FAKE_PROCESSES 64
+#define FAKE_RULES 16
+#define FAKE_NAME 96
+#define FAKE_NO_ID 0xffffffffu
+#define FAKE_ANY 0xffffffffu
+
+typedef struct {
+    uint32_t pid;
+    uint32_t gpu_instance, compute_instance; /* FAKE_NO_ID without MIG */
+    uint32_t listed;                         /* 0: only in the utilisation samples, as zombies are */
+    uint32_t sampled;                        /* 0: idle, so without a utilisation sample */
+    uint32_t sm_percent;
+    uint64_t memory_bytes;
+    uint64_t sample_us; /* 0: now */
+} FakeProcess;
+
+typedef struct {
+    char uuid[FAKE_NAME];
+    char name[FAKE_NAME];
+    uint32_t present;
+    uint32_t gpu_instance, compute_instance;
+    uint32_t gpu_instance_slices, compute_instance_slices;
+    uint32_t multiprocessors;
+    uint64_t memory_mib;
+    uint64_t used_bytes;
+} FakeSlot;
+
+typedef struct {
+    char uuid[FAKE_NAME];
+    char name[FAKE_NAME];
+    uint32_t lost;
+    uint32_t mig_capable, mig_current, mig_pending, mig_slots;
+    uint32_t mig_generation; /* a handle of an earlier one is stale */
+    uint32_t busy_percent;
+    uint32_t temperature_celsius;
+    uint64_t total_bytes, reserved_bytes, used_bytes;
+    uint64_t energy_mj; /* at energy_ns (of the monotonic clock), growing by power_mw from there */
+    uint64_t energy_ns;
+    uint32_t power_mw;
+    uint32_t process_count;
+    FakeSlot slots[FAKE_SLOTS];
+    FakeProcess processes[FAKE_PROCESSES];
+} FakeGpu;
+
+/* What a function does instead of its work, or besides it. */
+typedef struct {
+    char function[FAKE_NAME];
+    uint32_t gpu;   /* FAKE_ANY: every one */
+    uint32_t times; /* how often still; FAKE_ANY: always */
+    int32_t code;   /* answered instead; -1: none */
+    uint32_t remake_mig; /* 1: the GPU's MIG generation is bumped just before */
+    uint32_t delay_us;
+    uint32_t reserved;
+} FakeRule;
+
+typedef struct {
+    uint64_t magic;
+    uint64_t bytes;    /* size of all this */
+    uint32_t sequence; /* odd while a test is writing */
+    uint32_t init_code;
+    uint32_t unprivileged;
+    uint32_t delay_us; /* of every call */
+    uint32_t gpu_count;
+    uint32_t calls;    /* how many the library has answered */
+    char driver_version[80];
+    FakeRule rules[FAKE_RULES];
+    FakeGpu gpus[FAKE_GPUS];
+} FakeState;
+
+#endif

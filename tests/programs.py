@@ -1,0 +1,126 @@
+"""The two real programs as processes on loopback, for end-to-end tests. Always stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+WITHIN_S = 60.0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def fetch(url: str) -> tuple[int, bytes]:
+    """Status and body; 0 where nobody answers."""
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+    except (urllib.error.URLError, ConnectionError, TimeoutError):
+        return 0, b""
+
+
+def wait_for(what: str, check: object, within_s: float = WITHIN_S) -> None:
+    """Wait until check() is true."""
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        if check():  # type: ignore[operator]
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{what}: not within {within_s:.0f} s")
+
+
+def chargeback(*arguments: str, check: bool = True, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[bytes]:
+    """Run a `chargeback` command to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "chargeback.cli.main", *arguments],
+        capture_output=True,
+        check=check,
+        timeout=120,
+        env={**os.environ, **(env or {})},
+    )
+
+
+def exporter(*arguments: str, check: bool = True, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[bytes]:
+    """Run `gpu-exporter` to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "exporter.cli", *arguments],
+        capture_output=True,
+        check=check,
+        timeout=120,
+        env={**os.environ, **(env or {})},
+    )
+
+
+@dataclass(slots=True)
+class Program:
+    """A running program."""
+
+    process: subprocess.Popen[bytes]
+    url: str
+    log: Path
+
+    def kill(self) -> None:
+        """As the kernel does when memory runs out: no time to say goodbye."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def get(self, path: str) -> bytes:
+        status, body = fetch(self.url + path)
+        assert status == 200, (status, body, self.log.read_text()[-3000:])
+        return body
+
+    def get_json(self, path: str) -> dict[str, object]:
+        found: dict[str, object] = json.loads(self.get(path))
+        return found
+
+
+@contextmanager
+def running(
+    module: str, *arguments: str, log: Path, port: int | None = None, env: Mapping[str, str] | None = None
+) -> Iterator[Program]:
+    """A program that listens; ready on entry, stopped on leaving."""
+    port = port or free_port()
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", module, *arguments, "--listen", f"127.0.0.1:{port}"],
+            stdout=output,
+            stderr=output,
+            env={**os.environ, **(env or {})},
+        )
+    program = Program(process, f"http://127.0.0.1:{port}", log)
+    try:
+        wait_for(
+            f"{module} ready",
+            lambda: _alive(program) and fetch(f"{program.url}/readyz")[0] == 200,
+        )
+        yield program
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _alive(program: Program) -> bool:
+    code = program.process.poll()
+    assert code is None, f"ended with {code}: {program.log.read_text()[-3000:]}"
+    return True
