@@ -23,6 +23,9 @@ from chargeback.store.database import sqlite_url
 
 PREFIX = "CHARGEBACK_"
 
+# What Kubernetes sets in every pod beside a Service called `chargeback` or `chargeback-…`: not meant for us.
+_SERVICE_LINK = re.compile(PREFIX + r"(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)")
+
 # Forms that are accepted but not built yet would be worse than none: `usage` comes with the bases.
 _BASES_READY = BASES[:1]
 
@@ -65,6 +68,12 @@ class Setting:
 
 
 def _text(text: str) -> str:
+    return text
+
+
+def _name(text: str) -> str:
+    if not text:
+        raise ValueError("want a name")
     return text
 
 
@@ -119,7 +128,7 @@ SETTINGS = (
     Setting(name="database", default="", read=_text, help="SQLAlchemy URL; default: an SQLite file in --data"),
     Setting(name="data", default="./chargeback-data", read=_path, help="folder of the embedded database"),
     Setting(name="listen", default="127.0.0.1:10467", read=_listen, help="address and port to serve on"),
-    Setting(name="cluster", default="default", read=_text, help="name of the cluster whose API or files we read"),
+    Setting(name="cluster", default="default", read=_name, help="name of the cluster whose API or files we read"),
     Setting(name="kubeconfig", default="", read=_path, help="kubeconfig; default: the in-cluster account, if there"),
     Setting(name="owners", default="", read=_path, help="YAML of Namespaces, as `kubectl get ns -o yaml` prints it"),
     Setting(
@@ -196,23 +205,25 @@ def read_settings(flags: Mapping[str, str | None], env: Mapping[str, str], file:
     problems: list[str] = []
     written = _read_file(file, problems) if file else {}
     known = {setting.name for setting in SETTINGS}
-    problems += [f"{file}: {key}: not a setting" for key in written.keys() - known]
+    problems += [f"{file}: {key}: not a setting" for key in sorted(written.keys() - known)]
+    variables = {setting.variable for setting in SETTINGS} | {PREFIX + "CONFIG"}
     problems += [
         f"{name}: not a setting"
-        for name in env
-        if name.startswith(PREFIX) and name not in {setting.variable for setting in SETTINGS} | {PREFIX + "CONFIG"}
+        for name in sorted(env)
+        if name.startswith(PREFIX) and name not in variables and not _SERVICE_LINK.fullmatch(name)
     ]
     values: dict[str, Any] = {}
+    seen: dict[str, str] = {}
     for setting in SETTINGS:
         source, text = _find(setting, flags, env, written, file)
+        seen[setting.name] = f"{source}={text!r}"
         try:
             values[setting.field] = setting.read(text)
         except ValueError as error:
-            problems.append(f"{source}={text!r}: {error}")
-    if not problems and not values["listen"].is_loopback and values["agent_tokens"] is None:
-        problems.append(
-            f"--listen={values['listen'].host}: beyond loopback anybody could push: want --agent-tokens as well"
-        )
+            problems.append(f"{seen[setting.name]}: {error}")
+    listen = values.get("listen")
+    if listen is not None and not listen.is_loopback and values["agent_tokens"] is None:
+        problems.append(f"{seen['listen']}: beyond loopback anybody could push: want --agent-tokens as well")
     if problems:
         raise SettingsError("\n".join(problems))
     return Settings(**values)

@@ -75,7 +75,7 @@ def _cost_labels(period: str, total: Total) -> tuple[str, ...]:
 
 
 def _unpriced(standing: Standing) -> Iterator[Sample]:
-    """This month's; a zero for every cluster, so that an alert has something to look at."""
+    """This month's; no sample where all has its price."""
     sums: dict[tuple[str, ...], Fraction] = {}
     for total in standing.periods.get("month", ()):
         if total.account == UNPRICED:

@@ -13,7 +13,7 @@ from chargeback.core.owners import OwnerBook
 from chargeback.core.policy import PolicyBook
 from chargeback.core.prices import PriceBook
 from chargeback.core.rating import rate_node_hour
-from chargeback.store.database import Connection, Database
+from chargeback.store.database import Connection
 from chargeback.store.node_hours import NodeHourKey, bodies_of, known_before, unrated
 from chargeback.store.owners import owner_book
 from chargeback.store.terms import policy_book, price_book
@@ -67,20 +67,22 @@ def rate(terms: Terms, key: NodeHourKey, before: Sequence[KnownGpu], *, running:
     return Rated(lines=lines, problems=problems, existence=existence)
 
 
-def provisional(database: Database, now_ms: int) -> list[Line]:
-    """Lines of hours that were never rated, rated up to what was pushed. Nothing is stored."""
-    with database.read() as connection:
-        if policy_book(connection) is None:
-            return []
-        terms = read_terms(connection)
-        known: dict[NodeHourKey, Sequence[KnownGpu]] = {}
-        lines: list[Line] = []
-        for key in unrated(connection):
-            if key.hour * HOUR_MS > now_ms:
-                continue
-            earlier = NodeHourKey(cluster=key.cluster, node=key.node, hour=key.hour - 1)
-            before = known[earlier] if earlier in known else known_before(connection, key)
-            rated = rate(terms, key, before, running=True)
-            known[key] = rated.existence.known
-            lines += rated.lines
+def provisional(connection: Connection, now_ms: int) -> list[Line]:
+    """Lines of hours that were never rated, rated up to what was pushed. Nothing is stored.
+
+    With the totals of the same transaction they are the whole ledger: an hour is in the one or in the other.
+    """
+    if policy_book(connection) is None:
+        return []
+    terms = read_terms(connection)
+    known: dict[NodeHourKey, Sequence[KnownGpu]] = {}
+    lines: list[Line] = []
+    for key in unrated(connection):
+        if key.hour * HOUR_MS > now_ms:
+            continue
+        earlier = NodeHourKey(cluster=key.cluster, node=key.node, hour=key.hour - 1)
+        before = known[earlier] if earlier in known else known_before(connection, key)
+        rated = rate(terms, key, before, running=True)
+        known[key] = rated.existence.known
+        lines += rated.lines
     return lines

@@ -78,9 +78,8 @@ def month_report(database: Database, month: str, now_ms: int) -> MonthReport:
     """A month by account, the running hours included. Raises NoLedger."""
     policy = policy_of(database)
     start_ms, end_ms = month_span_ms(month, policy.timezone)
-    # Rated first, then what is not yet: an hour closed in between is counted once too few rather than twice.
-    running = [line for line in provisional(database, now_ms) if start_ms <= line.start_ms < end_ms]
     with database.read() as connection:
+        running = [line for line in provisional(connection, now_ms) if start_ms <= line.start_ms < end_ms]
         totals = list(totals_of_month(connection, month))
     extra = [total_of(line) for line in running]
     return MonthReport(
@@ -109,8 +108,8 @@ def costs(
     database: Database, first: str, last: str, group_by: Sequence[str], where: dict[str, str], now_ms: int
 ) -> list[CostRow]:
     """Costs of the local days first to last, grouped; rows of running hours are apart and marked provisional."""
-    running = provisional(database, now_ms)
     with database.read() as connection:
+        running = provisional(connection, now_ms)
         rated = totals_by_day(connection, first, last)
     parts = [(day, total, False) for day, total in rated]
     parts += [(line.day, total_of(line), True) for line in running if first <= line.day <= last]

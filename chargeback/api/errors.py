@@ -33,4 +33,5 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
     except DatabaseUnavailable as error:
         return web.json_response({"field": "database", "problem": str(error)}, status=503)
     except web.HTTPException as error:
-        return web.json_response({"field": "path", "problem": error.reason}, status=error.status)
+        allow = {name: value for name, value in error.headers.items() if name == "Allow"}  # a 405 must say it
+        return web.json_response({"field": "path", "problem": error.reason}, status=error.status, headers=allow)

@@ -61,6 +61,8 @@ async def _read(request: web.Request) -> bytes:
             data += unpack.decompress(chunk, room) if unpack else chunk
         except zlib.error as error:
             raise BadRequest("body", f"not gzip as its Content-Encoding says: {error}") from error
+        if unpack is not None and unpack.unused_data:
+            raise BadRequest("body", "goes on after its gzip has ended")
         if len(data) > BODY_MAX_BYTES:
             raise BadRequest("body", f"larger than {BODY_MAX_BYTES} bytes", status=413)
     if unpack is not None and not unpack.eof:

@@ -87,7 +87,7 @@ async def get_quotas(request: web.Request) -> web.Response:
 
 def _quota_json(use: QuotaUse) -> dict[str, object]:
     """Quantities as text, for they are exact decimals."""
-    return {name: str(value) if isinstance(value, Decimal) else value for name, value in asdict(use).items()}
+    return {name: f"{value:f}" if isinstance(value, Decimal) else value for name, value in asdict(use).items()}
 
 
 def _cost_json(group_by: list[str], row: CostRow) -> dict[str, object]:

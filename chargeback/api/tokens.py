@@ -37,7 +37,7 @@ class Tokens:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise BadRequest("Authorization", "missing: want `Bearer TOKEN`", status=401)
-        seen = hashlib.sha256(token.strip().encode()).hexdigest()
+        seen = hashlib.sha256(token.strip().encode(errors="surrogateescape")).hexdigest()
         # Compared with every one, in constant time.
         if not any(hmac.compare_digest(seen, known) for known in self._hashes.values()):
             raise BadRequest("Authorization", "not a token that we know", status=401)
@@ -56,13 +56,20 @@ def read_tokens(file: Path) -> dict[str, str]:
     """Name → SHA-256 in hex. Raises TokensError, OSError."""
     hashes: dict[str, str] = {}
     problems: list[str] = []
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+    try:
+        text = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise TokensError(f"{file}: want text: {error}") from error
+    for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip() or line.startswith("#"):
             continue
-        if match := _LINE.fullmatch(line.strip()):
-            hashes[match["name"]] = match["sha256"]
-        else:
+        match = _LINE.fullmatch(line.strip())
+        if match is None:
             problems.append(f"{file}:{number}: want `name sha256`, the hash in 64 lower-case hex digits")
+        elif match["name"] in hashes:
+            problems.append(f"{file}:{number}: {match['name']} again: want a name of its own for each token")
+        else:
+            hashes[match["name"]] = match["sha256"]
     if not hashes and not problems:
         problems.append(f"{file}: no token in it: nobody could push")
     if problems:

@@ -53,7 +53,10 @@ def write_month(database: Database, month: str, path: Path | None) -> None:
         sys.stdout.buffer.flush()
         return
     partial = path.with_name(f".{path.name}.partial")
-    with partial.open("wb") as file:
-        for piece in month_csv(database, month):
-            file.write(piece)
-    os.replace(partial, path)
+    try:
+        with partial.open("wb") as file:
+            for piece in month_csv(database, month):
+                file.write(piece)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 import click
 
 from chargeback.config import SETTINGS, Settings, SettingsError, read_settings
-from chargeback.store.database import Database, DatabaseError, open_database
+from chargeback.store.database import Database, DatabaseError, DatabaseUnavailable, open_database
+from chargeback.store.schema import is_current
 
 # Exit codes, the same for every command.
 EXIT_INCOMPLETE = 1
@@ -60,11 +61,17 @@ def take_settings(options: dict[str, Any]) -> Settings:
 
 
 def take_database(options: dict[str, Any]) -> Database:
-    """Open the ledger that the options name. Raises Failure."""
+    """Open the ledger that the options name; its schema is this release's. Raises Failure."""
     settings = take_settings(options)
     if not settings.database and not (settings.data / "ledger.db").exists():
         raise Failure(f"--data={settings.data}: no ledger.db in it: start `chargeback serve`, or name another folder")
     try:
-        return open_database(settings.database_url)
-    except DatabaseError as error:
+        database = open_database(settings.database_url)
+        current = is_current(database)
+    except (DatabaseError, DatabaseUnavailable) as error:
         raise Failure(str(error)) from error
+    if not current:
+        raise Failure(
+            "database: its schema is not this release's: start `chargeback serve`, or see `chargeback migrate`"
+        )
+    return database

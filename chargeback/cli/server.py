@@ -80,19 +80,21 @@ def rerate(first: str | None, now: bool, **options: Any) -> None:
     """
     if not now and first is None:
         raise Failure("want --from HOUR or --now")
+    try:
+        first_hour = None if first is None else parse_hour(first)
+    except ValueError as error:
+        raise Failure(f"--from: {error}") from error
     database = take_database(options)
     now_ms = time.time_ns() // 1_000_000
     try:
         with database.write() as connection:
             if policy_book(connection) is None:
                 raise Failure("no ledger here yet: start `chargeback serve` first")
-            if first is not None:
-                make_all_due(connection, None, parse_hour(first), now_ms)
+            if first_hour is not None:
+                make_all_due(connection, None, first_hour, now_ms)
             if now:
                 skip_grace(connection, now_ms)
         count = close_all(database, now_ms, 0)
-    except ValueError as error:
-        raise Failure(f"--from: {error}") from error
     except DatabaseUnavailable as error:
         raise Failure(str(error)) from error
     click.echo(f"{count} node-hours rated")

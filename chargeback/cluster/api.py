@@ -20,6 +20,7 @@ from chargeback.core.quotas import ResourceQuota
 # A dead peer must not hang us: the API answers a list of this size in far less.
 TIMEOUT_S = 30
 PAGE_ITEMS = 500
+PAGES_MAX = 200  # more namespaces than Kubernetes is tested with
 
 
 class ApiError(RuntimeError):
@@ -51,15 +52,16 @@ class ClusterApi:
         """All objects of a kind, page by page, decoded straight into the fields we use. Raises ApiError."""
         items: list[KubernetesObject] = []
         token = ""
-        while True:
+        for _ in range(PAGES_MAX):
             page = await self._get(path, token)
             try:
                 items += msgspec.json.decode(page, type=ObjectList).items
                 token = msgspec.json.decode(page, type=_Page).metadata.token
-            except msgspec.DecodeError as error:
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 raise ApiError(f"{path}: {error}") from error
             if not token:
                 return items
+        raise ApiError(f"{path}: goes on after {PAGES_MAX} pages")
 
     async def _get(self, path: str, token: str) -> bytes:
         query = [("limit", str(PAGE_ITEMS))] + ([("continue", token)] if token else [])

@@ -38,8 +38,10 @@ def _objects(path: Path, kind: str) -> Iterator[KubernetesObject]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ObjectsError(f"{path}: not YAML: {error}") from error
     found = 0
+    lists = 0
     for document in documents:
         items = document.get("items", [document]) if isinstance(document, dict) else [document]
+        lists += items == []  # a cluster without quotas is one that kubectl prints so
         for item in items if isinstance(items, list) else [items]:
             if isinstance(item, dict) and item.get("kind") not in (kind, None):
                 continue
@@ -48,5 +50,5 @@ def _objects(path: Path, kind: str) -> Iterator[KubernetesObject]:
             except msgspec.ValidationError as error:
                 raise ObjectsError(f"{path}: {kind} number {found + 1}: {error}") from error
             found += 1
-    if not found:
+    if not found and not lists:
         raise ObjectsError(f"{path}: no {kind} in it: want what `kubectl get … -o yaml` prints")

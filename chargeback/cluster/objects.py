@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from chargeback.core.owners import LabelKeys, Namespace
 from chargeback.core.quotas import ResourceQuota
@@ -15,17 +16,36 @@ class ObjectsError(ValueError):
     """A list of objects that cannot be read: says where and what is wanted."""
 
 
+class MetadataFields(msgspec.Struct, frozen=True):
+    labels: dict[str, Any] | None = msgspec.field(default=None, name="f:labels")
+
+
+class Fields(msgspec.Struct, frozen=True):
+    metadata: MetadataFields | None = msgspec.field(default=None, name="f:metadata")
+
+
 class ManagedField(msgspec.Struct, frozen=True):
     time: datetime | None = None
-    fields: dict[str, Any] = msgspec.field(default_factory=dict, name="fieldsV1")
+    fields: Fields | None = msgspec.field(default=None, name="fieldsV1")
+
+    @property
+    def labels(self) -> set[str]:
+        """Keys of the labels that this manager wrote, as `f:team`."""
+        metadata = self.fields.metadata if self.fields else None
+        return set(metadata.labels or ()) if metadata else set()
+
+
+# As long as Kubernetes lets them be: the ledger has them in its keys.
+Name = Annotated[str, Meta(min_length=1, max_length=253)]
+Label = Annotated[str, Meta(max_length=63)]
 
 
 class Metadata(msgspec.Struct, frozen=True, rename="camel"):
-    name: str
-    namespace: str = ""
+    name: Name
+    namespace: Annotated[str, Meta(max_length=253)] = ""
     uid: str | None = None
     creation_timestamp: datetime | None = None
-    labels: dict[str, str] | None = None
+    labels: dict[str, Label] | None = None
     annotations: dict[str, str] | None = None
     managed_fields: list[ManagedField] | None = None
 
@@ -77,11 +97,7 @@ def _texts(quantities: dict[str, str | int | float]) -> dict[str, str]:
 def _labelled_ms(meta: Metadata, keys: LabelKeys) -> int | None:
     """When one of our labels was last written, by whoever manages it."""
     ours = {f"f:{key}" for key in (keys.cost_center, keys.team, keys.tier)}
-    times = [
-        _ms(entry.time)
-        for entry in meta.managed_fields or ()
-        if ours & set(entry.fields.get("f:metadata", {}).get("f:labels", {}))
-    ]
+    times = [_ms(entry.time) for entry in meta.managed_fields or () if ours & entry.labels]
     return max((at for at in times if at is not None), default=None)
 
 

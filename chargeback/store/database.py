@@ -8,12 +8,16 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, Table, create_engine, event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 # SQLite waits so long for another writer of the same file before it gives up.
 BUSY_TIMEOUT_S = 30
+
+# Execution option of connections that will write.
+_WRITES = "chargeback_writes"
 
 
 class DatabaseError(RuntimeError):
@@ -29,6 +33,7 @@ class Database:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self._writing = engine.execution_options(**{_WRITES: True})
         # SQLite has one writer: threads of this process queue here instead of colliding there.
         self._writer = threading.RLock() if engine.dialect.name == "sqlite" else None
 
@@ -40,10 +45,12 @@ class Database:
     def write(self) -> Iterator[Connection]:
         """A transaction that commits if the block ends well."""
         try:
-            with self._writer or nullcontext(), self.engine.begin() as connection:
+            with self._writer or nullcontext(), self._writing.begin() as connection:
                 yield connection
         except OperationalError as error:
             raise DatabaseUnavailable(str(error.orig)) from error
+        except PoolTimeoutError as error:
+            raise DatabaseUnavailable(str(error)) from error
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -55,6 +62,8 @@ class Database:
                 yield connection
         except OperationalError as error:
             raise DatabaseUnavailable(str(error.orig)) from error
+        except PoolTimeoutError as error:
+            raise DatabaseUnavailable(str(error)) from error
 
     def close(self) -> None:
         self.engine.dispose()
@@ -72,10 +81,12 @@ def open_database(url: str) -> Database:
         parsed = parsed.set(drivername="postgresql+psycopg")
     if parsed.get_backend_name() not in ("sqlite", "postgresql"):
         raise DatabaseError(f"database: {parsed.get_backend_name()!r}: want sqlite or postgresql")
-    if parsed.get_backend_name() == "sqlite" and parsed.database:
-        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
     try:
+        if parsed.get_backend_name() == "sqlite":
+            _make_folder(parsed.database)
         engine = create_engine(parsed)
+    except OSError as error:
+        raise DatabaseError(f"database: {parsed.render_as_string()}: {error}") from error
     except ModuleNotFoundError as error:
         raise DatabaseError(f"database: {error}: install gpu-chargeback[postgres]") from error
     if engine.dialect.name == "sqlite":
@@ -83,13 +94,26 @@ def open_database(url: str) -> Database:
         event.listen(engine, "begin", _begin_sqlite)
     try:
         engine.connect().close()
-    except OperationalError as error:
+    except DBAPIError as error:
+        engine.dispose()
         raise DatabaseError(f"database: {parsed.render_as_string()}: {error.orig}") from error
     return Database(engine)
 
 
+def lock(connection: Connection, table: Table) -> None:
+    """Let nobody else write a table or lock rows of it until the transaction ends. SQLite has one writer anyway."""
+    if connection.dialect.name != "sqlite":
+        connection.execute(text(f"LOCK TABLE {table.name} IN EXCLUSIVE MODE"))
+
+
 def sqlite_url(path: Path) -> str:
     return f"sqlite:///{path.absolute()}"
+
+
+def _make_folder(file: str | None) -> None:
+    if not file or file == ":memory:":
+        raise DatabaseError("database: sqlite in memory: want a file, for every thread opens the database anew")
+    Path(file).parent.mkdir(parents=True, exist_ok=True)
 
 
 def _prepare_sqlite(connection: Any, _: Any) -> None:
@@ -104,7 +128,8 @@ def _prepare_sqlite(connection: Any, _: Any) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN")
+    # A transaction that reads first and writes later would fail at once where another process wrote in between.
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get(_WRITES) else "BEGIN")
 
 
-__all__ = ["Connection", "Database", "DatabaseError", "DatabaseUnavailable", "open_database", "sqlite_url"]
+__all__ = ["Connection", "Database", "DatabaseError", "DatabaseUnavailable", "lock", "open_database", "sqlite_url"]

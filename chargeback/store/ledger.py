@@ -11,7 +11,6 @@ from sqlalchemy import Connection, Row, delete, insert, select, tuple_
 from chargeback.core.lines import Line
 from chargeback.core.money import MICROS, format_decimal
 from chargeback.store.node_hours import NodeHourKey
-from chargeback.store.rollup import mark_days
 from chargeback.store.tables import lines as table
 
 # Rows fetched at a time: a month's lines must not be in memory at once.
@@ -25,8 +24,8 @@ _FIELDS = (
 )  # fmt: skip
 
 
-def replace_lines(connection: Connection, key: NodeHourKey, lines: Sequence[Line], revision: int) -> None:
-    """Delete a node-hour's lines, put these, and mark the days of both."""
+def replace_lines(connection: Connection, key: NodeHourKey, lines: Sequence[Line], revision: int) -> set[str]:
+    """Delete a node-hour's lines and put these; the local days of both, which the caller marks before it commits."""
     mine = (table.c.cluster == key.cluster, table.c.node == key.node, table.c.hour == key.hour)
     days = {line.day for line in lines}
     if revision > 1:
@@ -34,7 +33,7 @@ def replace_lines(connection: Connection, key: NodeHourKey, lines: Sequence[Line
         connection.execute(delete(table).where(*mine))
     if lines:
         connection.execute(insert(table), [_row(line, revision) for line in lines])
-    mark_days(connection, key.cluster, days)
+    return days
 
 
 def lines_of_month(connection: Connection, month: str) -> Iterator[Line]:

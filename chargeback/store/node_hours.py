@@ -15,6 +15,7 @@ from chargeback.bodies import decode, to_node_hour
 from chargeback.core.existence import KnownGpu
 from chargeback.core.hours import HOUR_MS
 from chargeback.core.node_hour import NodeHour
+from chargeback.store.database import lock
 from chargeback.store.tables import node_hour_bodies, node_hours, nodes
 
 # The ledger keeps bodies for long; the fastest level already makes them four times smaller.
@@ -74,7 +75,12 @@ def make_due(connection: Connection, key: NodeHourKey, now_ms: int, grace_ms: in
 
 
 def make_all_due(connection: Connection, cluster: str | None, from_hour: int, now_ms: int) -> int:
-    """Have every rated node-hour from an hour on rated again; how many."""
+    """Have every rated node-hour from an hour on rated again; how many.
+
+    What changed must be written before, in the same transaction. The lock waits for claims that have not seen it, and
+    keeps off new ones until it can be seen.
+    """
+    lock(connection, node_hours)
     where = [node_hours.c.hour >= from_hour, node_hours.c.due_ms.is_(None)]
     if cluster is not None:
         where.append(node_hours.c.cluster == cluster)

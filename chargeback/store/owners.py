@@ -8,6 +8,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from chargeback.core.hours import HOUR_MS
 from chargeback.core.owners import Namespace, Owner, OwnerBook, next_version
+from chargeback.store.database import lock
 from chargeback.store.node_hours import make_all_due
 from chargeback.store.tables import owners
 
@@ -19,6 +20,7 @@ def note_namespaces(
 
     A namespace that is no longer there ends now. Seeing the same again changes nothing.
     """
+    lock(connection, owners)  # every replica follows the cluster, and two must not add the same version
     present = {namespace.name: namespace for namespace in seen}
     latest = {owner.namespace: owner for owner in _read(connection, cluster)}  # ordered, so the last version stays
     added: list[Owner] = []

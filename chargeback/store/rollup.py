@@ -1,11 +1,14 @@
-"""Sums of each (cluster, local day), made anew from its lines; months are read from here."""
+"""Sums of each (cluster, local day), made anew from its lines; months are read from here.
+
+A day that is marked, but not made anew yet, is summed straight from its lines: a report is never behind the ledger.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, func, insert, select
+from sqlalchemy import Connection, Select, Subquery, Table, delete, exists, func, insert, select, union_all
 from sqlalchemy.dialects import postgresql, sqlite
 
 from chargeback.core.totals import Total
@@ -15,14 +18,20 @@ PAGE_ROWS = 2000
 
 _KEYS = ("month", "cluster", "day", "account", "team", "namespace", "kind", "sku", "unit", "unit_price", "ms_den")
 _SUMS = ("gpu_ms_num", "quantity_ms_num", "list_micros", "amount_micros")
+_COLUMNS = (*_KEYS, "model", *_SUMS)
 
 
-def mark_days(connection: Connection, cluster: str, days: Iterable[str]) -> None:
-    """Have the totals of these days made anew."""
-    rows = [{"cluster": cluster, "day": day} for day in sorted(days)]
+def mark_days(connection: Connection, days: Iterable[tuple[str, str]]) -> None:
+    """Have the totals of these (cluster, day) made anew. To be the last thing before a commit: others wait for it.
+
+    A mark that is there already is written again, and so locked: else a rebuild could take it before it can see what
+    this transaction has put.
+    """
+    rows = [{"cluster": cluster, "day": day} for cluster, day in sorted(days)]
     if rows:
-        dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-        connection.execute(dialect.insert(marked_days).on_conflict_do_nothing(), rows)
+        mark = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(marked_days)
+        keys = ["cluster", "day"]
+        connection.execute(mark.on_conflict_do_update(index_elements=keys, set_={"day": mark.excluded.day}), rows)
 
 
 def rebuild_marked_day(connection: Connection) -> bool:
@@ -34,31 +43,39 @@ def rebuild_marked_day(connection: Connection) -> bool:
     # The mark goes first: whoever marks the day again meanwhile waits, and the day is made anew once more.
     connection.execute(delete(marked_days).where(marked_days.c.cluster == row.cluster, marked_days.c.day == row.day))
     connection.execute(delete(day_totals).where(day_totals.c.cluster == row.cluster, day_totals.c.day == row.day))
-    connection.execute(insert(day_totals).from_select([*_KEYS, "model", *_SUMS], _sums_of_day(row.cluster, row.day)))
+    of_the_day = _sums_of_lines().where(lines.c.cluster == row.cluster, lines.c.day == row.day)
+    connection.execute(insert(day_totals).from_select(_COLUMNS, of_the_day))
     return True
 
 
-def _sums_of_day(cluster: str, day: str) -> Select[Any]:
+def _sums_of_lines() -> Select[Any]:
     empty = {"team", "unit", "unit_price"}  # NULL in a line, part of the key here
-    keys = [func.coalesce(lines.c[name], "") if name in empty else lines.c[name] for name in _KEYS]
-    return (
-        select(*keys, func.min(lines.c.model), *(func.sum(lines.c[name]) for name in _SUMS))
-        .where(lines.c.cluster == cluster, lines.c.day == day)
-        .group_by(*keys)
-    )
+    keys = [(func.coalesce(lines.c[name], "") if name in empty else lines.c[name]).label(name) for name in _KEYS]
+    sums = [func.sum(lines.c[name]).label(name) for name in _SUMS]
+    return select(*keys, func.min(lines.c.model).label("model"), *sums).group_by(*(key.element for key in keys))
+
+
+def _totals() -> Subquery:
+    """All totals: of marked days from their lines, of all others as they were made."""
+    made = select(*(day_totals.c[name] for name in _COLUMNS)).where(~_is_marked(day_totals))
+    # SQLite finds its index by the day alone.
+    unmade = _sums_of_lines().where(lines.c.day.in_(select(marked_days.c.day)), _is_marked(lines))
+    return union_all(made, unmade).subquery("totals")
+
+
+def _is_marked(table: Table) -> Any:
+    return exists().where(marked_days.c.cluster == table.c.cluster, marked_days.c.day == table.c.day)
 
 
 def totals_of_month(connection: Connection, month: str) -> Iterator[Total]:
     """A month's totals in the order of the monthly CSV, one row a denominator, page by page."""
-    names = [name for name in _KEYS if name != "day"]
-    keys = [day_totals.c[name] for name in names]
+    totals = _totals()
+    keys = [totals.c[name] for name in _KEYS if name != "day"]
     query = (
-        select(
-            *keys, func.min(day_totals.c.model).label("model"), *(func.sum(day_totals.c[s]).label(s) for s in _SUMS)
-        )
-        .where(day_totals.c.month == month)
+        select(*keys, func.min(totals.c.model).label("model"), *(func.sum(totals.c[s]).label(s) for s in _SUMS))
+        .where(totals.c.month == month)
         .group_by(*keys)
-        .order_by(*(day_totals.c[name] for name in Total.ORDER), day_totals.c.ms_den)
+        .order_by(*(totals.c[name] for name in Total.ORDER), totals.c.ms_den)
     )
     result = connection.execution_options(yield_per=PAGE_ROWS).execute(query)
     for page in result.partitions(PAGE_ROWS):
@@ -67,13 +84,13 @@ def totals_of_month(connection: Connection, month: str) -> Iterator[Total]:
 
 
 def totals_of_day(connection: Connection, day: str) -> list[Total]:
-    query = select(day_totals).where(day_totals.c.day == day)
-    return [_total(row) for row in connection.execute(query)]
+    return [total for _, total in totals_by_day(connection, day, day)]
 
 
 def totals_by_day(connection: Connection, first: str, last: str) -> list[tuple[str, Total]]:
     """(day, total) of all days from first to last."""
-    query = select(day_totals).where(day_totals.c.day >= first, day_totals.c.day <= last).order_by(day_totals.c.day)
+    totals = _totals()
+    query = select(totals).where(totals.c.day >= first, totals.c.day <= last).order_by(totals.c.day)
     return [(row.day, _total(row)) for row in connection.execute(query)]
 
 
@@ -83,7 +100,8 @@ def marked(connection: Connection) -> int:
 
 def months(connection: Connection) -> list[str]:
     """The months that have lines, oldest first."""
-    query = select(day_totals.c.month).distinct().order_by(day_totals.c.month)
+    totals = _totals()
+    query = select(totals.c.month).distinct().order_by(totals.c.month)
     return [row.month for row in connection.execute(query)]
 
 

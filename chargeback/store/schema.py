@@ -8,16 +8,27 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import text
 
-from chargeback.store.database import Connection, Database
+from chargeback.store.database import Connection, Database, DatabaseError
 
 # Any number will do, as long as every replica takes the same: two must not migrate at once.
 _LOCK = 0x67707563
 
 
 def migrate(database: Database, revision: str = "head") -> tuple[str | None, str | None]:
-    """Bring the schema to a revision in one transaction; the revisions before and after."""
+    """Bring the schema to a revision in one transaction; the revisions before and after.
+
+    Raises DatabaseError where this release does not know the revision, or the one that the database has.
+    """
+    try:
+        return _migrate(database, revision)
+    except CommandError as error:
+        raise DatabaseError(f"database: its schema cannot be brought to {revision}: {error}") from error
+
+
+def _migrate(database: Database, revision: str) -> tuple[str | None, str | None]:
     with database.write() as connection:
         if not database.is_sqlite:
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})

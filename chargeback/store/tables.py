@@ -1,7 +1,8 @@
 """The tables, as SQLAlchemy Core sees them. `migrations/` makes them; a test compares the two.
 
 Times are unix milliseconds, hours are numbers since the epoch, money is whole micros. Text that is ordered in exports
-is compared bytewise on both databases.
+is compared bytewise on both databases. How long a text may be is said at the doors, in `exporter/wire.py` and
+`chargeback/cluster/objects.py`: a narrower column would let a body in and never rate it.
 """
 
 from __future__ import annotations
@@ -22,8 +23,7 @@ from sqlalchemy import (
 metadata = MetaData()
 
 # PostgreSQL would order by locale; SQLite's own order is bytewise already.
-Name = String(253).with_variant(String(253, collation="C"), "postgresql")
-Word = String(128).with_variant(String(128, collation="C"), "postgresql")
+Name = Text().with_variant(Text(collation="C"), "postgresql")
 
 node_hour_bodies = Table(
     "node_hour_bodies",
@@ -74,15 +74,15 @@ lines = Table(
     Column("start_ms", BigInteger, nullable=False),
     Column("end_ms", BigInteger, nullable=False),
     Column("account", Name, nullable=False),
-    Column("kind", Word, nullable=False),
-    Column("device", Word, nullable=False),
-    Column("parent", Word, nullable=False),
+    Column("kind", Name, nullable=False),
+    Column("device", Name, nullable=False),
+    Column("parent", Name, nullable=False),
     Column("shares", Text, nullable=False),
     Column("model", Name, nullable=False),
-    Column("profile", Word),
+    Column("profile", Name),
     Column("sku", Name, nullable=False),
-    Column("unit", Word),
-    Column("unit_price", Word),
+    Column("unit", Name),
+    Column("unit_price", Name),
     Column("namespace", Name, nullable=False),
     Column("pod", Name, nullable=False),
     Column("container", Name, nullable=False),
@@ -93,7 +93,7 @@ lines = Table(
     Column("owner_version", Integer),
     Column("price_version", Integer, nullable=False),
     Column("policy_version", Integer, nullable=False),
-    Column("evidence", Word, nullable=False),
+    Column("evidence", Name, nullable=False),
     Column("gpu_ms_num", BigInteger, nullable=False),
     Column("quantity_ms_num", BigInteger, nullable=False),
     Column("ms_den", BigInteger, nullable=False),
@@ -102,10 +102,10 @@ lines = Table(
     Column("energy_mj", BigInteger),
     Column("list_micros", BigInteger),
     Column("amount_micros", BigInteger),
-    Column("part", Word, nullable=False),
+    Column("part", Name, nullable=False),
     Column("revision", Integer, nullable=False),
     Index("lines_node_hour", "cluster", "node", "hour"),
-    Index("lines_day", "cluster", "day"),
+    Index("lines_day", "day", "cluster"),
 )
 
 # Sums of a local day, made anew from its lines. Times of different denominators stand in rows of their own.
@@ -118,10 +118,10 @@ day_totals = Table(
     Column("account", Name, primary_key=True),
     Column("team", Name, primary_key=True),
     Column("namespace", Name, primary_key=True),
-    Column("kind", Word, primary_key=True),
+    Column("kind", Name, primary_key=True),
     Column("sku", Name, primary_key=True),
-    Column("unit", Word, primary_key=True),
-    Column("unit_price", Word, primary_key=True),
+    Column("unit", Name, primary_key=True),
+    Column("unit_price", Name, primary_key=True),
     Column("ms_den", BigInteger, primary_key=True, autoincrement=False),
     Column("model", Name, nullable=False),
     Column("gpu_ms_num", BigInteger, nullable=False),
@@ -145,13 +145,13 @@ owners = Table(
     Column("cluster", Name, primary_key=True),
     Column("namespace", Name, primary_key=True),
     Column("version", Integer, primary_key=True, autoincrement=False),
-    Column("uid", Word),
+    Column("uid", Name),
     Column("from_ms", BigInteger, nullable=False),
     Column("until_ms", BigInteger),
     Column("cost_center", Name),
     Column("team", Name),
     Column("tier", Name),
-    Column("source", Word, nullable=False),
+    Column("source", Name, nullable=False),
     Column("recorded_ms", BigInteger, nullable=False),
 )
 
@@ -160,11 +160,11 @@ policies = Table(
     metadata,
     Column("version", Integer, primary_key=True, autoincrement=False),
     Column("from_ms", BigInteger, nullable=False),
-    Column("sharing", Word, nullable=False),
-    Column("mig_weight", Word, nullable=False),
-    Column("basis", Word, nullable=False),
-    Column("plans_from", Word, nullable=False),
-    Column("timezone", Word, nullable=False),
+    Column("sharing", Name, nullable=False),
+    Column("mig_weight", Name, nullable=False),
+    Column("basis", Name, nullable=False),
+    Column("plans_from", Name, nullable=False),
+    Column("timezone", Name, nullable=False),
     Column("currency", String(3), nullable=False),
     Column("recorded_ms", BigInteger, nullable=False),
 )

@@ -9,8 +9,9 @@ from sqlalchemy import Connection, func, insert, select
 
 from chargeback.core.hours import HOUR_MS
 from chargeback.core.policy import Policy, PolicyBook
-from chargeback.core.prices import PriceBook
+from chargeback.core.prices import Price, PriceBook, TierFactor
 from chargeback.price_file import PriceFile, parse_prices
+from chargeback.store.database import lock
 from chargeback.store.node_hours import make_all_due
 from chargeback.store.tables import policies, price_books
 
@@ -21,6 +22,7 @@ class TermsConflict(RuntimeError):
 
 def begin_policy(connection: Connection, policy: Policy, now_ms: int) -> None:
     """Make this the ledger's first policy, or check that it is. Raises TermsConflict naming what differs."""
+    lock(connection, policies)  # replicas start together
     book = _read_policies(connection)
     if not book:
         _add_policy(connection, policy, now_ms)
@@ -38,6 +40,7 @@ def begin_policy(connection: Connection, policy: Policy, now_ms: int) -> None:
 
 def set_policy(connection: Connection, policy: Policy, now_ms: int) -> Policy:
     """Add a version of the policy from its from_ms on; hours from then on become due."""
+    lock(connection, policies)
     book = _read_policies(connection)
     version = replace(policy, version=book[-1].version + 1)
     _add_policy(connection, version, now_ms)
@@ -53,6 +56,7 @@ def policy_book(connection: Connection) -> PolicyBook | None:
 
 def import_prices(connection: Connection, file: PriceFile, source: str, timezone: str, now_ms: int) -> PriceBook:
     """Make this the current price book, if it differs; hours from the first difference on become due."""
+    lock(connection, price_books)
     current = price_book(connection, timezone)
     row = connection.execute(select(price_books.c.content).where(price_books.c.version == current.version)).first()
     if row is not None and row.content == file.text:
@@ -78,11 +82,14 @@ def price_book(connection: Connection, timezone: str) -> PriceBook:
 
 def first_difference(before: PriceBook, after: PriceBook) -> int | None:
     """The first instant (unix ms) at which two books say different things; None: nowhere."""
-    changed: list[int] = []
-    for ours, theirs in ((before, after), (after, before)):
-        changed += [price.from_ms for price in set(ours.prices) - set(theirs.prices)]
-        changed += [factor.from_ms for factor in set(ours.factors) - set(theirs.factors)]
-    return min(changed, default=None)
+    borders = sorted({0, *before.borders(), *after.borders()})
+    return next((at for at in borders if _in_force(before, at) != _in_force(after, at)), None)
+
+
+def _in_force(book: PriceBook, at_ms: int) -> set[Price | TierFactor]:
+    """What a book says at an instant, however long it has been saying so."""
+    dated: tuple[Price | TierFactor, ...] = (*book.prices, *book.factors)
+    return {replace(entry, from_ms=0, until_ms=None) for entry in dated if entry.holds(at_ms)}
 
 
 def _read_policies(connection: Connection) -> list[Policy]:

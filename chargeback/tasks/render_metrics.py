@@ -45,8 +45,8 @@ class Page:
 
 def gather(database: Database, cluster: str, tables: ClusterTables, pushes: Pushes, now_ms: int) -> Standing:
     """Everything the metrics say, at one instant."""
-    running = provisional(database, now_ms)
     with database.read() as connection:
+        running = provisional(connection, now_ms)
         policies = policy_book(connection)
         policy = policies.at(now_ms) if policies else None
         waiting = backlog(connection, now_ms)

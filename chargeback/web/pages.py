@@ -35,7 +35,6 @@ async def get_month(request: web.Request) -> dict[str, object]:
         with database.read() as connection:
             return last_pushes(connection)
 
-    await asyncio.to_thread(pushes)
     uses, _ = quota_uses(request.app[TABLES].quotas, policy.plans_from)
     return {
         "report": report,

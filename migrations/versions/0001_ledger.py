@@ -17,8 +17,7 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-Name = sa.String(253).with_variant(sa.String(253, collation="C"), "postgresql")
-Word = sa.String(128).with_variant(sa.String(128, collation="C"), "postgresql")
+Name = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 
 def column(name: str, kind: object, *, null: bool = False, key: bool = False) -> sa.Column:
@@ -77,15 +76,15 @@ def _lines() -> None:
         column("start_ms", sa.BigInteger),
         column("end_ms", sa.BigInteger),
         column("account", Name),
-        column("kind", Word),
-        column("device", Word),
-        column("parent", Word),
+        column("kind", Name),
+        column("device", Name),
+        column("parent", Name),
         column("shares", sa.Text),
         column("model", Name),
-        column("profile", Word, null=True),
+        column("profile", Name, null=True),
         column("sku", Name),
-        column("unit", Word, null=True),
-        column("unit_price", Word, null=True),
+        column("unit", Name, null=True),
+        column("unit_price", Name, null=True),
         column("namespace", Name),
         column("pod", Name),
         column("container", Name),
@@ -96,7 +95,7 @@ def _lines() -> None:
         column("owner_version", sa.Integer, null=True),
         column("price_version", sa.Integer),
         column("policy_version", sa.Integer),
-        column("evidence", Word),
+        column("evidence", Name),
         column("gpu_ms_num", sa.BigInteger),
         column("quantity_ms_num", sa.BigInteger),
         column("ms_den", sa.BigInteger),
@@ -105,11 +104,11 @@ def _lines() -> None:
         column("energy_mj", sa.BigInteger, null=True),
         column("list_micros", sa.BigInteger, null=True),
         column("amount_micros", sa.BigInteger, null=True),
-        column("part", Word),
+        column("part", Name),
         column("revision", sa.Integer),
     )
     op.create_index("lines_node_hour", "lines", ["cluster", "node", "hour"])
-    op.create_index("lines_day", "lines", ["cluster", "day"])
+    op.create_index("lines_day", "lines", ["day", "cluster"])
 
 
 def _totals() -> None:
@@ -121,10 +120,10 @@ def _totals() -> None:
         column("account", Name, key=True),
         column("team", Name, key=True),
         column("namespace", Name, key=True),
-        column("kind", Word, key=True),
+        column("kind", Name, key=True),
         column("sku", Name, key=True),
-        column("unit", Word, key=True),
-        column("unit_price", Word, key=True),
+        column("unit", Name, key=True),
+        column("unit_price", Name, key=True),
         column("ms_den", sa.BigInteger, key=True),
         column("model", Name),
         column("gpu_ms_num", sa.BigInteger),
@@ -142,24 +141,24 @@ def _terms() -> None:
         column("cluster", Name, key=True),
         column("namespace", Name, key=True),
         column("version", sa.Integer, key=True),
-        column("uid", Word, null=True),
+        column("uid", Name, null=True),
         column("from_ms", sa.BigInteger),
         column("until_ms", sa.BigInteger, null=True),
         column("cost_center", Name, null=True),
         column("team", Name, null=True),
         column("tier", Name, null=True),
-        column("source", Word),
+        column("source", Name),
         column("recorded_ms", sa.BigInteger),
     )
     op.create_table(
         "policies",
         column("version", sa.Integer, key=True),
         column("from_ms", sa.BigInteger),
-        column("sharing", Word),
-        column("mig_weight", Word),
-        column("basis", Word),
-        column("plans_from", Word),
-        column("timezone", Word),
+        column("sharing", Name),
+        column("mig_weight", Name),
+        column("basis", Name),
+        column("plans_from", Name),
+        column("timezone", Name),
         column("currency", sa.String(3)),
         column("recorded_ms", sa.BigInteger),
     )

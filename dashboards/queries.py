@@ -1,0 +1,86 @@
+"""The PromQL behind the panels: names and words in, query text out. Nothing here knows a panel.
+
+Two rules hold for every query. A gauge passes through `once` before anything is added up: each
+replica of the aggregator, and each overlapping scrape job, exposes the whole ledger, and a plain
+`sum` would bill it twice. And money is always grouped by `currency`: amounts of two ledgers in two
+currencies must stay two numbers.
+"""
+
+# What the viewer picked at the top of the page. All is `.*`, which also matches an absent label.
+PICKED_CLUSTER = 'cluster=~"$cluster"'
+PICKED = f'{PICKED_CLUSTER},cost_center=~"$cost_center",team=~"$team",namespace=~"$namespace"'
+
+# The accounts that are no cost center. Together, tenants and platform are the whole ledger.
+PLATFORM = 'cost_center=~"platform:.*|unowned"'
+TENANTS = 'cost_center!~"platform:.*|unowned"'
+
+SECONDS_PER_HOUR = 3600
+
+
+def once(metric: str, *matchers: str) -> str:
+    """One sample for each series of ours, however many replicas and jobs expose it."""
+    return f"max without (instance, pod, job) ({metric}{{{','.join(matchers)}}})"
+
+
+def cost(period: str, by: tuple[str, ...] = (), *, where: tuple[str, ...] = (PICKED, TENANTS)) -> str:
+    """Money of a period, grouped by `by` and always by currency."""
+    return f"sum by ({', '.join((*by, 'currency'))}) ({once('chargeback_cost', _period(period), *where)})"
+
+
+def gpu_hours(period: str, by: tuple[str, ...] = (), *, where: tuple[str, ...] = (PICKED, TENANTS)) -> str:
+    """Whole-card hours of a period: the metric counts seconds, people plan in hours."""
+    seconds = once("chargeback_gpu_seconds", _period(period), *where)
+    total = f"sum by ({', '.join(by)}) ({seconds})" if by else f"sum({seconds})"
+    return f"{total} / {SECONDS_PER_HOUR}"
+
+
+def platform_share(period: str) -> str:
+    """Which part of all card-time nobody's cost center had, from 0 to 1."""
+    nobodys = gpu_hours(period, where=(PICKED_CLUSTER, PLATFORM))
+    all_of_it = gpu_hours(period, where=(PICKED_CLUSTER,))
+    return f"({nobodys}) / ({all_of_it} > 0)"
+
+
+def quota(figure: str, *, by: tuple[str, ...] = (), condition: str = "") -> str:
+    """`hard`, `used`, `guaranteed` or `cap` of every quota in sight, with all its labels or with those of `by`."""
+    value = once(f"chargeback_quota_{figure}", PICKED) + (f" {condition}" if condition else "")
+    return f"max by ({', '.join(by)}) ({value})" if by else value
+
+
+def quota_saturation(by: tuple[str, ...] = ()) -> str:
+    """Used over hard. A hard limit of zero is a prohibition, and has no saturation."""
+    return f"{quota('used', by=by)} / ({quota('hard', by=by, condition='> 0')})"
+
+
+def push_age_s() -> str:
+    """Seconds since each node's agent last pushed."""
+    return f"time() - {once('chargeback_last_push_timestamp_seconds', PICKED_CLUSTER)}"
+
+
+def table_age_s() -> str:
+    """Seconds since namespaces, quotas and the like were last read."""
+    return f"time() - {once('chargeback_cluster_read_timestamp_seconds', PICKED_CLUSTER)}"
+
+
+def health(metric: str) -> str:
+    """A gauge about the account itself, for the clusters in sight."""
+    return once(metric, PICKED_CLUSTER)
+
+
+def refused_per_hour() -> str:
+    """Node-hours refused, by the field at fault. Each replica counts what it refused itself: these do add up."""
+    rate = "rate(chargeback_node_hours_refused_total[$__rate_interval])"
+    return f"sum by (field) ({rate}) * {SECONDS_PER_HOUR}"
+
+
+def values_of(label: str, *matchers: str) -> str:
+    """The query of a dashboard variable: each value a label has, given what was picked before it.
+
+    Quotas are asked too: a namespace with a quota and no cost yet must be there to pick.
+    """
+    owned = '__name__=~"chargeback_cost|chargeback_quota_hard"'
+    return f"label_values({{{','.join((owned, *matchers))}}}, {label})"
+
+
+def _period(period: str) -> str:
+    return f'period="{period}"'
