@@ -75,12 +75,11 @@ def _cost_labels(period: str, total: Total) -> tuple[str, ...]:
 
 
 def _unpriced(standing: Standing) -> Iterator[Sample]:
-    """This month's; no sample where all has its price."""
+    """This month's, of every model that there is: zero where all of its time has a price."""
     sums: dict[tuple[str, ...], Fraction] = {}
     for total in standing.periods.get("month", ()):
-        if total.account == UNPRICED:
-            key = (total.cluster, total.model)
-            sums[key] = sums.get(key, Fraction(0)) + total.gpu_ms
+        key = (total.cluster, total.model)
+        sums[key] = sums.get(key, Fraction(0)) + (total.gpu_ms if total.account == UNPRICED else 0)
     return ((labels, float(ms / 1000)) for labels, ms in sums.items())
 
 
@@ -183,14 +182,14 @@ FAMILIES = (
     ),
     Family(
         kind=CounterMetricFamily,
-        name="chargeback_node_hours_refused_total",
+        name="chargeback_pushes_refused_total",
         help="Pushed bodies that were refused, by HTTP status and by the field that was wrong.",
         labels=("status", "field"),
         read=lambda standing: standing.refused.items(),
     ),
     Family(
         kind=CounterMetricFamily,
-        name="chargeback_node_hours_accepted_total",
+        name="chargeback_pushes_accepted_total",
         help="Pushed bodies that were accepted: stored, or older than what was there.",
         labels=("outcome",),
         read=lambda standing: (((outcome,), count) for outcome, count in standing.accepted.items()),

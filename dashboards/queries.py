@@ -69,7 +69,7 @@ def health(metric: str) -> str:
 
 def refused_per_hour() -> str:
     """Node-hours refused, by the field at fault. Each replica counts what it refused itself: these do add up."""
-    rate = "rate(chargeback_node_hours_refused_total[$__rate_interval])"
+    rate = "rate(chargeback_pushes_refused_total[$__rate_interval])"
     return f"sum by (field) ({rate}) * {SECONDS_PER_HOUR}"
 
 

@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,36 +36,42 @@ def fetch(url: str) -> tuple[int, bytes]:
         return 0, b""
 
 
-def wait_for(what: str, check: object, within_s: float = WITHIN_S) -> None:
+def wait_for(what: str, check: Callable[[], object], within_s: float = WITHIN_S) -> None:
     """Wait until check() is true."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
-        if check():  # type: ignore[operator]
+        if check():
             return
         time.sleep(0.05)
     raise AssertionError(f"{what}: not within {within_s:.0f} s")
 
 
-def chargeback(*arguments: str, check: bool = True, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[bytes]:
+def chargeback(
+    *arguments: str, check: bool = True, timeout_s: float = 120, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[bytes]:
     """Run a `chargeback` command to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "chargeback.cli.main", *arguments],
-        capture_output=True,
-        check=check,
-        timeout=120,
-        env={**os.environ, **(env or {})},
-    )
+    return _run("chargeback.cli.main", arguments, check, timeout_s, env)
 
 
-def exporter(*arguments: str, check: bool = True, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[bytes]:
+def exporter(
+    *arguments: str, check: bool = True, timeout_s: float = 120, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[bytes]:
     """Run `gpu-exporter` to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "exporter.cli", *arguments],
+    return _run("exporter.cli", arguments, check, timeout_s, env)
+
+
+def _run(
+    module: str, arguments: tuple[str, ...], check: bool, timeout_s: float, env: Mapping[str, str] | None
+) -> subprocess.CompletedProcess[bytes]:
+    ended = subprocess.run(
+        [sys.executable, "-m", module, *arguments],
         capture_output=True,
-        check=check,
-        timeout=120,
+        check=False,
+        timeout=timeout_s,
         env={**os.environ, **(env or {})},
     )
+    assert ended.returncode == 0 or not check, (ended.returncode, ended.stderr.decode()[-3000:])
+    return ended
 
 
 @dataclass(slots=True)

@@ -12,6 +12,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from chargeback.cli.console import console
 from chargeback.cli.export import write_month
 from chargeback.cli.options import Failure
 from chargeback.cli.report import month_table
@@ -44,35 +45,35 @@ def demo(data: Path, once: bool) -> None:
     Example: chargeback demo --once --data /tmp/demo
     """
     signal.signal(signal.SIGTERM, _as_interrupt)
-    console = Console()
+    out = console()
     try:
         with Processes(data / "logs") as processes:
-            _run(data, once, processes, console)
+            _run(data, once, processes, out)
     except DemoFailed as error:
         raise Failure(str(error)) from error
     except KeyboardInterrupt:
-        console.print("stopped; `chargeback demo` goes on from here")
+        out.print("stopped; `chargeback demo` goes on from here")
 
 
 def _as_interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _run(data: Path, once: bool, processes: Processes, console: Console) -> None:
+def _run(data: Path, once: bool, processes: Processes, out: Console) -> None:
     url = _start_server(data, processes)
     database = open_database(sqlite_url(data / "ledger.db"))
     try:
         now_ms = time.time_ns() // 1_000_000
-        _replay(data, url, processes, database, now_ms, console)
-        _print_months(data, database, now_ms, console)
+        _replay(data, url, processes, database, now_ms, out)
+        _print_months(data, database, now_ms, out)
         if once:
             return
         agents = _start_agents(data, url, processes)
-        console.print(f"page      {url}/")
-        console.print(f"metrics   {url}/metrics")
+        out.print(f"page      {url}/")
+        out.print(f"metrics   {url}/metrics")
         for node, agent in agents.items():
-            console.print(f"agent     {agent}/metrics  ({node})", highlight=False)
-        console.print("running; Ctrl-C stops everything")
+            out.print(f"agent     {agent}/metrics  ({node})", highlight=False)
+        out.print("running; Ctrl-C stops everything")
         while True:
             processes.finished(())
             time.sleep(0.5)
@@ -103,7 +104,7 @@ def _start_server(data: Path, processes: Processes) -> str:
     return url
 
 
-def _replay(data: Path, url: str, processes: Processes, database: Database, now_ms: int, console: Console) -> None:
+def _replay(data: Path, url: str, processes: Processes, database: Database, now_ms: int, out: Console) -> None:
     """Send what is missing up to the running hour, through the real agent in simulated time."""
     this_hour = now_ms // HOUR_MS
     this_month = local_day(now_ms, "UTC").isoformat()[:7]
@@ -120,12 +121,12 @@ def _replay(data: Path, url: str, processes: Processes, database: Database, now_
     names = [f"replay-{node}" for node in missing]
     total = sum(this_hour - start for start in missing.values())
     if total:
-        _show_progress(processes, names, database, total, this_hour, console)
+        _show_progress(processes, names, database, total, this_hour, out)
     processes.forget(names)
 
 
 def _show_progress(
-    processes: Processes, names: list[str], database: Database, total: int, until_hour: int, console: Console
+    processes: Processes, names: list[str], database: Database, total: int, until_hour: int, out: Console
 ) -> None:
     def standing() -> tuple[int, bool]:
         now_ms = time.time_ns() // 1_000_000
@@ -140,7 +141,7 @@ def _show_progress(
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=console) as progress:
+    with Progress(*columns, console=out) as progress:
         task = progress.add_task("", total=total)
         while True:
             sent = processes.finished([*names])
@@ -169,12 +170,12 @@ def _agent(data: Path, url: str, node: str) -> tuple[str, ...]:
     return ("--cluster", CLUSTER, "--node", node, "--simulate", str(data / f"{node}.yaml"), "--push", url)
 
 
-def _print_months(data: Path, database: Database, now_ms: int, console: Console) -> None:
+def _print_months(data: Path, database: Database, now_ms: int, out: Console) -> None:
     this_month = local_day(now_ms, "UTC").isoformat()[:7]
     for month in (month_after(this_month, -1), this_month):
-        console.print(month_table(month_report(database, month, now_ms)))
-        console.print()
+        out.print(month_table(month_report(database, month, now_ms)))
+        out.print()
     for month in (month_after(this_month, -2), month_after(this_month, -1), this_month):
         path = data / f"chargeback-{month}.csv"
         write_month(database, month, path)
-        console.print(f"CSV       {path}", highlight=False, soft_wrap=True)
+        out.print(f"CSV       {path}", highlight=False, soft_wrap=True)

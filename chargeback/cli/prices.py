@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
+from chargeback.cli.console import console
 from chargeback.cli.options import STORE, Failure, settings_options, take_database
 from chargeback.core.hours import format_instant
 from chargeback.core.money import MICROS, format_decimal
@@ -49,7 +49,7 @@ def show(built_in: bool, **options: Any) -> None:
     Example: chargeback prices show --data /var/lib/chargeback
     """
     if built_in:
-        Console().print(_table(read_price_file("default").book(version=0, timezone="UTC"), "built-in list prices"))
+        console().print(_table(read_price_file("default").book(version=0, timezone="UTC"), "built-in list prices"))
         return
     database = take_database(options)
     try:
@@ -58,7 +58,7 @@ def show(built_in: bool, **options: Any) -> None:
         raise Failure(str(error)) from error
     with database.read() as connection:
         book = price_book(connection, timezone)
-    Console().print(_table(book, f"price book, version {book.version}" if book.version else "no price book yet"))
+    console().print(_table(book, f"price book, version {book.version}" if book.version else "no price book yet"))
 
 
 def _table(book: PriceBook, title: str) -> Table:

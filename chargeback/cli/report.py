@@ -10,9 +10,9 @@ from fractions import Fraction
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
+from chargeback.cli.console import console
 from chargeback.cli.options import STORE, Failure, settings_options, take_database
 from chargeback.core.hours import check_month, local_day
 from chargeback.core.lines import UNPRICED
@@ -42,7 +42,7 @@ def report(month: str | None, output: str, **options: Any) -> None:
     except (NoLedger, DatabaseUnavailable) as error:
         raise Failure(str(error)) from error
     if output == "table":
-        Console().print(month_table(found))
+        console().print(month_table(found))
     else:
         click.echo(_as_json(found) if output == "json" else _as_csv(found), nl=False)
 

@@ -8,9 +8,9 @@ import time
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
+from chargeback.cli.console import console
 from chargeback.cli.options import EXIT_INCOMPLETE, STORE, Failure, settings_options, take_database
 from chargeback.core.hours import format_instant
 from chargeback.store.database import DatabaseUnavailable
@@ -64,11 +64,11 @@ def status(output: str, **options: Any) -> None:
 
 
 def _show(found: dict[str, Any]) -> None:
-    console = Console()
-    console.print(f"due: {found['due_node_hours']} node-hours, {found['days_to_sum']} days to sum up")
-    console.print(f"conservation error: {found['conservation_error_ms']} ms")
-    console.print("months: " + (", ".join(f"{m['month']} ({m['state']})" for m in found["months"]) or "none yet"))
+    out = console()
+    out.print(f"due: {found['due_node_hours']} node-hours, {found['days_to_sum']} days to sum up")
+    out.print(f"conservation error: {found['conservation_error_ms']} ms")
+    out.print("months: " + (", ".join(f"{m['month']} ({m['state']})" for m in found["months"]) or "none yet"))
     table = Table("cluster", "node", "last push", "")
     for node in found["nodes"]:
         table.add_row(node["cluster"], node["node"], node["last_push"], "silent" if node["silent"] else "")
-    console.print(table)
+    out.print(table)

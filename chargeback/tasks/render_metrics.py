@@ -28,12 +28,16 @@ log = logging.getLogger(__name__)
 EVERY_S = 15.0
 
 
+# Counters that begin at zero, so that the first refusal is a rise.
+_REFUSALS = (("400", "body"), ("401", "Authorization"), ("413", "body"), ("422", "body"))
+
+
 @dataclass(slots=True)
 class Pushes:
     """Counts of pushed bodies since the start: refused by (status, field), accepted by outcome."""
 
-    refused: Counter[tuple[str, str]] = field(default_factory=Counter)
-    accepted: Counter[str] = field(default_factory=Counter)
+    refused: Counter[tuple[str, str]] = field(default_factory=lambda: Counter(dict.fromkeys(_REFUSALS, 0)))
+    accepted: Counter[str] = field(default_factory=lambda: Counter({"stored": 0, "known": 0}))
 
 
 @dataclass(slots=True)

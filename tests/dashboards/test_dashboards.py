@@ -18,7 +18,7 @@ UNITS = {"locale", "short", "percentunit", "s"}
 # Metrics of the programs that no panel shows, each with the reason.
 NOT_SHOWN = {
     "chargeback_build_info": "a version is looked up, not watched",
-    "chargeback_node_hours_accepted_total": "the push ages say whether bodies arrive",
+    "chargeback_pushes_accepted_total": "the push ages say whether bodies arrive",
     "chargeback_rendered_timestamp_seconds": "an alert's matter: a page that is stuck looks fresh on a dashboard",
 }
 

@@ -33,7 +33,12 @@ def pod_process() -> Iterator[subprocess.Popen[bytes]]:
     mount = next((path for path in map(Path, ("/sys/fs/cgroup/pids", "/sys/fs/cgroup")) if path.is_dir()), None)
     assert mount is not None
     root = mount / f"gpu-chargeback-test-{uuid.uuid4().hex}"
-    levels = [root, root / "kubepods", root / f"kubepods/pod{POD_UID}", root / f"kubepods/pod{POD_UID}/{CONTAINER_ID}"]
+    levels = [
+        root,
+        root / "kubepods",
+        root / f"kubepods/pod{POD_UID}",
+        root / f"kubepods/pod{POD_UID}/{CONTAINER_ID}",
+    ]
     made: list[Path] = []
     try:
         for level in levels:
@@ -73,9 +78,7 @@ def micros(text: object) -> int:
     return int(str(text).replace(".", ""))
 
 
-def test_a_gpu_process_becomes_a_line(
-    tmp_path: Path, server: Program, pod_process: subprocess.Popen[bytes]
-) -> None:
+def test_a_gpu_process_becomes_a_line(tmp_path: Path, server: Program, pod_process: subprocess.Popen[bytes]) -> None:
     """Held card, MIG slice and idle card are on the ledger and on both pages within seconds."""
     library = build(tmp_path)
     with FakeNvml(tmp_path / "nvml.state") as nvml, PodResourcesServer(tmp_path / "kubelet.sock") as kubelet:
@@ -117,4 +120,6 @@ def test_a_gpu_process_becomes_a_line(
     assert micros(slice_held["amount"]) == ms * 3 // 7
     assert ("platform:idle", "free", h100) in costs
     assert ("platform:idle", "unpartitioned", h100) in costs
-    assert any("gpu_busy_seconds_total{" in line and label in line and 'pod="train-0"' in line for line in page.splitlines())
+    assert any(
+        "gpu_busy_seconds_total{" in line and label in line and 'pod="train-0"' in line for line in page.splitlines()
+    )

@@ -49,7 +49,12 @@ class Environment:
         """Run one of its commands, in its own folder: the checkout must not help."""
         environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
         return subprocess.run(
-            self.command(name, *arguments), cwd=self.folder, env=environment, check=check, capture_output=True, text=True
+            self.command(name, *arguments),
+            cwd=self.folder,
+            env=environment,
+            check=check,
+            capture_output=True,
+            text=True,
         )
 
     def packages(self) -> set[str]:

@@ -1,0 +1,208 @@
+"""The demo as a newcomer runs it: two months through the real programs, live, scraped by a real Prometheus."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from tests.dashboards.panels import panel_queries, substitute, variable_queries
+from tests.programs import chargeback, fetch, wait_for
+from tests.prometheus_server import Start, prometheus
+
+ROOT = Path(__file__).resolve().parents[2]
+LIVE_WITHIN_S = 90.0
+
+__all__ = ["prometheus"]
+
+
+@pytest.fixture(scope="module")
+def once(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """`chargeback demo --once`: the folder it leaves, and what it printed."""
+    data = tmp_path_factory.mktemp("demo")
+    return data, chargeback("demo", "--once", "--data", str(data), timeout_s=400).stdout.decode()
+
+
+def processes_of(data: Path) -> list[str]:
+    """Command lines of processes that have anything to do with the folder."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = entry.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if str(data) in line and "pytest" not in line:
+            found.append(line)
+    return found
+
+
+def read_month(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_once_prints_the_months_and_leaves_their_csv(once: tuple[Path, str]) -> None:
+    """Tables per cost center on the terminal, a CSV for each month that was replayed, no process left behind."""
+    data, printed = once
+    for account in ("prod-001", "rd-001", "ds-001", "unowned", "platform:idle", "all accounts"):
+        assert account in printed
+    paths = [Path(path) for path in re.findall(r"^CSV +(\S+)$", printed, re.MULTILINE)]
+    assert [path.parent for path in paths] == [data] * 3
+    assert all(len(read_month(path)) > 10 for path in paths[:2])
+    assert processes_of(data) == []
+
+
+def test_the_demo_balances(once: tuple[Path, str]) -> None:
+    """A closed month: 26 cards, every hour, no gap; Σ list = Σ amount = the price of all cards."""
+    data, _ = once
+    path = sorted(data.glob("chargeback-*.csv"))[1]
+    rows = read_month(path)
+    year, month = (int(part) for part in path.stem.removeprefix("chargeback-").split("-"))
+    days = {1: 31, 2: 29 if year % 4 == 0 else 28, 4: 30, 6: 30, 9: 30, 11: 30}.get(month, 31)
+    hours = days * 24
+    # 8 × 3.20 + 8 × 2.10 + 8 × 1.20 + 2 × 3.90 an hour.
+    price = hours * Decimal("59.8")
+    assert sum(Decimal(row["list_amount"]) for row in rows) == price
+    assert sum(Decimal(row["amount"]) for row in rows) == price
+    assert abs(sum(Decimal(row["gpu_hours"]) for row in rows) - 26 * hours) <= Decimal("0.0000005") * len(rows)
+    assert not [row for row in rows if row["cost_center_id"] in ("platform:gap", "platform:difference")]
+    assert {row["cost_center_id"] for row in rows if row["namespace"] == "ml-production"} == {
+        "prod-001",
+        "platform:discount",
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Live:
+    process: subprocess.Popen[bytes]
+    data: Path
+    server: str
+    agents: list[str]
+    seconds: float
+
+
+@pytest.fixture(scope="module")
+def live(once: tuple[Path, str]) -> Iterator[Live]:
+    """The demo started again on the same folder, running live."""
+    data, _ = once
+    printed = data / "printed"
+    started = time.monotonic()
+    with printed.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "chargeback.cli.main", "demo", "--data", str(data)], stdout=output, stderr=output
+        )
+    try:
+
+        def is_live() -> bool:
+            assert process.poll() is None, printed.read_text()
+            return "Ctrl-C stops everything" in printed.read_text()
+
+        wait_for("the demo runs live", is_live, LIVE_WITHIN_S)
+        urls = re.findall(r"^(?:metrics|agent) +(http://\S+)/metrics", printed.read_text(), re.MULTILINE)
+        yield Live(
+            process=process,
+            data=data,
+            server=urls[0],
+            agents=urls[1:],
+            seconds=time.monotonic() - started,
+        )
+        process.send_signal(signal.SIGINT)
+        process.wait(30)
+        assert process.returncode == 0, printed.read_text()
+        assert processes_of(data) == []
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_second_run_starts_from_what_is_there(live: Live) -> None:
+    """In seconds, for only what it missed is replayed."""
+    print(f"live after {live.seconds:.1f} s")
+    assert len(live.agents) == 4
+    assert live.seconds < 30
+
+
+def test_the_running_hour_is_on_the_page_at_once(live: Live) -> None:
+    """Nobody waits an hour to see that it works: provisional, and never in the CSV."""
+    costs = f"{live.server}/v1/costs?from=2020-01-01&until=2100-01-01&group_by=account"
+
+    def provisional() -> bool:
+        found = json.loads(fetch(costs)[1])["costs"]
+        return any(cost["provisional"] and cost["account"] == "prod-001" for cost in found)
+
+    wait_for("provisional costs", provisional)
+    assert b"provisional" in fetch(f"{live.server}/")[1]
+    month = sorted(live.data.glob("chargeback-*.csv"))[1]
+    name = month.stem.removeprefix("chargeback-")
+    assert fetch(f"{live.server}/v1/statements/{name}.csv") == (200, month.read_bytes())
+
+
+def test_prometheus_scrapes_the_demo_and_no_panel_is_empty(live: Live, prometheus: Start) -> None:
+    """Targets up, rules loaded and evaluated, every panel's and every variable's query answers on the demo's data."""
+    server = prometheus(
+        {
+            "chargeback": [live.server.removeprefix("http://")],
+            "gpu-exporter": [url.removeprefix("http://") for url in live.agents],
+        },
+        rule_files=[ROOT / "dashboards/alerts.yaml"],
+    )
+    server.wait_for("count(up == 1) == 5")
+    assert {target["health"] for target in server.targets()} == {"up"}
+    server.wait_for('chargeback_cost{period="today"}')
+    server.wait_for("gpu_held_seconds_total")
+    dashboard = json.loads((ROOT / "dashboards/chargeback.json").read_text())
+    for _, selector, label in variable_queries(dashboard):
+        assert server.wait_for(f"group by ({label}) ({substitute(selector, {})})"), label
+    for query in panel_queries(dashboard):
+        assert server.wait_for(query.expr), query.panel  # a rate needs two scrapes
+
+    def evaluated() -> bool:
+        return all(rule["health"] == "ok" for rule in server.rules())
+
+    wait_for("rules evaluated", evaluated)
+    assert {rule["name"] for rule in server.rules()} == {"GpuQuotaAlmostFull", "GpuQuotaFullyUsed"}
+    # ml-production uses 8 of its 8, ml-experiments 19 of 20.
+    waiting = {(rule["name"], alert["labels"]["namespace"]) for rule in server.rules() for alert in rule["alerts"]}
+    assert waiting == {("GpuQuotaFullyUsed", "ml-production"), ("GpuQuotaAlmostFull", "ml-experiments")}
+
+
+def test_the_pages_of_both_programs_are_clean(live: Live) -> None:
+    """`promtool check metrics` finds nothing to say."""
+    for url in (live.server, live.agents[0]):
+        page = fetch(f"{url}/metrics")[1]
+        checked = subprocess.run(["promtool", "check", "metrics"], input=page, capture_output=True, check=False)
+        assert checked.returncode == 0, checked.stderr.decode()
+
+
+def test_the_page_looks_right_in_a_browser(live: Live, tmp_path: Path) -> None:
+    """Chromium renders the first page: the month and its cost centers are in it."""
+    arguments = (
+        *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
+        *("--disable-component-update", "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}"),
+        *("--window-size=1100,1000", f"--screenshot={tmp_path / 'page.png'}", "--dump-dom"),
+    )
+    browser = find_browser()
+    shown = subprocess.run(
+        [browser, *arguments, f"{live.server}/"], capture_output=True, text=True, check=True, timeout=60
+    ).stdout
+    for text in ("GPU chargeback, ", "prod-001", "platform:idle", "All accounts", "GPU quotas of demo"):
+        assert text in shown
+
+
+def find_browser() -> str:
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        for folder in os.environ["PATH"].split(":"):
+            if (Path(folder) / name).exists():
+                return name
+    pytest.skip("no browser here: it comes with Debian's package `chromium`")
