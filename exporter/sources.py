@@ -15,6 +15,7 @@ from exporter.collectors.holdings import Holdings, HoldingSource
 from exporter.collectors.node import Collectors
 from exporter.collectors.processes import OwnerSource, Processes
 from exporter.config import DEFAULT_SCENARIO, Settings
+from exporter.kubelet import SOCKET_PATH
 from exporter.worker import Calls, DirectCalls, Worker
 
 # A wedged call takes a beat's time, and the next beat must still come before the last sight has ceased to hold.
@@ -32,10 +33,7 @@ class WholeNode(GpuSource, HoldingSource, OwnerSource, Protocol):
 def open_collectors(settings: Settings, clock: Clock) -> Collectors:
     """The collectors of the node that the settings name. Raises NothingToRead."""
     if settings.simulate or settings.replay:
-        node = simulated_node(settings.simulate, node=settings.node, clock=clock)
-        return Collectors(
-            Gpus(node), Holdings(node), Processes(node), calls=lambda name: DirectCalls(), clock=clock, deadline_s=0
-        )
+        return _open_simulated(settings, clock)
     return _open_real(settings, clock)
 
 
@@ -55,9 +53,35 @@ def simulated_node(scenario: str, *, node: str, clock: Clock) -> WholeNode:
         raise NothingToRead(str(error)) from error
 
 
+def _open_simulated(settings: Settings, clock: Clock) -> Collectors:
+    """A simulated node; its holders come from a socket where one is named (`exporter/simulated_kubelet.py`)."""
+    node = simulated_node(settings.simulate, node=settings.node, clock=clock)
+    holdings, names_in_threads = Holdings(node), set[str]()
+    if settings.kubelet_socket != SOCKET_PATH and not settings.replay:
+        kubelet = _kubelet(settings)
+        holdings, names_in_threads = Holdings(kubelet(), reopen=kubelet), {Holdings.name}
+
+    def calls(name: str) -> Calls:
+        return Worker(name) if name in names_in_threads else DirectCalls()
+
+    return Collectors(
+        Gpus(node), holdings, Processes(node), calls=calls, clock=clock, deadline_s=_deadline_s(settings)
+    )
+
+
+def _kubelet(settings: Settings) -> Callable[[], HoldingSource]:
+    from exporter.kubelet import Kubelet
+
+    # A reading makes two calls.
+    return lambda: Kubelet(settings.kubelet_socket, timeout_s=_deadline_s(settings) / 2)
+
+
+def _deadline_s(settings: Settings) -> float:
+    return min(max(DEADLINE_MIN_S, settings.beat / 1000), DEADLINE_MAX_S)
+
+
 def _open_real(settings: Settings, clock: Clock) -> Collectors:
     from exporter.cgroups import CgroupReader
-    from exporter.kubelet import Kubelet
 
     try:
         from exporter.nvml import DriverChanged, Nvml, NvmlMissing
@@ -70,11 +94,7 @@ def _open_real(settings: Settings, clock: Clock) -> Collectors:
     except NvmlMissing as error:
         raise NothingToRead(f"no NVIDIA driver to read: {error}") from error
 
-    deadline_s = min(max(DEADLINE_MIN_S, settings.beat / 1000), DEADLINE_MAX_S)
-
-    def kubelet() -> Kubelet:
-        return Kubelet(settings.kubelet_socket, timeout_s=deadline_s / 2)  # a reading makes two calls
-
+    kubelet = _kubelet(settings)
     calls: Callable[[str], Calls] = Worker
     return Collectors(
         Gpus(nvml, reopen=lambda: Nvml(clock)),
@@ -82,6 +102,6 @@ def _open_real(settings: Settings, clock: Clock) -> Collectors:
         Processes(CgroupReader(settings.proc)),
         calls=calls,
         clock=clock,
-        deadline_s=deadline_s,
+        deadline_s=_deadline_s(settings),
         fatal=(DriverChanged,),
     )

@@ -6,6 +6,7 @@ import signal
 import time
 from importlib.resources import files
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import FrameType
 
 import click
@@ -17,7 +18,7 @@ from chargeback.cli.export import write_month
 from chargeback.cli.options import Failure
 from chargeback.cli.report import month_table
 from chargeback.core.hours import HOUR_MS, format_hour, local_day, month_after, month_span_ms
-from chargeback.demo.processes import DemoFailed, Processes, free_port, wait_ready
+from chargeback.demo.processes import DemoFailed, Processes, free_port, wait_ready, wait_until
 from chargeback.reports import month_report
 from chargeback.store.database import Database, open_database, sqlite_url
 from chargeback.store.node_hours import backlog, count_rated, newest_hour
@@ -47,8 +48,9 @@ def demo(data: Path, once: bool) -> None:
     signal.signal(signal.SIGTERM, _as_interrupt)
     out = console()
     try:
-        with Processes(data / "logs") as processes:
-            _run(data, once, processes, out)
+        # A unix socket's path must be short, and the data folder's need not be.
+        with TemporaryDirectory(prefix="gpu-chargeback-") as sockets, Processes(data / "logs") as processes:
+            _run(data, once, Path(sockets), processes, out)
     except DemoFailed as error:
         raise Failure(str(error)) from error
     except KeyboardInterrupt:
@@ -59,7 +61,7 @@ def _as_interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _run(data: Path, once: bool, processes: Processes, out: Console) -> None:
+def _run(data: Path, once: bool, sockets: Path, processes: Processes, out: Console) -> None:
     url = _start_server(data, processes)
     database = open_database(sqlite_url(data / "ledger.db"))
     try:
@@ -68,7 +70,7 @@ def _run(data: Path, once: bool, processes: Processes, out: Console) -> None:
         _print_months(data, database, now_ms, out)
         if once:
             return
-        agents = _start_agents(data, url, processes)
+        agents = _start_agents(data, url, sockets, processes)
         out.print(f"page      {url}/")
         out.print(f"metrics   {url}/metrics")
         for node, agent in agents.items():
@@ -153,13 +155,17 @@ def _show_progress(
             time.sleep(0.3)
 
 
-def _start_agents(data: Path, url: str, processes: Processes) -> dict[str, str]:
-    """Live agents, one a node; their URLs."""
+def _start_agents(data: Path, url: str, sockets: Path, processes: Processes) -> dict[str, str]:
+    """Live agents, one a node, each with a kubelet of its own to ask; their URLs."""
+    for node in NODES:
+        arguments = ("--node", node, "--socket", str(sockets / node), str(data / f"{node}.yaml"))
+        processes.start(f"kubelet-{node}", "exporter.simulated_kubelet", *arguments)
     agents: dict[str, str] = {}
     for node in NODES:
+        wait_until(f"the kubelet of {node}", (sockets / node).exists, processes)
         port = free_port(AGENT_PORT + 10 * NODES.index(node))
-        spool = ("--spool", str(data / "spool" / node))
-        processes.start(node, "exporter.cli", *_agent(data, url, node), *spool, "--listen", f"127.0.0.1:{port}")
+        own = ("--spool", str(data / "spool" / node), "--kubelet-socket", str(sockets / node))
+        processes.start(node, "exporter.cli", *_agent(data, url, node), *own, "--listen", f"127.0.0.1:{port}")
         agents[node] = f"http://127.0.0.1:{port}"
     for agent in agents.values():
         wait_ready(agent, processes)

@@ -8,7 +8,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -78,17 +78,25 @@ class Processes:
 
 def wait_ready(url: str, processes: Processes) -> None:
     """Wait until a server says that it is ready. Raises DemoFailed."""
-    deadline = time.monotonic() + READY_WITHIN_S
-    while time.monotonic() < deadline:
-        processes.finished(())
+
+    def is_ready() -> bool:
         try:
             with urllib.request.urlopen(f"{url}/readyz", timeout=2) as answer:
-                if answer.status == 200:
-                    return
+                return bool(answer.status == 200)
         except (urllib.error.URLError, ConnectionError, TimeoutError):
-            pass
+            return False
+
+    wait_until(url, is_ready, processes)
+
+
+def wait_until(what: str, check: Callable[[], bool], processes: Processes) -> None:
+    """Wait until check() is true. Raises DemoFailed when it takes too long or a process has ended."""
+    deadline = time.monotonic() + READY_WITHIN_S
+    while not check():
+        processes.finished(())
+        if time.monotonic() > deadline:
+            raise DemoFailed(f"{what} is not ready after {READY_WITHIN_S:.0f} s: see the logs in {processes.logs}")
         time.sleep(0.1)
-    raise DemoFailed(f"{url} is not ready after {READY_WITHIN_S:.0f} s: see the logs in {processes.logs}")
 
 
 def free_port(wanted: int) -> int:
