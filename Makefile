@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
 
-.PHONY: demo test check format test-gpu dashboards proto wheel clean
+.PHONY: help demo test check format test-gpu test-cluster dashboards proto wheel clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -28,6 +28,9 @@ format: $(VENV)/.dev ## format and mend what can be mended
 
 test-gpu: $(VENV)/.dev ## run the tests that need a real NVIDIA card
 	$(BIN)/python -m pytest -m gpu $(ARGS)
+
+test-cluster: $(VENV)/.dev ## build the Kubernetes control plane that tests use (needs Go; kept outside the checkout)
+	$(BIN)/python -m tests.cluster.binaries
 
 dashboards: $(VENV)/.dev ## build the dashboards' JSON anew
 	$(BIN)/python -m dashboards.build
