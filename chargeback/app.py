@@ -14,10 +14,12 @@ import jinja2
 from aiohttp import web
 
 from chargeback.api import health, node_hours, state, statements
+from chargeback.api.agents import Agents, Reviewer
 from chargeback.api.errors import errors_as_json
 from chargeback.api.tokens import Tokens
 from chargeback.clock import Clock, SystemClock
-from chargeback.cluster.api import ClusterApi, find_cluster
+from chargeback.cluster.api import ApiError, ClusterApi, find_cluster
+from chargeback.cluster.token_review import TokenReviewer
 from chargeback.config import Settings
 from chargeback.core.owners import LabelKeys
 from chargeback.price_file import PriceFile, PriceFileError, read_price_file
@@ -79,12 +81,17 @@ def _check_currency(settings: Settings, prices: PriceFile) -> None:
         )
 
 
-def make_app(aggregator: Aggregator) -> web.Application:
-    """The routes, over what is wired."""
+def make_app(aggregator: Aggregator, reviewer: Reviewer | None = None) -> web.Application:
+    """The routes, over what is wired. reviewer: of agents' projected tokens, None where only static ones count."""
     app = web.Application(middlewares=[errors_as_json], client_max_size=node_hours.BODY_MAX_BYTES)
     app[state.DATABASE] = aggregator.database
     app[state.CLOCK] = aggregator.clock
-    app[state.TOKENS] = Tokens(aggregator.settings.agent_tokens)
+    app[state.AGENTS] = Agents(
+        Tokens(aggregator.settings.agent_tokens),
+        clock=aggregator.clock,
+        reviewer=reviewer,
+        account=aggregator.settings.agent_account,
+    )
     app[state.PUSHES] = aggregator.pushes
     app[state.PAGE] = aggregator.page
     app[state.TABLES] = aggregator.tables
@@ -124,11 +131,13 @@ async def running(aggregator: Aggregator) -> AsyncIterator[str]:
     """The server and its eternal tasks; yields the URL. If a task dies, all end and the error rises."""
     settings = aggregator.settings
     async with AsyncExitStack() as stack:
-        sources = await _sources(settings, stack)
+        api = await _open_api(settings, stack)
+        sources = _sources(settings, api)
         for source in sources:
             if source.name == "file":  # a file that cannot be read is a wrong setting: say so before serving
                 await follow_once(source, aggregator.tables, aggregator.database, settings.cluster, aggregator.clock)
-        runner = web.AppRunner(make_app(aggregator), auto_decompress=False, shutdown_timeout=SHUTDOWN_S)
+        app = make_app(aggregator, TokenReviewer(api) if api is not None and settings.agent_account else None)
+        runner = web.AppRunner(app, auto_decompress=False, shutdown_timeout=SHUTDOWN_S)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         site = web.TCPSite(runner, settings.listen.host, settings.listen.port)
@@ -158,15 +167,23 @@ async def running(aggregator: Aggregator) -> AsyncIterator[str]:
                 task.cancel()
 
 
-async def _sources(settings: Settings, stack: AsyncExitStack) -> list[ClusterSource]:
-    """Files where they are given; else the API, if it can be found."""
+async def _open_api(settings: Settings, stack: AsyncExitStack) -> ClusterApi | None:
+    """The cluster's API, if it can be found. Raises ApiError where the settings need it."""
+    configuration = await find_cluster(settings.kubeconfig)
+    if configuration is not None:
+        return await stack.enter_async_context(ClusterApi(configuration))
+    if settings.agent_account is not None:
+        raise ApiError("--agent-account: no API to ask whose a token is: want --kubeconfig or an in-cluster account")
+    return None
+
+
+def _sources(settings: Settings, api: ClusterApi | None) -> list[ClusterSource]:
+    """Files where they are given; else the API, if there is one."""
     keys = LabelKeys()
     if settings.owners or settings.quotas:
         return [FileSource(owners=settings.owners, quota_file=settings.quotas, keys=keys)]
-    configuration = await find_cluster(settings.kubeconfig)
-    if configuration is None:
+    if api is None:
         todo = "want --owners FILE, --kubeconfig FILE or an in-cluster account"
         log.warning("nobody owns a namespace", extra={"todo": todo})
         return []
-    api = await stack.enter_async_context(ClusterApi(configuration))
     return [ApiSource(api=api, keys=keys)]

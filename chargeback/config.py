@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
 
+from chargeback.core.agents import AgentAccount
 from chargeback.core.money import parse_decimal
 from chargeback.core.policy import BASES, PLANS_FROM, SHARING, Policy
 from chargeback.store.database import sqlite_url
@@ -75,6 +76,13 @@ def _name(text: str) -> str:
     if not text:
         raise ValueError("want a name")
     return text
+
+
+def _account(text: str) -> AgentAccount | None:
+    namespace, slash, name = text.partition("/")
+    if text and not (namespace and slash and name and "/" not in name):
+        raise ValueError("want NAMESPACE/NAME such as gpu-chargeback/gpu-exporter")
+    return AgentAccount(namespace=namespace, name=name) if text else None
 
 
 def _path(text: str) -> Path | None:
@@ -143,7 +151,13 @@ SETTINGS = (
         name="agent-tokens",
         default="",
         read=_path,
-        help="file of `name sha256` lines: who may push; without it only loopback is served",
+        help="file of `name sha256` lines: who may push",
+    ),
+    Setting(
+        name="agent-account",
+        default="",
+        read=_account,
+        help="NAMESPACE/NAME of the agents' ServiceAccount: their projected tokens may push, each for its own node",
     ),
     Setting(name="timezone", default="UTC", read=_timezone, help="whose midnights cut days and months"),
     Setting(name="currency", default="USD", read=_currency, help="of the ledger"),
@@ -176,6 +190,7 @@ class Settings:
     prices: str
     grace: int
     agent_tokens: Path | None
+    agent_account: AgentAccount | None
     timezone: str
     currency: str
     sharing: str
@@ -222,8 +237,10 @@ def read_settings(flags: Mapping[str, str | None], env: Mapping[str, str], file:
         except ValueError as error:
             problems.append(f"{seen[setting.name]}: {error}")
     listen = values.get("listen")
-    if listen is not None and not listen.is_loopback and values["agent_tokens"] is None:
-        problems.append(f"{seen['listen']}: beyond loopback anybody could push: want --agent-tokens as well")
+    guarded = values.get("agent_tokens") is not None or values.get("agent_account") is not None
+    if listen is not None and not listen.is_loopback and not guarded:
+        wanted = "want --agent-tokens or --agent-account as well"
+        problems.append(f"{seen['listen']}: beyond loopback anybody could push: {wanted}")
     if problems:
         raise SettingsError("\n".join(problems))
     return Settings(**values)

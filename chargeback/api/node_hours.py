@@ -11,7 +11,7 @@ import zlib
 from aiohttp import web
 
 from chargeback.api.errors import BadRequest
-from chargeback.api.state import CLOCK, DATABASE, GRACE_MS, PUSHES, TOKENS
+from chargeback.api.state import AGENTS, CLOCK, DATABASE, GRACE_MS, PUSHES
 from chargeback.bodies import Garbled, read_body
 from chargeback.core.hours import HOUR_MS, format_hour
 from chargeback.core.node_hour import NodeHour, Refused
@@ -31,7 +31,7 @@ async def put_node_hour(request: web.Request) -> web.Response:
     """Keep one agent's account of one node-hour. Answers the sequence and whether it was new."""
     pushes = request.app[PUSHES]
     try:
-        request.app[TOKENS].check(request)
+        await request.app[AGENTS].check(request, request.match_info["node"])
         data = await _read(request)
         body = _check(request, data)
     except BadRequest as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from chargeback.api.tokens import Tokens
+from chargeback.api.agents import Agents
 from chargeback.clock import Clock
 from chargeback.store.database import Database
 from chargeback.tasks.follow_cluster import ClusterTables
@@ -12,7 +12,7 @@ from chargeback.tasks.render_metrics import Page, Pushes
 
 DATABASE = web.AppKey("database", Database)
 CLOCK: web.AppKey[Clock] = web.AppKey("clock")
-TOKENS = web.AppKey("tokens", Tokens)
+AGENTS = web.AppKey("agents", Agents)
 PUSHES = web.AppKey("pushes", Pushes)
 PAGE = web.AppKey("page", Page)
 TABLES = web.AppKey("tables", ClusterTables)

@@ -31,16 +31,25 @@ class Tokens:
 
     def check(self, request: web.Request) -> None:
         """Raises BadRequest (401) unless the request carries one of the tokens, or none are needed."""
-        if self._file is None:
-            return
-        self._reload(self._file)
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not token:
-            raise BadRequest("Authorization", "missing: want `Bearer TOKEN`", status=401)
-        seen = hashlib.sha256(token.strip().encode(errors="surrogateescape")).hexdigest()
-        # Compared with every one, in constant time.
-        if not any(hmac.compare_digest(seen, known) for known in self._hashes.values()):
+        if self._file is not None and not self.knows(request):
             raise BadRequest("Authorization", "not a token that we know", status=401)
+
+    def knows(self, request: web.Request) -> bool:
+        """Whether the request carries one of the tokens. Raises BadRequest (401) where it carries none at all."""
+        token = self.bearer(request)
+        if self._file is None:
+            return False
+        self._reload(self._file)
+        seen = hashlib.sha256(token.encode(errors="surrogateescape")).hexdigest()
+        # Compared with every one, in constant time.
+        return sum(hmac.compare_digest(seen, known) for known in self._hashes.values()) > 0
+
+    def bearer(self, request: web.Request) -> str:
+        """The token that the request carries. Raises BadRequest (401)."""
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token.strip():
+            raise BadRequest("Authorization", "missing: want `Bearer TOKEN`", status=401)
+        return token.strip()
 
     def _reload(self, file: Path) -> None:
         try:

@@ -65,21 +65,34 @@ class ClusterApi:
 
     async def _get(self, path: str, token: str) -> bytes:
         query = [("limit", str(PAGE_ITEMS))] + ([("continue", token)] if token else [])
-        method, url, headers, _, _ = await self._client.param_serialize(
-            "GET",
+        return await self.call("GET", path, query=query)
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        query: list[tuple[str, str]] | None = None,
+        expect: HTTPStatus = HTTPStatus.OK,
+    ) -> bytes:
+        """One call, with the client's own authentication; the body of the answer. Raises ApiError."""
+        method, url, headers, body, _ = await self._client.param_serialize(
+            method,
             path,
             query_params=query,
-            header_params={"Accept": "application/json"},
+            header_params={"Accept": "application/json", "Content-Type": "application/json"},
+            body=body,
             auth_settings=["BearerToken"],
         )
         try:
-            response = await self._client.call_api(method, url, headers, _request_timeout=TIMEOUT_S)
-            body: bytes = await response.read()
+            response = await self._client.call_api(method, url, headers, body, _request_timeout=TIMEOUT_S)
+            answer: bytes = await response.read()
         except (ApiException, aiohttp.ClientError, OSError, TimeoutError) as error:
             raise ApiError(f"{path}: {type(error).__name__}: {error}") from error
-        if response.status != HTTPStatus.OK:
-            raise ApiError(f"{path}: {response.status} {response.reason}: {body[:300].decode(errors='replace')}")
-        return body
+        if response.status != expect:
+            raise ApiError(f"{path}: {response.status} {response.reason}: {answer[:300].decode(errors='replace')}")
+        return answer
 
 
 class _ListMetadata(msgspec.Struct, frozen=True):

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.cluster import binaries
 
@@ -80,6 +81,14 @@ class ControlPlane:
         return self.call("PATCH", path, patch, kind="application/merge-patch+json")
 
 
+def apply_shipped_rights(plane: ControlPlane) -> None:
+    """The aggregator's ClusterRole and its binding, as the manifest has them."""
+    manifest = (Path(__file__).resolve().parents[2] / "deploy/manifests/aggregator-rbac.yaml").read_text()
+    for rule in yaml.safe_load_all(manifest):
+        if rule["kind"] in ("ClusterRole", "ClusterRoleBinding"):
+            plane.call("POST", f"/apis/rbac.authorization.k8s.io/v1/{rule['kind'].lower()}s", rule)
+
+
 @contextmanager
 def control_plane(folder: Path) -> Iterator[ControlPlane]:
     """Start the control plane in a folder. Skips where its programs are not here."""
@@ -119,6 +128,7 @@ def control_plane(folder: Path) -> Iterator[ControlPlane]:
             "--authorization-mode=RBAC",
             f"--token-auth-file={folder / 'tokens.csv'}",
             "--service-account-issuer=https://k",
+            "--api-audiences=https://k,chargeback",
             f"--service-account-signing-key-file={folder / 'sa.key'}",
             f"--service-account-key-file={folder / 'sa.key'}",
             "--disable-admission-plugins=ServiceAccount",

@@ -10,25 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from chargeback.cluster.api import ApiError, ClusterApi, find_cluster
 from chargeback.core.owners import LabelKeys, Namespace
 from chargeback.core.quotas import ResourceQuota, quota_uses
-from tests.cluster.control_plane import AGGREGATOR_TOKEN, ControlPlane, Refused, control_plane
+from tests.cluster.control_plane import AGGREGATOR_TOKEN, ControlPlane, Refused, apply_shipped_rights, control_plane
 from tests.programs import fetch, running, wait_for
 
-ROOT = Path(__file__).resolve().parents[2]
 QUOTAS = "/api/v1/namespaces/{}/resourcequotas"
 
 
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     with control_plane(tmp_path_factory.mktemp("cluster")) as plane:
-        manifest = (ROOT / "deploy/manifests/aggregator-rbac.yaml").read_text()
-        for rule in yaml.safe_load_all(manifest):
-            if rule["kind"] in ("ClusterRole", "ClusterRoleBinding"):
-                plane.call("POST", f"/apis/rbac.authorization.k8s.io/v1/{rule['kind'].lower()}s", rule)
+        apply_shipped_rights(plane)
         yield plane
 
 

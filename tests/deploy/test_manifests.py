@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+from chargeback.core.agents import AUDIENCE
+
 ROOT = Path(__file__).parents[2]
 MANIFESTS = ROOT / "deploy/manifests"
 DOCKERFILE = ROOT / "deploy/Dockerfile"
@@ -79,19 +81,30 @@ def test_the_api_rights_are_three_verbs_on_two_resources_and_the_aggregators_alo
     assert {it["kind"] for it in manifests()} & {"Role", "RoleBinding"} == set()
     (role,) = [it for it in manifests() if it["kind"] == "ClusterRole"]
     assert role["rules"] == [
-        {"apiGroups": [""], "resources": ["namespaces", "resourcequotas"], "verbs": ["get", "list", "watch"]}
+        {"apiGroups": [""], "resources": ["namespaces", "resourcequotas"], "verbs": ["get", "list", "watch"]},
+        {"apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]},
     ]
     (binding,) = [it for it in manifests() if it["kind"] == "ClusterRoleBinding"]
     assert binding["roleRef"]["name"] == role["metadata"]["name"]
     assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "chargeback", "namespace": NAMESPACE}]
 
 
-def test_the_agent_has_an_account_without_rights_and_no_token_of_it() -> None:
+def test_the_agent_has_an_account_without_rights_and_only_a_token_for_the_aggregator() -> None:
     pod = pod_of(one("DaemonSet", "gpu-exporter"))
     account = one("ServiceAccount", pod["serviceAccountName"])
     assert pod["serviceAccountName"] == "gpu-exporter"
     assert (account["automountServiceAccountToken"], pod["automountServiceAccountToken"]) == (False, False)
-    assert not any("projected" in volume for volume in pod["volumes"])
+    (projected,) = [volume["projected"] for volume in pod["volumes"] if "projected" in volume]
+    (source,) = projected["sources"]
+    assert source["serviceAccountToken"]["audience"] == AUDIENCE
+    bound = {subject["name"] for it in manifests() if it["kind"].endswith("Binding") for subject in it["subjects"]}
+    assert pod["serviceAccountName"] not in bound
+
+
+def test_the_aggregator_takes_tokens_of_the_agents_account() -> None:
+    account = one("ServiceAccount", "gpu-exporter")["metadata"]
+    given = dict(environment(one("Deployment", "chargeback")))
+    assert given["CHARGEBACK_AGENT_ACCOUNT"] == f"{account['namespace']}/{account['name']}"
 
 
 def test_the_agent_sees_the_hosts_processes_and_two_of_its_folders() -> None:

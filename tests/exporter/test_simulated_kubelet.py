@@ -14,6 +14,7 @@ from exporter.simulated import SimulatedNode
 from exporter.simulated_kubelet import main, serving
 
 START = datetime(2026, 10, 3, 14, tzinfo=UTC)
+DOWN_FROM, DOWN_UNTIL = START + timedelta(minutes=1), START + timedelta(minutes=2)
 SCENARIO = f"""
 seed: lab
 gpus:
@@ -25,7 +26,7 @@ workloads:
   - {{namespace: a, pod: slice, resource: nvidia.com/mig-3g.40gb}}
   - {{namespace: b, pod: shares, on: 2, gpus: 2}}
 events:
-  - {{at: {(START + timedelta(minutes=1)).isoformat()}, until: {(START + timedelta(minutes=2)).isoformat()}, kubelet: down}}
+  - {{at: {DOWN_FROM.isoformat()}, until: {DOWN_UNTIL.isoformat()}, kubelet: down}}
 """
 
 
