@@ -20,7 +20,8 @@ from chargeback.core.policy import Policy
 from chargeback.core.prices import INSTANCE_HOUR, PriceBook, Rate
 from chargeback.core.timeline import Device, Segment
 
-Stream = tuple[str, int, tuple[str, str, str] | None]
+# Device, share and, where a holder's own part counts, who: namespace, pod, container, claim.
+Stream = tuple[str, int, tuple[str, ...] | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +107,8 @@ class CardAccount:
 
     def _stream(self, number: int, share: int) -> Stream:
         holding = self._pieces[number].holding
-        return (holding.device, share, holding.holder if self._own[number] else None)
+        who = (*holding.holder, holding.claim or "") if self._own[number] else None
+        return (holding.device, share, who)
 
     def _begin(self, segment: Segment) -> None:
         profiles = {device.uuid: device.profile for device in segment.devices}
@@ -138,23 +140,24 @@ class CardAccount:
         card = self._gpu.uuid
         charged = sum((held.weight for held in segment.held), Fraction(0))
         sold = sum(segment.sold.values(), Fraction(0))
+        # What is more than the card has: one slot with two holders and no claim, or a layout that is too large.
+        excess = max(charged - sold, Fraction(0))
         rest: list[tuple[str, str, str, str | None, Fraction]] = []
-        if charged > sold:  # one slot, two holders and no claim
-            rest.append((ledger.DIFFERENCE, ledger.EXCESS, card, None, sold - charged))
         if not segment.observed:
-            return [*rest, *_positive(ledger.GAP, ledger.GAP_KIND, card, None, 1 - sold)]
-        for device in segment.devices:
-            account, kind = _idle(device, segment.healthy)
-            left = device.weight - segment.sold.get(device.uuid, Fraction(0))
-            rest += _positive(account, kind, device.uuid, device.profile, left)
-        uncovered = 1 - sum((device.weight for device in segment.devices), Fraction(0))
-        if uncovered < 0:
-            rest.append((ledger.DIFFERENCE, ledger.EXCESS, card, None, uncovered))
-        elif segment.healthy:
-            rest += _positive(ledger.IDLE, ledger.UNPARTITIONED, card, None, uncovered)
+            rest += _positive(ledger.GAP, ledger.GAP_KIND, card, None, 1 - sold)
+            excess += max(sold - 1, Fraction(0))
         else:
-            rest += _positive(ledger.UNAVAILABLE, ledger.UNHEALTHY, card, None, uncovered)
-        return rest
+            for device in segment.devices:
+                account, kind = _idle(device, segment.healthy)
+                left = device.weight - segment.sold.get(device.uuid, Fraction(0))
+                rest += _positive(account, kind, device.uuid, device.profile, left)
+            uncovered = 1 - sum((device.weight for device in segment.devices), Fraction(0))
+            excess += max(-uncovered, Fraction(0))
+            account, kind = ledger.IDLE, ledger.UNPARTITIONED
+            if not segment.healthy:
+                account, kind = ledger.UNAVAILABLE, ledger.UNHEALTHY
+            rest += _positive(account, kind, card, None, uncovered)
+        return [*rest, (ledger.DIFFERENCE, ledger.EXCESS, card, None, -excess)] if excess else rest
 
     def _extend(
         self, account: str, kind: str, device: str, profile: str | None, weight: Fraction, segment: Segment

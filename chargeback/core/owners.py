@@ -79,13 +79,16 @@ def next_version(latest: Owner | None, seen: Namespace, now_ms: int) -> Owner | 
     """The version that follows from what is seen now; None where nothing changed.
 
     The first version holds from the namespace's creation (from ever, where that is not known), so that the past of a
-    new installation is owned; a later one from the time its labels were written, else from now.
+    new installation is owned; so does that of a namespace which had gone and is there again. A later one holds from
+    the time its labels were written, else from now.
     """
-    same = latest is not None and latest.until_ms is None
-    if same and latest is not None and _fields(latest) == (seen.cost_center, seen.team, seen.tier):
-        return None
     if latest is None:
         from_ms = seen.created_ms or 0
+    elif latest.until_ms is not None:
+        dated = [at for at in (seen.created_ms, seen.labelled_ms) if at is not None and at <= now_ms]
+        from_ms = max(dated[0] if dated else now_ms, latest.until_ms)
+    elif _fields(latest) == (seen.cost_center, seen.team, seen.tier):
+        return None
     elif seen.labelled_ms is not None and latest.from_ms < seen.labelled_ms <= now_ms:
         from_ms = seen.labelled_ms
     else:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 
-from chargeback.core.hours import HOUR_MS, local_day, month_span_ms
+from chargeback.core.hours import HOUR_MS, local_day, midnight_ms, month_span_ms
 from chargeback.core.money import MS_PER_HOUR, whole_micros
 
 GPU_HOUR, INSTANCE_HOUR, GPU_MONTH = "gpu-hour", "instance-hour", "gpu-month"
@@ -86,14 +86,13 @@ class PriceBook:
         self, model: str, profile: str | None, tier: str | None, start_ms: int, end_ms: int
     ) -> Rate | None:
         """What a holder of this tier pays in a rating interval; None where the model has no price of its own."""
-        if self._find(model, None, None, start_ms) is None:
+        own = self._find(model, None, None, start_ms)
+        if own is None:
             return None
-        for key in ((profile, tier), (profile, None), (None, tier), (None, None)):
-            price = self._find(model, *key, start_ms)
-            if price is not None:
-                factor = Fraction(1) if price.tier is not None else self._factor(tier, start_ms)
-                return self._rate(price, factor, start_ms, end_ms)
-        raise AssertionError("the model's own price was found above")
+        closer = (self._find(model, *key, start_ms) for key in ((profile, tier), (profile, None), (None, tier)))
+        price = next((price for price in closer if price is not None), own)
+        factor = self._factor(tier, start_ms) if price.tier is None else Fraction(1)
+        return self._rate(price, factor, start_ms, end_ms)
 
     def borders(self) -> list[int]:
         """Every instant at which something in the book begins or ends."""
@@ -135,6 +134,4 @@ def hourly_of_month(month_price: Fraction, start_ms: int, end_ms: int, timezone:
 
 def is_border(at_ms: int, timezone: str) -> bool:
     """Whether prices and policy may change here: a whole UTC hour or a local midnight."""
-    if at_ms % HOUR_MS == 0:
-        return True
-    return local_day(at_ms, timezone) != local_day(at_ms - 1000, timezone)
+    return at_ms % HOUR_MS == 0 or at_ms == midnight_ms(local_day(at_ms, timezone), timezone)

@@ -5,16 +5,20 @@ Kubernetes enforces `requests.` of an extended resource only; it stores `limits.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 GUARANTEED, CAP = "gpu-chargeback/guaranteed-gpus", "gpu-chargeback/cap-gpus"
 _REQUESTS, _LIMITS = "requests.", "limits."
 _GPU_RESOURCES = ("nvidia.com/gpu", "nvidia.com/mig-")
 _SUFFIXES = {
-    "": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40,
+    "": Decimal(1), "m": Decimal("0.001"), "k": Decimal(10**3), "M": Decimal(10**6), "G": Decimal(10**9),
+    "T": Decimal(10**12), "Ki": Decimal(2**10), "Mi": Decimal(2**20), "Gi": Decimal(2**30), "Ti": Decimal(2**40),
 }  # fmt: skip
+# Annotations are anybody's text: NaN, infinity and absurd exponents are no quantities.
+_QUANTITY = re.compile(rf"(\d{{1,12}}(?:\.\d{{0,9}})?(?:[eE]\d)?)({'|'.join(_SUFFIXES)})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,15 +53,10 @@ class QuotaUse:
 
 
 def parse_quantity(text: str) -> Decimal:
-    """A Kubernetes quantity. Raises ValueError."""
-    number = text.rstrip("KkMGTi")
-    suffix = text[len(number) :]
-    try:
-        if number.endswith("m") and not suffix:
-            return Decimal(number[:-1]) / 1000
-        return Decimal(number) * _SUFFIXES[suffix]
-    except (InvalidOperation, KeyError):
-        raise ValueError(f"{text!r}: want a Kubernetes quantity such as 8") from None
+    """A Kubernetes quantity of devices, zero or more. Raises ValueError."""
+    if not (match := _QUANTITY.fullmatch(text)):
+        raise ValueError(f"{text!r}: want a Kubernetes quantity such as 8")
+    return Decimal(match[1]) * _SUFFIXES[match[2]]
 
 
 def quota_uses(quotas: Iterable[ResourceQuota], plans_from: str) -> tuple[list[QuotaUse], list[str]]:

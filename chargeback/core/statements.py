@@ -109,7 +109,7 @@ def _profile(sku: str) -> str:
 def safe(text: str) -> str:
     """Text that a spreadsheet shows and never runs: names are chosen by users."""
     text = text.replace("\r", " ").replace("\n", " ")
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t")) else text
+    return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@")) or text.startswith("\t") else text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

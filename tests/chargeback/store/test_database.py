@@ -41,7 +41,7 @@ def test_a_file_that_is_no_database_is_said_to_be_none(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     """The data folder lies below a file."""
     (tmp_path / "file").touch()
-    with pytest.raises(DatabaseError, match="ledger.db"):
+    with pytest.raises(DatabaseError, match=r"ledger\.db"):
         open_database(sqlite_url(tmp_path / "file" / "ledger.db"))
 
 
