@@ -85,9 +85,9 @@ def _check(request: web.Request, data: bytes) -> NodeHour:
     if age_ms > OLDEST_MS:
         raise BadRequest("hour", f"{format_hour(body.hour)}: want one of the last 400 days", status=422)
     if age_ms + FUTURE_MS < body.through:
-        raise BadRequest(
-            "through", f"{body.through} ms into {format_hour(body.hour)}: that is yet to come", status=425
-        )
+        field = "hour" if age_ms + FUTURE_MS < 0 else "through"
+        seen = f"{body.through} ms into {format_hour(body.hour)}"
+        raise BadRequest(field, f"{seen}: that is yet to come, want the past", status=425)
     return body
 
 
