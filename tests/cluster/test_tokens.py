@@ -108,7 +108,7 @@ async def test_tokens_of_others_are_refused(
 async def test_a_token_dies_with_its_pod(
     plane: ControlPlane, client: TestClient[web.Request, web.Application]
 ) -> None:
-    """Replaying it afterwards is refused, as soon as the API server has forgotten it: it remembers for ten seconds."""
+    """Replaying it is refused, as soon as the API server has forgotten it: it remembers for ten seconds."""
     token = token_of_pod(plane, "agent-b", "n1")
     assert (await answer(client, "n1", token))[0] == 200
     plane.call("DELETE", f"{PODS}/agent-b?gracePeriodSeconds=0")

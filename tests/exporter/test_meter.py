@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -149,7 +150,7 @@ def watched(beats: list[Beat]) -> list[tuple[Sight, int, int]]:
         if not forward or at_ms > forward[-1][1]:
             forward.append((seen, at_ms))
     held = []
-    for (seen, at_ms), (_, next_ms) in zip(forward, forward[1:], strict=False):
+    for (seen, at_ms), (_, next_ms) in itertools.pairwise(forward):
         if next_ms - at_ms <= HOLDS_BEATS * BEAT_MS:
             held.append((seen, at_ms, next_ms))
     return held
