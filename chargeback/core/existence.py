@@ -67,7 +67,7 @@ def exist(
             continue
         gpus.append(gpu)
         spans[uuid] = lives
-        if lives[-1][1] == until and last is not None:
+        if lives[-1][1] == until and last is not None and last + SILENT_MS > until:
             known_after.append(
                 KnownGpu(
                     uuid=uuid,
