@@ -1,4 +1,4 @@
-"""The contract, as bytes: what the agent's meter writes and the aggregator reads. UPDATE_GOLDEN=1 writes them anew."""
+"""The contract, as bytes: what the agent writes and the aggregator reads. UPDATE_GOLDEN=1 writes them anew."""
 
 from __future__ import annotations
 

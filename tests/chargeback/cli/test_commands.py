@@ -1,0 +1,89 @@
+"""The other commands on a small ledger: status, report, rerate, migrate; and the help of all."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from chargeback.cli.main import main
+from tests.chargeback.api.serving import serving
+from tests.chargeback.store.bodies import body, gpu, holding
+from tests.programs import chargeback
+
+
+@pytest.fixture
+async def ledger(tmp_path: Path) -> Path:
+    """One hour of two cards: one held by cc-a, one by nobody."""
+    async with serving(tmp_path, grace="0s") as server:
+        assert (await server.put(body(gpus=[gpu(), gpu("GPU-2")], holdings=[holding()]))).status == 200
+        await server.close_hours()
+    return tmp_path
+
+
+async def test_report_in_three_forms(ledger: Path) -> None:
+    """The same sums as a table, as JSON and as CSV."""
+    arguments = ("report", "--data", str(ledger), "--month", "2026-10")
+    table = chargeback(*arguments).stdout.decode()
+    assert "cc-a" in table
+    assert "3.00" in table
+    accounts = json.loads(chargeback(*arguments, "--output", "json").stdout)["accounts"]
+    by_account = {row["account"]: row for row in accounts}
+    assert by_account["cc-a"] == {
+        "account": "cc-a", "gpu_hours": "1.000000", "list_amount": "3.000000", "amount": "3.000000",
+    }  # fmt: skip
+    rows = list(csv.DictReader(io.StringIO(chargeback(*arguments, "--output", "csv").stdout.decode(), newline="")))
+    assert [(row["account"], row["amount"]) for row in rows] == [(a["account"], a["amount"]) for a in accounts]
+
+
+async def test_status_says_what_is_due_and_who_is_silent(ledger: Path) -> None:
+    """The test's hour is long over: its silent hours are due, and so it exits 1, until they are closed."""
+    ended = chargeback("status", "--data", str(ledger), "--output", "json", check=False)
+    found = json.loads(ended.stdout)
+    assert ended.returncode == 1
+    assert found["due_node_hours"] == 1
+    assert found["conservation_error_ms"] == 0
+    assert [(node["node"], node["silent"]) for node in found["nodes"]] == [("n1", True)]
+    assert "node-hours rated" in chargeback("rerate", "--now", "--data", str(ledger)).stdout.decode()
+    found = json.loads(chargeback("status", "--data", str(ledger), "--output", "json", check=False).stdout)
+    assert found["due_node_hours"] == 0
+    assert {"month": "2026-10", "state": "open"} in found["months"]
+
+
+async def test_rerate_changes_nothing_where_nothing_changed(ledger: Path) -> None:
+    chargeback("rerate", "--now", "--data", str(ledger))
+    export = ("export", "--data", str(ledger), "--month", "2026-10")
+    before = chargeback(*export).stdout
+    said = chargeback("rerate", "--from", "2026-10-03T00Z", "--data", str(ledger)).stdout.decode()
+    assert int(said.split()[0]) > 70
+    assert chargeback(*export).stdout == before
+
+
+def test_migrate_goes_up_and_down(tmp_path: Path) -> None:
+    assert "empty → 0001" in chargeback("migrate", "--data", str(tmp_path)).stdout.decode()
+    assert "0001 → 0001" in chargeback("migrate", "--data", str(tmp_path)).stdout.decode()
+    assert "0001 → empty" in chargeback("migrate", "--data", str(tmp_path), "--to", "base").stdout.decode()
+    ended = chargeback("report", "--data", str(tmp_path), check=False)
+    assert (ended.returncode, "its schema is not this release's" in ended.stderr.decode()) == (2, True)
+
+
+def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name)
+
+
+@pytest.mark.parametrize("path", list(commands(main)), ids=" ".join)
+def test_every_commands_help_has_an_example(path: tuple[str, ...]) -> None:
+    assert f"chargeback {' '.join(path)}" in chargeback(*path, "--help").stdout.decode().partition("Example")[2]
+
+
+def test_the_exit_codes_are_in_the_help() -> None:
+    assert "Exit codes: 0 done" in chargeback("--help").stdout.decode()

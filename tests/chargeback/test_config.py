@@ -1,0 +1,64 @@
+"""Settings: one name in three spellings, and every problem at once."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from chargeback.config import SettingsError, read_settings
+from tests.programs import chargeback
+
+
+def test_a_flag_wins_over_the_environment_and_that_over_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("cluster: of-the-file\ncurrency: EUR\nmig-weight: 0.5\n")
+    env = {"CHARGEBACK_CLUSTER": "of-the-environment", "CHARGEBACK_CURRENCY": "CHF", "PATH": "/"}
+    settings = read_settings({"cluster": "of-the-flag"}, env, file)
+    assert (settings.cluster, settings.currency, settings.mig_weight) == ("of-the-flag", "CHF", Fraction(1, 2))
+    assert settings.policy.currency == "CHF"
+
+
+def test_every_problem_is_named_with_its_source_and_what_is_wanted(tmp_path: Path) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("timezone: Mars/Olympus\nnoise: 1\n")
+    with pytest.raises(SettingsError) as refused:
+        read_settings({"listen": "here", "sharing": "fair"}, {"CHARGEBACK_GRACE": "soon", "CHARGEBACK_X": "1"}, file)
+    said = str(refused.value)
+    for part in (
+        "--listen='here': want HOST:PORT",
+        "--sharing='fair': want one of configured, active",
+        "CHARGEBACK_GRACE='soon': want a duration",
+        "timezone",
+        "IANA",
+        "noise: not a setting",
+        "CHARGEBACK_X",
+    ):
+        assert part in said
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "example.org:1"])
+def test_beyond_loopback_somebody_must_be_known(listen: str, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="beyond loopback anybody could push"):
+        read_settings({"listen": listen}, {})
+    read_settings({"listen": listen, "agent-account": "ns/agent"}, {})
+    read_settings({"listen": listen, "agent-tokens": str(tmp_path)}, {})
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:1", "localhost:1", "[::1]:1", "127.1.2.3:1"])
+def test_loopback_needs_nothing(listen: str) -> None:
+    assert read_settings({"listen": listen}, {}).listen.is_loopback
+
+
+def test_what_kubernetes_sets_beside_a_service_is_no_setting_of_ours() -> None:
+    env = {"CHARGEBACK_PORT": "tcp://10.0.0.1:10467", "CHARGEBACK_SERVICE_HOST": "10.0.0.1"}
+    assert read_settings({}, env).cluster == "default"
+
+
+def test_the_server_refuses_to_start_and_says_why() -> None:
+    """Exit 2, all problems on stderr."""
+    ended = chargeback("serve", "--listen", "0.0.0.0:1", "--currency", "euro", check=False)
+    assert ended.returncode == 2
+    assert "beyond loopback" in ended.stderr.decode()
+    assert "--currency='euro': want an ISO 4217 code" in ended.stderr.decode()
