@@ -120,7 +120,7 @@ class Pusher:
         self._outbox = outbox
         self._clock = clock
         self._disk = disk
-        self._rng = random.Random()
+        self._rng = rng or random.Random()
         self._tried: dict[FinishedHour, int] = {}  # when each was last tried, in rounds
         self._rounds = 0
         self.results = {"taken": 0, "failed": 0, "refused": 0}

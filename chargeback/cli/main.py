@@ -7,6 +7,7 @@ import click
 from chargeback.cli.demo import demo
 from chargeback.cli.export import export
 from chargeback.cli.prices import prices
+from chargeback.cli.quota import quota
 from chargeback.cli.report import report
 from chargeback.cli.server import migrate, rerate, serve
 from chargeback.cli.status import status
@@ -22,7 +23,7 @@ def main() -> None:
     """
 
 
-for command in (serve, demo, status, report, export, prices, rerate, migrate):
+for command in (serve, demo, status, report, export, prices, quota, rerate, migrate):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -115,7 +115,7 @@ def test_keys_beside_a_scope(scope: str, key: str, rule: str | None) -> None:
 
 
 def test_scope_values_that_no_class_has() -> None:
-    """In: the quota counts nobody by that name; NotIn: it leaves nobody out by it. Classes of the system are there."""
+    """In: the quota counts nobody by that name; NotIn: it leaves nobody out by it. The system's are always there."""
     hard = {REQUESTS: "8"}
     assert rules(quota(hard=hard, terms=in_classes("critical")), priority_classes=CLASSES) == [
         "unknown-class",
@@ -276,6 +276,7 @@ def test_a_ceiling_is_no_guarantee() -> None:
         ({REQUESTS: "8", LIMITS: "32"}, {}, {REQUESTS: "32"}, "8"),
         ({REQUESTS: "8", LIMITS: "32"}, {GUARANTEED: "4"}, {REQUESTS: "8"}, "4"),
         ({REQUESTS: "8", LIMITS: "4"}, {}, {REQUESTS: "8"}, None),
+        ({LIMITS: "32", GPU: "8"}, {}, {REQUESTS: "32"}, "8"),
         ({LIMITS: "4"}, {}, {REQUESTS: "4"}, None),
         ({GPU: "4", "pods": "9"}, {}, {REQUESTS: "4", "pods": "9"}, None),
         ({f"request.{GPU}": "4", REQUESTS: "8"}, {}, {REQUESTS: "8"}, None),
@@ -298,6 +299,13 @@ def test_a_class_is_renamed_only_where_one_is_meant() -> None:
     fixed = after_fix(QuotaObjects(quotas=(scoped,), priority_classes=classes))
     assert fixed.quotas[0].terms == in_classes("critical", "urgent", "ml-high")
     assert "unknown-class" in [finding.rule for finding in found(fixed)]
+
+
+def test_without_classes_in_sight_no_name_is_mended() -> None:
+    """Nor are other scopes touched."""
+    terms = (*in_classes("high"), ScopeTerm(scope="NotTerminating"))
+    fixed = after_fix(QuotaObjects(quotas=(quota(hard={LIMITS: "8"}, terms=terms),)))
+    assert fixed.quotas[0].terms == terms
 
 
 def test_a_hole_beside_pods_without_a_class_is_closed_by_name() -> None:

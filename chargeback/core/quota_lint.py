@@ -1,0 +1,71 @@
+"""The laws of `chargeback quota lint`: what a cluster really does with the quotas that people wrote.
+
+A rule is a row of RULES: its name, how bad it is, and one function that yields what it found. The facts are a real
+API server's answers; `tests/cluster/test_quota_lint.py` asks it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from chargeback.core import cluster_rules, quota_rules
+from chargeback.core.quota_found import Found
+from chargeback.core.quota_specs import QuotaObjects
+
+# It does not do what it says; it leaves a hole; it may surprise.
+SEVERITIES = ("error", "warning", "info")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding(Found):
+    severity: str
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    name: str
+    severity: str
+    find: Callable[[QuotaObjects, str], Iterator[Found]]
+
+
+RULES = (
+    Rule("dead-key", "error", quota_rules.dead_keys),
+    Rule("refused-key", "error", quota_rules.refused_keys),
+    Rule("uncounted-key", "error", quota_rules.uncounted_keys),
+    Rule("unknown-class", "error", quota_rules.unknown_classes),
+    Rule("fractional-gpus", "error", quota_rules.fractional_gpus),
+    Rule("injected-gpus", "error", cluster_rules.injected_gpus),
+    Rule("refused-pods", "error", cluster_rules.refused_pods),
+    Rule("refused-containers", "error", cluster_rules.refused_containers),
+    Rule("oversold-guarantees", "error", cluster_rules.oversold_guarantees),
+    Rule("guarantee-above-cap", "error", cluster_rules.guarantees_above_cap),
+    Rule("unreadable-number", "error", quota_rules.unreadable_numbers),
+    Rule("unknown-excluded-class", "warning", quota_rules.unknown_excluded_classes),
+    Rule("uncovered-class", "warning", quota_rules.uncovered_classes),
+    Rule("default-gpus", "warning", cluster_rules.default_gpus),
+    Rule("uncounted-resource", "warning", cluster_rules.uncounted_resources),
+    Rule("unknown-resource", "warning", cluster_rules.unknown_resources),
+    Rule("no-cost-center", "warning", cluster_rules.no_cost_center),
+    Rule("no-gpu-quota", "warning", cluster_rules.no_gpu_quota),
+    Rule("low-count", "warning", quota_rules.low_counts),
+    Rule("ceiling-only", "info", cluster_rules.ceilings_only),
+)
+
+
+def lint(objects: QuotaObjects, plans_from: str = "annotations") -> list[Finding]:
+    """Every finding, the worst first."""
+    found = [
+        Finding(
+            severity=rule.severity,
+            rule=rule.name,
+            object=each.object,
+            field=each.field,
+            what=each.what,
+            mend=each.mend,
+        )
+        for rule in RULES
+        for each in rule.find(objects, plans_from)
+    ]
+    return sorted(found, key=lambda f: (SEVERITIES.index(f.severity), f.object, f.field, f.rule))
