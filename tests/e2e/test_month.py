@@ -8,26 +8,26 @@ from pathlib import Path
 
 import pytest
 
-from tests.programs import chargeback, exporter, running
+from tests.programs import PAST_DAY, PAST_MONTH, chargeback, exporter, running
 
-SCENARIO = """
+SCENARIO = f"""
 seed: lab
 gpus:
-  - {count: 1, model: NVIDIA H100 80GB HBM3, memory_mib: 81559}
-  - {count: 1, model: NVIDIA H100 80GB HBM3, memory_mib: 81559}
-  - {count: 1, model: NVIDIA H100 80GB HBM3, memory_mib: 81559}
-  - {count: 1, model: NVIDIA A100-SXM4-80GB, memory_mib: 81920, mig: [3g.40gb, 1g.10gb, 1g.10gb]}
-  - {count: 1, model: NVIDIA L40S, memory_mib: 46068, shares: 4}
+  - {{count: 1, model: NVIDIA H100 80GB HBM3, memory_mib: 81559}}
+  - {{count: 1, model: NVIDIA H100 80GB HBM3, memory_mib: 81559}}
+  - {{count: 1, model: NVIDIA H100 80GB HBM3, memory_mib: 81559}}
+  - {{count: 1, model: NVIDIA A100-SXM4-80GB, memory_mib: 81920, mig: [3g.40gb, 1g.10gb, 1g.10gb]}}
+  - {{count: 1, model: NVIDIA L40S, memory_mib: 46068, shares: 4}}
 workloads:
-  - {namespace: alpha, pod: train, on: 0}
-  - {namespace: gamma, pod: tune, resource: nvidia.com/mig-3g.40gb}
+  - {{namespace: alpha, pod: train, on: 0}}
+  - {{namespace: gamma, pod: tune, resource: nvidia.com/mig-3g.40gb}}
   - namespace: gamma
-    pod: brief-{run}
+    pod: brief-{{run}}
     resource: nvidia.com/mig-1g.10gb
-    schedule: {every: 24h, start: 39580s, length: 37s}   # 10:59:40 to 11:00:17
-  - {namespace: gamma, pod: "note-{n}", count: 2, on: 4}
+    schedule: {{every: 24h, start: 39580s, length: 37s}}   # 10:59:40 to 11:00:17
+  - {{namespace: gamma, pod: "note-{{n}}", count: 2, on: 4}}
 events:
-  - {at: 2026-10-03T10:20:00Z, until: 2026-10-03T10:50:00Z, gpu: 2, lost: true}
+  - {{at: {PAST_DAY}T10:20:00Z, until: {PAST_DAY}T10:50:00Z, gpu: 2, lost: true}}
 """
 
 PRICES = """
@@ -55,12 +55,12 @@ items:
 # At 10:30 somebody gives alpha to another cost center.
 RELABELLED = NAMESPACES.replace(
     'metadata: {name: alpha, creationTimestamp: "2026-01-01T00:00:00Z", labels: {cost-center: cc-a, team: red}}',
-    """metadata:
+    f"""metadata:
       name: alpha
       creationTimestamp: "2026-01-01T00:00:00Z"
-      labels: {cost-center: cc-b, team: red}
+      labels: {{cost-center: cc-b, team: red}}
       managedFields:
-        - {time: "2026-10-03T10:30:00Z", fieldsV1: {"f:metadata": {"f:labels": {"f:cost-center": {}}}}}""",
+        - {{time: "{PAST_DAY}T10:30:00Z", fieldsV1: {{"f:metadata": {{"f:labels": {{"f:cost-center": {{}}}}}}}}}}""",
 )
 
 H100, A100, L40S = "gpu.h100-80gb-hbm3", "gpu.a100-sxm4-80gb", "gpu.l40s"
@@ -92,7 +92,7 @@ def replay(work: Path, url: str, span: str) -> None:
 def month(work: Path) -> dict[Row, tuple[str, str, str]]:
     """(account, namespace, kind, sku) → card hours, list amount, amount, of the exported CSV."""
     chargeback("rerate", "--now", "--data", str(work))
-    text = chargeback("export", "--data", str(work), "--month", "2026-10").stdout.decode()
+    text = chargeback("export", "--data", str(work), "--month", PAST_MONTH).stdout.decode()
     rows = list(csv.DictReader(io.StringIO(text, newline="")))
     found = {
         (row["cost_center_id"], row["namespace"], row["kind"], row["sku"]): (
@@ -113,14 +113,14 @@ def micros(text: str) -> int:
 def test_a_gpu_second_becomes_a_line_of_the_month(work: Path) -> None:
     """Two hours, an hour in which no agent spoke, and one more: every amount of the CSV, by hand."""
     with running("chargeback.cli.main", *serve_arguments(work), log=work / "serve.log") as server:
-        replay(work, server.url, "2026-10-03T10Z..2026-10-03T12Z")
+        replay(work, server.url, f"{PAST_DAY}T10Z..{PAST_DAY}T12Z")
         before = month(work)
-        replay(work, server.url, "2026-10-03T13Z..2026-10-03T14Z")
+        replay(work, server.url, f"{PAST_DAY}T13Z..{PAST_DAY}T14Z")
     (work / "namespaces.yaml").write_text(RELABELLED)
     with running("chargeback.cli.main", *serve_arguments(work), log=work / "serve.log") as server:
         found = month(work)
-        assert server.get("/v1/statements/2026-10.csv") == (
-            chargeback("export", "--data", str(work), "--month", "2026-10").stdout
+        assert server.get(f"/v1/statements/{PAST_MONTH}.csv") == (
+            chargeback("export", "--data", str(work), "--month", PAST_MONTH).stdout
         )
 
     # Whole card: hours 10, 11 and 13 at 3.00. cc-a has it until 10:30, then cc-b.
@@ -163,7 +163,7 @@ def test_a_gpu_second_becomes_a_line_of_the_month(work: Path) -> None:
 def test_no_stranger_pays_for_a_relabelled_namespace(work: Path) -> None:
     """Law 9: giving alpha to another cost center moves nobody else's line by a micro."""
     with running("chargeback.cli.main", *serve_arguments(work), log=work / "serve.log") as server:
-        replay(work, server.url, "2026-10-03T10Z..2026-10-03T12Z")
+        replay(work, server.url, f"{PAST_DAY}T10Z..{PAST_DAY}T12Z")
         before = month(work)
     (work / "namespaces.yaml").write_text(RELABELLED)
     with running("chargeback.cli.main", *serve_arguments(work), log=work / "serve.log"):

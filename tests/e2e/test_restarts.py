@@ -9,6 +9,7 @@ import csv
 import io
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from exporter.scenario import load_scenario
 from exporter.simulated import SimulatedNode
 from exporter.spool import Spool
 from exporter.worker import DirectCalls
-from tests.programs import Program, chargeback, running
+from tests.programs import PAST_DAY, PAST_MONTH, Program, chargeback, running
 
 SCENARIO = """
 seed: lab
@@ -39,7 +40,7 @@ workloads:
 PRICES = "currency: USD\nprices:\n  - {model: NVIDIA H100 80GB HBM3, price: '3.6', unit: gpu-hour}\n"
 NAMESPACES = "kind: Namespace\nmetadata: {name: alpha, labels: {cost-center: cc-a}}\n"
 
-HOUR_START_MS = 1_790_000_000_000 // 3_600_000 * 3_600_000  # 2026-09-21T13:00Z
+HOUR_START_MS = int(datetime(PAST_DAY.year, PAST_DAY.month, PAST_DAY.day, 13, tzinfo=UTC).timestamp()) * 1000
 BEAT_MS = 10_000
 MINUTE_MS = 60_000
 
@@ -107,7 +108,7 @@ async def living(spool: Path, at_minute: float, server: Program) -> AsyncIterato
 def hour_in_ms(tmp_path: Path) -> dict[tuple[str, str], int]:
     """(account, kind) → milliseconds in the first hour's share of the ledger; silent hours after it are left out."""
     chargeback("rerate", "--now", "--data", str(tmp_path))
-    text = chargeback("export", "--data", str(tmp_path), "--month", "2026-09").stdout.decode()
+    text = chargeback("export", "--data", str(tmp_path), "--month", PAST_MONTH).stdout.decode()
     found = {
         (row["cost_center_id"], row["kind"]): int(row["amount"].replace(".", ""))
         for row in csv.DictReader(io.StringIO(text, newline=""))

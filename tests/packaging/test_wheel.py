@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.programs import fetch, free_port
+from tests.programs import PAST_DAY, PAST_MONTH, fetch, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_IN_S = 1.0
@@ -139,11 +139,11 @@ def test_the_aggregator_migrates_serves_and_exports(aggregator: Environment, age
     assert "0001" in aggregator.run("chargeback", "migrate", "--data", "data").stdout
     settings = ("--data", "data", "--owners", "data/namespaces.yaml", "--prices", "default", "--grace", "0s")
     with aggregator.serving("chargeback", "serve", *settings) as (url, _):
-        replay = ("--replay", "2026-10-03T14Z..2026-10-03T16Z", "--beat", "1m", "--push", url)
+        replay = ("--replay", f"{PAST_DAY}T14Z..{PAST_DAY}T16Z", "--beat", "1m", "--push", url)
         agent.run("gpu-exporter", "--simulate", "--node", "laptop", *replay)
         aggregator.run("chargeback", "rerate", "--now", "--data", "data")
-        served = urllib.request.urlopen(f"{url}/v1/statements/2026-10.csv").read().decode()
-    exported = aggregator.run("chargeback", "export", "--data", "data", "--month", "2026-10", "-o", "month.csv")
+        served = urllib.request.urlopen(f"{url}/v1/statements/{PAST_MONTH}.csv").read().decode()
+    exported = aggregator.run("chargeback", "export", "--data", "data", "--month", PAST_MONTH, "-o", "month.csv")
     assert exported.returncode == 0, exported.stderr
     assert (aggregator.folder / "month.csv").read_bytes().decode() == served
     assert "prod-001" in served
