@@ -18,7 +18,8 @@ from chargeback.core.node_hour import Gpu, Holding
 from chargeback.core.owners import OwnerBook
 from chargeback.core.policy import Policy
 from chargeback.core.prices import INSTANCE_HOUR, PriceBook, Rate
-from chargeback.core.timeline import Device, Segment
+from chargeback.core.timeline import Segment
+from chargeback.core.unsold import Rest, Run, Unsold
 
 # Device, share and, where a holder's own part counts, who: namespace, pod, container, claim.
 Stream = tuple[str, int, tuple[str, ...] | None]
@@ -63,23 +64,6 @@ class Piece:
     end: dict[int, Total] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
-class Run:
-    """A platform's share of the card, unchanged from start to end (ms from the hour's start)."""
-
-    account: str
-    kind: str
-    device: str
-    profile: str | None
-    weight: Fraction
-    start: int
-    end: int
-
-    @property
-    def card_ms(self) -> Fraction:
-        return self.weight * (self.end - self.start)
-
-
 class CardAccount:
     """Add the card's segments in order, then close."""
 
@@ -93,8 +77,7 @@ class CardAccount:
             (h.device, share) for h, own in zip(holdings, self._own, strict=True) if not own for share in h.shares
         }
         self._totals: dict[Stream, Total] = {}
-        self._runs: list[Run] = []
-        self._open: dict[tuple[str, str, str], Run] = {}
+        self._rest = Rest(gpu.uuid)
         self._existed = 0
 
     def add(self, segment: Segment) -> None:
@@ -102,8 +85,7 @@ class CardAccount:
         self._begin(segment)
         self._accumulate(segment)
         self._end(segment)
-        for account, kind, device, profile, weight in self._unsold(segment):
-            self._extend(account, kind, device, profile, weight, segment)
+        self._rest.add(segment)
 
     def _stream(self, number: int, share: int) -> Stream:
         holding = self._pieces[number].holding
@@ -135,42 +117,6 @@ class CardAccount:
             piece = self._pieces[held.holding]
             piece.end[held.share] = self._totals[self._stream(held.holding, held.share)].copy()
 
-    def _unsold(self, segment: Segment) -> list[tuple[str, str, str, str | None, Fraction]]:
-        """What of the card nobody is charged for in this segment: account, kind, device, profile, weight."""
-        card = self._gpu.uuid
-        charged = sum((held.weight for held in segment.held), Fraction(0))
-        sold = sum(segment.sold.values(), Fraction(0))
-        # What is more than the card has: one slot with two holders and no claim, or a layout that is too large.
-        excess = max(charged - sold, Fraction(0))
-        rest: list[tuple[str, str, str, str | None, Fraction]] = []
-        if not segment.observed:
-            rest += _positive(ledger.GAP, ledger.GAP_KIND, card, None, 1 - sold)
-            excess += max(sold - 1, Fraction(0))
-        else:
-            for device in segment.devices:
-                account, kind = _idle(device, segment.healthy)
-                left = device.weight - segment.sold.get(device.uuid, Fraction(0))
-                rest += _positive(account, kind, device.uuid, device.profile, left)
-            uncovered = 1 - sum((device.weight for device in segment.devices), Fraction(0))
-            excess += max(-uncovered, Fraction(0))
-            account, kind = ledger.IDLE, ledger.UNPARTITIONED
-            if not segment.healthy:
-                account, kind = ledger.UNAVAILABLE, ledger.UNHEALTHY
-            rest += _positive(account, kind, card, None, uncovered)
-        return [*rest, (ledger.DIFFERENCE, ledger.EXCESS, card, None, -excess)] if excess else rest
-
-    def _extend(
-        self, account: str, kind: str, device: str, profile: str | None, weight: Fraction, segment: Segment
-    ) -> None:
-        key = (account, kind, device)
-        run = self._open.get(key)
-        if run is not None and run.end == segment.start and run.weight == weight:
-            run.end = segment.end
-            return
-        run = Run(account, kind, device, profile, weight, segment.start, segment.end)
-        self._open[key] = run
-        self._runs.append(run)
-
     def close(self) -> tuple[list[Line], list[Problem]]:
         """The card's lines and problems. Σ list = ⌊price × existed⌋ and Σ amount = Σ list, or it says so."""
         rate = self._context.prices.list_rate(self._gpu.model, *self._context.price_span)
@@ -179,7 +125,7 @@ class CardAccount:
             made += self._holder_lines(piece, rate)
         problems: list[Problem] = []
         if rate is None:
-            made += [self._platform_line(run, None, None) for run in self._runs]
+            made += [self._platform_line(run, None, None) for run in self._rest.runs]
             if self._existed:
                 problems.append(Problem(kind="unpriced", subject=self._gpu.model, ms=Fraction(self._existed)))
         else:
@@ -242,24 +188,27 @@ class CardAccount:
         """The platform's lines carry what the holders' lines leave of the card's total, by largest remainder."""
         total = whole_micros(rate.hourly * self._existed / MS_PER_HOUR)
         left = total - sum(line.list_micros or 0 for line in holders)
-        if self._runs:
-            exact = [rate.hourly * run.card_ms / MS_PER_HOUR for run in self._runs]
+        if self._rest.runs:
+            exact = [rate.hourly * run.card_ms / MS_PER_HOUR for run in self._rest.runs]
             parts = settle(left, exact)
-            return [self._platform_line(run, rate, part) for run, part in zip(self._runs, parts, strict=True)]
+            return [self._platform_line(run, rate, part) for run, part in zip(self._rest.runs, parts, strict=True)]
         if left == 0:
             return []
         interval = self._context.interval
-        run = Run(ledger.IDLE, ledger.ROUNDING, self._gpu.uuid, None, Fraction(0), interval.start, interval.end)
+        nothing = Unsold(
+            account=ledger.IDLE, kind=ledger.ROUNDING, device=self._gpu.uuid, profile=None, weight=Fraction(0)
+        )
+        run = Run(nothing, interval.start, interval.end)
         return [self._platform_line(run, rate, left)]
 
     def _platform_line(self, run: Run, rate: Rate | None, micros: int | None) -> Line:
         line = self._line(
             start=run.start,
             end=run.end,
-            account=run.account if rate is not None else ledger.UNPRICED,
-            kind=run.kind,
-            device=run.device,
-            profile=run.profile,
+            account=run.what.account if rate is not None else ledger.UNPRICED,
+            kind=run.what.kind,
+            device=run.what.device,
+            profile=run.what.profile,
             rate=rate,
             card_ms=run.card_ms,
             quantity_ms=run.card_ms,
@@ -316,18 +265,6 @@ def _account(holding: Holding, cost_center: str | None) -> str:
     if not holding.namespace:
         return ledger.UNATTRIBUTED
     return cost_center or ledger.UNOWNED
-
-
-def _idle(device: Device, healthy: bool) -> tuple[str, str]:
-    if not healthy:
-        return ledger.UNAVAILABLE, ledger.UNHEALTHY
-    return ledger.IDLE, ledger.UNSOLD if device.shares > 1 else ledger.FREE
-
-
-def _positive(
-    account: str, kind: str, device: str, profile: str | None, weight: Fraction
-) -> list[tuple[str, str, str, str | None, Fraction]]:
-    return [(account, kind, device, profile, weight)] if weight > 0 else []
 
 
 def _discount(line: Line, micros: int) -> Line:

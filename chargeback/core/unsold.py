@@ -1,0 +1,86 @@
+"""What of a card nobody is charged for: the platform's parts, segment by segment, joined into runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from chargeback.core import lines as ledger
+from chargeback.core.timeline import Device, Segment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unsold:
+    """A part of the card on a platform account. weight: of the card; negative on `platform:difference`."""
+
+    account: str
+    kind: str
+    device: str
+    profile: str | None
+    weight: Fraction
+
+
+@dataclass(slots=True)
+class Run:
+    """The same part for some time. start, end: ms from the hour's start."""
+
+    what: Unsold
+    start: int
+    end: int
+
+    @property
+    def card_ms(self) -> Fraction:
+        return self.what.weight * (self.end - self.start)
+
+
+class Rest:
+    """What is left of one card: add its segments in order, then read the runs."""
+
+    def __init__(self, card: str) -> None:
+        self.runs: list[Run] = []
+        self._card = card
+        self._open: dict[tuple[str, str, str], Run] = {}
+
+    def add(self, segment: Segment) -> None:
+        for what in unsold(segment, self._card):
+            key = (what.account, what.kind, what.device)
+            run = self._open.get(key)
+            if run is not None and run.end == segment.start and run.what == what:
+                run.end = segment.end
+            else:
+                run = self._open[key] = Run(what, segment.start, segment.end)
+                self.runs.append(run)
+
+
+def unsold(segment: Segment, card: str) -> list[Unsold]:
+    """The platform's parts of the card in a segment: with what is sold they are the whole card, exactly."""
+    charged = sum((held.weight for held in segment.held), Fraction(0))
+    sold = sum(segment.sold.values(), Fraction(0))
+    # What is more than the card has: one slot with two holders and no claim, or a layout that is too large.
+    excess = max(charged - sold, Fraction(0))
+    if not segment.observed:
+        parts = [_part(ledger.GAP, ledger.GAP_KIND, card, 1 - sold)]
+        excess += max(sold - 1, Fraction(0))
+    else:
+        parts = [_idle(device, segment) for device in segment.devices]
+        uncovered = 1 - sum((device.weight for device in segment.devices), Fraction(0))
+        excess += max(-uncovered, Fraction(0))
+        if segment.healthy:
+            parts.append(_part(ledger.IDLE, ledger.UNPARTITIONED, card, uncovered))
+        else:
+            parts.append(_part(ledger.UNAVAILABLE, ledger.UNHEALTHY, card, uncovered))
+    found = [part for part in parts if part.weight > 0]
+    if excess:
+        found.append(_part(ledger.DIFFERENCE, ledger.EXCESS, card, -excess))
+    return found
+
+
+def _idle(device: Device, segment: Segment) -> Unsold:
+    left = device.weight - segment.sold.get(device.uuid, Fraction(0))
+    if not segment.healthy:
+        return _part(ledger.UNAVAILABLE, ledger.UNHEALTHY, device.uuid, left, device.profile)
+    return _part(ledger.IDLE, ledger.UNSOLD if device.shares > 1 else ledger.FREE, device.uuid, left, device.profile)
+
+
+def _part(account: str, kind: str, device: str, weight: Fraction, profile: str | None = None) -> Unsold:
+    return Unsold(account=account, kind=kind, device=device, profile=profile, weight=weight)
