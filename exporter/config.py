@@ -214,12 +214,13 @@ def read_settings(flags: Mapping[str, str | None], env: Mapping[str, str], file:
     known = {setting.name for setting in SETTINGS}
     variables = {setting.variable for setting in SETTINGS} | {PREFIX + "CONFIG"}
     problems += [
-        f"{file}: {key}: want a setting, one of {', '.join(sorted(known))}" for key in written.keys() - known
+        f"{file}: {key}={written[key]!r}: want a setting, one of {', '.join(sorted(known))}"
+        for key in sorted(written.keys() - known)
     ]
     problems += [
-        f"{name}: want a setting, one of {', '.join(sorted(variables))}"
+        f"{name}={env[name]!r}: want a setting, one of {', '.join(sorted(variables))}"
         for name in sorted(env)
-        if name.startswith(PREFIX) and name not in variables
+        if name.startswith(PREFIX) and name not in variables and not _SERVICE_LINK.match(name)
     ]
     values: dict[str, Any] = {}
     for setting in SETTINGS:
@@ -265,7 +266,5 @@ def _read_file(file: Path, problems: list[str]) -> dict[str, str]:
     if not isinstance(data, dict):
         problems.append(f"--config={str(file)!r}: want a mapping of settings")
         return {}
-    problems += [
-        f"{file}: {key}: {value!r}: want a text" for key, value in data.items() if not isinstance(value, str)
-    ]
+    problems += [f"{file}: {key}={value!r}: want a text" for key, value in data.items() if not isinstance(value, str)]
     return {key: value for key, value in data.items() if isinstance(key, str) and isinstance(value, str)}

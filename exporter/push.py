@@ -113,14 +113,12 @@ def backoff(rng: random.Random) -> Iterator[float]:
 class Pusher:
     """Two eternal tasks: finished hours at once, the open hour now and then. results: answers by their result."""
 
-    def __init__(
-        self, door: Door, outbox: Outbox, *, clock: Clock, disk: Disk, rng: random.Random | None = None
-    ) -> None:
+    def __init__(self, door: Door, outbox: Outbox, *, clock: Clock, disk: Disk) -> None:
         self._door = door
         self._outbox = outbox
         self._clock = clock
         self._disk = disk
-        self._rng = rng or random.Random()
+        self._rng = random.Random()
         self._tried: dict[FinishedHour, int] = {}  # when each was last tried, in rounds
         self._rounds = 0
         self.results = {"taken": 0, "failed": 0, "refused": 0}

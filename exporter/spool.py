@@ -41,7 +41,7 @@ SEQ_AHEAD = 10_000
 
 _STATE = "state.json.gz"
 _TEMPORARY = ".tmp"
-_UNREADABLE = (OSError, EOFError, zlib.error, msgspec.DecodeError, UnicodeDecodeError)
+_UNREADABLE = (gzip.BadGzipFile, EOFError, zlib.error, msgspec.DecodeError, UnicodeDecodeError)
 
 
 class SpoolError(Exception):
@@ -213,8 +213,11 @@ class Spool:
             except ValueError as error:
                 self._set_corrupt(path, error)
                 continue
-            if each.key not in found or found[each.key].seq < each.seq:
-                found[each.key] = each
+            twin = found.get(each.key)
+            if twin is not None:  # cut off between writing a body and removing the one it replaces
+                each, twin = max(each, twin), min(each, twin)
+                (self._directory / "hours" / twin.file_name).unlink()
+            found[each.key] = each
         return found
 
     def _read_state(self, cluster: str, node: str) -> State | None:
@@ -226,6 +229,8 @@ class Spool:
         except _UNREADABLE as error:
             self._set_corrupt(path, error)
             return None
+        except OSError as error:
+            raise SpoolError(f"{path} cannot be read ({error}): mend the disk, or give another --spool") from None
         if (state.cluster, state.node) != (cluster, node):
             raise SpoolError(
                 f"{self._directory} belongs to node {state.node!r} of cluster {state.cluster!r}, not to "

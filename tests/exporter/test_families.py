@@ -1,0 +1,108 @@
+"""The metrics page: a golden of a whole one, and what a device cannot say."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from exporter.families import FAMILIES, Page
+from exporter.reading import CollectorResult, NodeReading
+from exporter.samples import SpoolFigures, Standing
+from exporter.sight import Sight
+from exporter.totals import Totals
+from tests.exporter.builders import GIB, NOON_MS, card, gpu, holding, instance, mig_device, mig_gpu, node
+
+GOLDEN = Path(__file__).with_name("metrics.txt")
+PROMTOOL = shutil.which("promtool")
+
+WHOLE = gpu(
+    "GPU-a",
+    memory_used_bytes=GIB,
+    utilization_ratio=0.5,
+    power_watts=123.5,
+    energy_mj=7_500,
+    temperature_celsius=41,
+    denied=frozenset({"nvmlDeviceGetPowerUsage"}),
+)
+CUT = mig_gpu(mig_device("MIG-a"), uuid="GPU-m", index=1)
+SEEN = Sight(
+    observed=True,
+    cards=(card("GPU-a"), card("GPU-m", index=1, mig=True, instances=(instance("MIG-a"),))),
+    holdings=(holding("train-0", busy_ppm=250_000), holding("mig-0", "MIG-a", evidence="mig")),
+    unknown_devices=1,
+)
+
+
+def standing(reading: NodeReading | None, **changes: object) -> Standing:
+    totals = Totals()
+    totals.add(SEEN, 20_000, now_ms=NOON_MS)
+    values: dict[str, object] = {
+        "node": "n1",
+        "reading": reading,
+        "sight": SEEN,
+        "totals": totals,
+        "collectors": (CollectorResult(name="gpus", duration_s=0.25, success=reading is not None),),
+        "beats": 3,
+        "beat_lag_s": 0.5,
+        "beat_at_ms": NOON_MS,
+        "steps_back": 1,
+        "spool": SpoolFigures(bytes_used=4096, waiting=2, write_failures=1),
+        "pushes": {"taken": 5, "failed": 1, "refused": 0},
+    }
+    return Standing(**(values | changes))  # type: ignore[arg-type]
+
+
+def page(reading: NodeReading | None) -> str:
+    text = Page().render(standing(reading)).decode()
+    return re.sub(r'(gpu_exporter_build_info{version=)"[^"]*"', r'\1"1.2.3"', text)
+
+
+def test_the_whole_page():
+    """Written anew by deleting the file and running this test; what changes is seen in the diff."""
+    text = page(node(WHOLE, CUT))
+    if not GOLDEN.exists():
+        GOLDEN.write_text(text)
+    assert text == GOLDEN.read_text()
+
+
+def test_promtool_finds_nothing_to_say():
+    if PROMTOOL is None:
+        pytest.skip("promtool is missing: install the Debian package prometheus")
+    text = page(node(WHOLE, CUT))
+    checked = subprocess.run([PROMTOOL, "check", "metrics"], input=text.encode(), capture_output=True, check=False)
+    assert (checked.returncode, checked.stdout + checked.stderr) == (0, b"")
+
+
+def test_what_a_card_cannot_say_gives_no_sample():
+    text = page(node(gpu("GPU-a")))
+    for name in ("gpu_power_watts", "gpu_energy_joules_total", "gpu_utilization_ratio", "gpu_memory_used_bytes"):
+        assert f"\n{name}{{" not in text
+
+
+def test_a_silent_card_is_down_and_says_nothing_else():
+    text = page(None)
+    assert (
+        'gpu_up{gpu="0",mig_profile="",model="NVIDIA H100 80GB HBM3",node="n1",parent_uuid="",uuid="GPU-a"} 0.0'
+        in text
+    )
+    assert "\ngpu_memory_total_bytes{" not in text
+    assert 'gpu_exporter_collector_success{collector="gpus"} 0.0' in text
+
+
+def test_totals_of_a_device_that_is_gone_can_still_be_scraped():
+    rendered = Page()
+    before = standing(node(WHOLE, CUT))
+    rendered.render(before)
+    gone = Sight(observed=True, cards=(card("GPU-a"),))
+    after = standing(node(WHOLE), sight=gone, totals=before.totals)
+    assert 'gpu_held_seconds_total{container="main",gpu="1",mig_profile="1g.10gb"' in rendered.render(after).decode()
+
+
+def test_names_are_unique_and_say_what_they_are():
+    names = [family.name for family in FAMILIES]
+    assert len(set(names)) == len(names)
+    assert all(name.startswith("gpu_") for name in names)

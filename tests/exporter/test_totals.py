@@ -1,0 +1,109 @@
+"""Totals since the start, for the counters: held and idle seconds of a device are its observed ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.meter import Meter
+from exporter.sight import Sight
+from tests.exporter.builders import HOUR_MS, NOON_MS, card, holding, instance, sight
+
+BEAT_MS = 10_000
+HOLDS_MS = 3 * BEAT_MS
+
+
+def meter() -> Meter:
+    return Meter(beat_ms=BEAT_MS)
+
+
+@dataclass(frozen=True)
+class Day:
+    """Beats with growing times (ms after noon) and what each saw."""
+
+    beats: tuple[tuple[int, Sight], ...]
+
+
+@st.composite
+def sights(draw: st.DrawFn) -> Sight:
+    """A node of one whole or shared card and one in MIG mode, held anyhow. Cards never leave the sight."""
+    shares = draw(st.integers(1, 3))
+    whole = card("GPU-a", shares=shares)
+    count = draw(st.integers(0, 3))
+    parts = tuple(instance(f"MIG-{n}", ordinal=n, shares=draw(st.integers(1, 2))) for n in range(count))
+    cut = card("GPU-m", index=1, mig=True, instances=parts)
+    slots = [("GPU-a", n) for n in range(shares)] + [(each.uuid, n) for each in parts for n in range(each.shares)]
+    holdings = [
+        holding(
+            pod,
+            device,
+            shares=(share,),
+            evidence="equal",
+        )
+        for device, share in slots
+        if (pod := draw(st.sampled_from(["", "a", "b"])))
+    ]
+    observed = draw(st.sampled_from([True, True, True, False]))
+    return Sight(observed=observed, cards=(whole, cut), holdings=tuple(holdings) if observed else ())
+
+
+@st.composite
+def days(draw: st.DrawFn) -> Day:
+    """Beats on time, late and missed, also across hours; no silence so long that totals are dropped."""
+    steps = st.sampled_from([1, 7, BEAT_MS, BEAT_MS, BEAT_MS, BEAT_MS + 3, HOLDS_MS, HOLDS_MS + 1])
+    at_ms = draw(st.sampled_from([0, 1, 1_234_567, HOUR_MS - 15_000, HOUR_MS - 1]))
+    beats = []
+    for seen in draw(st.lists(sights(), min_size=2, max_size=14)):
+        beats.append((at_ms, seen))
+        at_ms += draw(steps)
+    return Day(tuple(beats))
+
+
+@given(days())
+def test_totals_balance(day: Day):
+    """Of each device held + idle seconds are the observed ones."""
+    metered = meter()
+    for at_ms, seen in day.beats:
+        metered.advance(seen, NOON_MS + at_ms)
+    for uuid, device in metered.totals.devices.items():
+        held_s = sum(each.held_s for (of, _), each in metered.totals.holders.items() if of == uuid)
+        assert held_s + device.idle_s == pytest.approx(device.observed_s)
+
+
+def test_totals_of_holders_long_gone_are_dropped():
+    metered = meter()
+    metered.advance(sight(holdings=[holding()]), NOON_MS)
+    for at_ms in range(BEAT_MS, 20 * 60_000, BEAT_MS):
+        metered.advance(sight(), NOON_MS + at_ms)
+        assert metered.totals.devices["GPU-a"].observed_s == at_ms / 1000
+    assert metered.totals.holders == {}
+    assert metered.totals.devices["GPU-a"].idle_s == pytest.approx(19 * 60 + 40)
+
+
+def test_a_shared_card_counts_by_parts_and_a_card_in_mig_mode_is_no_device():
+    shared = holding("a", shares=(0,), evidence="equal"), holding("b", shares=(1, 2), evidence="equal")
+    cut = card("GPU-m", index=1, mig=True, instances=(instance(),))
+    seen = Sight(observed=True, cards=(card(shares=4), cut), holdings=shared)
+    metered = meter()
+    metered.advance(seen, NOON_MS)
+    metered.advance(seen, NOON_MS + 20_000)
+    held = {key[1][1]: each.held_s for key, each in metered.totals.holders.items()}
+    assert held == {"a": 5.0, "b": 10.0}
+    assert {uuid: each.idle_s for uuid, each in metered.totals.devices.items()} == {"GPU-a": 5.0, "MIG-a": 20.0}
+
+
+def test_a_silent_card_that_nobody_holds_is_not_idle():
+    metered = meter()
+    for at_ms in (0, BEAT_MS):
+        metered.advance(sight(card(healthy=False)), NOON_MS + at_ms)
+    assert (metered.totals.devices["GPU-a"].observed_s, metered.totals.devices["GPU-a"].idle_s) == (10.0, 0.0)
+
+
+def test_busy_time_that_was_never_known_is_unknown():
+    metered = meter()
+    for at_ms in (0, BEAT_MS):
+        metered.advance(sight(holdings=[holding("p"), holding("q", busy_ppm=0)]), NOON_MS + at_ms)
+    assert {key[1][1]: each.busy_s for key, each in metered.totals.holders.items()} == {"p": None, "q": 0.0}
