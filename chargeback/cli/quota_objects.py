@@ -1,0 +1,36 @@
+"""What the quota commands share: where their objects come from, and how answers are shown."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from chargeback.cli.options import Failure
+from chargeback.cluster.api import ApiError, find_cluster
+from chargeback.cluster.objects import ObjectsError
+from chargeback.cluster.quota_api import QuotaApi
+from chargeback.cluster.quota_files import read_objects
+from chargeback.core.owners import LabelKeys
+from chargeback.core.quota_specs import QuotaObjects
+
+OUTPUT = click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+ANSWERS = {True: "yes", False: "no", None: "cannot say"}
+
+
+def cluster_objects(files: Sequence[Path], kubeconfig: Path | None, *kinds: str) -> QuotaObjects:
+    """From the files, else from the cluster. Raises Failure."""
+    try:
+        return read_objects(files, LabelKeys()) if files else asyncio.run(_ask(kubeconfig, kinds))
+    except (ApiError, ObjectsError, OSError) as error:
+        raise Failure(str(error)) from error
+
+
+async def _ask(kubeconfig: Path | None, kinds: tuple[str, ...]) -> QuotaObjects:
+    configuration = await find_cluster(kubeconfig)
+    if configuration is None:
+        raise Failure("no cluster here: name a file, or --kubeconfig")
+    async with QuotaApi(configuration) as api:
+        return await api.objects(LabelKeys(), *kinds)
