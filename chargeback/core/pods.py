@@ -1,0 +1,92 @@
+"""Pods that use GPUs, as the API shows them now: what they ask for, where they run, whether they are over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+
+# Namespaces of the pods that hold a card for others, who name its GPU group (KAI-Scheduler, Run:ai).
+RESERVATION_NAMESPACES = frozenset({"kai-resource-reservation", "runai-reservation"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """Devices of one resource that one container asks for.
+
+    init  an ordinary init container: over before the others start, who go on with its devices
+    """
+
+    container: str
+    resource: str
+    count: int
+    init: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupPart:
+    """A pod's part of a card that its scheduler shares out: a portion of it, or so much of its memory.
+
+    Both None: the pod of the reservation itself, which holds the card for the group.
+    """
+
+    group: str
+    container: str
+    portion: Fraction | None = None
+    memory_mib: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnerLabels:
+    """What a pod's own labels say of its owner, as far as they may; None: nothing."""
+
+    cost_center: str | None = None
+    team: str | None = None
+    tier: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pod:
+    """A pod that uses GPUs. Times: unix ms, by the API server's clock and to its second.
+
+    bound_ms      when it was given its node; None: not yet
+    terminal      all its containers have ended for good
+    finished_ms   when the last of them did; None where the API does not say
+    uses_claims   of devices (DRA)
+    has_deadline, best_effort  as scopes of quotas ask for them
+    waits         why the scheduler has not placed it
+    """
+
+    namespace: str
+    name: str
+    uid: str
+    node: str | None = None
+    created_ms: int = 0
+    bound_ms: int | None = None
+    terminal: bool = False
+    finished_ms: int | None = None
+    asks: tuple[Ask, ...] = ()
+    uses_claims: bool = False
+    part: GroupPart | None = None
+    priority_class: str | None = None
+    has_deadline: bool = False
+    best_effort: bool = False
+    waits: str | None = None
+    labels: OwnerLabels = OwnerLabels()
+
+    @property
+    def requests(self) -> dict[str, int]:
+        return requests_of(self.asks)
+
+
+def requests_of(asks: Iterable[Ask]) -> dict[str, int]:
+    """Devices by resource as Kubernetes counts them: of all containers, or of the greediest init container."""
+    asks = tuple(asks)
+    total: dict[str, int] = {}
+    for ask in asks:
+        if not ask.init:
+            total[ask.resource] = total.get(ask.resource, 0) + ask.count
+    for ask in asks:
+        if ask.init:
+            total[ask.resource] = max(total.get(ask.resource, 0), ask.count)
+    return total
