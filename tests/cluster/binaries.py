@@ -1,7 +1,7 @@
-"""The programs of a Kubernetes control plane for tests: from $KUBEBUILDER_ASSETS, else built once and kept outside.
+"""The programs of a Kubernetes cluster for tests: from $KUBEBUILDER_ASSETS, else built once and kept outside.
 
-`python -m tests.cluster.binaries` (`make test-cluster`) builds them with Go from Go modules: one program that goes
-by four names. The cache is keyed by what is built, so a fresh checkout finds it again.
+`python -m tests.cluster.binaries` (`make test-cluster`) builds with Go what is missing of BUILDS. The cache lies
+outside the checkout and is keyed by what is built, so a fresh checkout finds it again.
 """
 
 from __future__ import annotations
@@ -12,16 +12,80 @@ import os
 import shutil
 import subprocess
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
-MODULE = Path(__file__).with_name("kube")
-VERSION = "v1.35.4"
-NAMES = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet")
+HERE = Path(__file__).parent
 HOW = "`make test-cluster` builds it (needs Go, about 10 minutes), or set KUBEBUILDER_ASSETS"
+_STAMP = "-X k8s.io/component-base/version"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Build:
+    """A Go module of ours, whose go.mod and go.sum pin everything that is built from it.
+
+    names    the program, then the other names it goes by
+    folder   where the module lies, beside this file
+    title    of the cache's folder, before the key
+    package  what to build, as seen from the module
+    ldflags  given to Go's linker, on top of -s -w
+    cgo      needs a C compiler
+    """
+
+    names: tuple[str, ...]
+    folder: str
+    title: str
+    package: str = "."
+    ldflags: str = ""
+    cgo: bool = False
+
+    @property
+    def cache(self) -> Path:
+        """The folder that the programs lie in, once built."""
+        files = (HERE / self.folder / name for name in ("main.go", "go.mod", "go.sum"))
+        key = hashlib.sha256(b"".join(file.read_bytes() for file in files if file.exists()))
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        return home / "gpu-chargeback" / f"{self.title}-{key.hexdigest()[:12]}"
+
+    def find(self, name: str) -> Path | None:
+        path = self.cache / name
+        return path if path.exists() else None
+
+    def make(self) -> None:
+        """Build what is missing; safe to run twice, and beside another build."""
+        if all(self.find(name) for name in self.names):
+            return
+        folder, program = self.cache, self.names[0]
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as made:
+            subprocess.run(
+                [
+                    *("go", "build", "-mod=readonly", "-ldflags", f"-s -w {self.ldflags}".strip()),
+                    *("-o", f"{made}/{program}", self.package),
+                ],
+                cwd=HERE / self.folder,
+                env={**os.environ, "CGO_ENABLED": str(int(self.cgo)), "GOFLAGS": ""},
+                check=True,
+            )
+            folder.mkdir(exist_ok=True)
+            for name in self.names[1:]:
+                (folder / name).unlink(missing_ok=True)
+                (folder / name).symlink_to(program)
+            os.replace(f"{made}/{program}", folder / program)
+
+
+BUILDS = (
+    Build(
+        names=("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet"),
+        folder="kube",
+        title="kubernetes-v1.35.4",
+        ldflags=f"{_STAMP}.gitVersion=v1.35.4 {_STAMP}.gitMajor=1 {_STAMP}.gitMinor=35",
+    ),
+)
 
 
 def find(name: str) -> Path | None:
-    """One of NAMES, or etcd; None where it is not here yet."""
+    """A program of BUILDS, or etcd; None where it is not here yet."""
     assets = os.environ.get("KUBEBUILDER_ASSETS")
     if assets and (Path(assets) / name).exists():
         return Path(assets) / name
@@ -30,41 +94,15 @@ def find(name: str) -> Path | None:
         packaged = Path(spec.origin).with_name("etcdbin") / "etcd" if spec and spec.origin else None
         found = str(packaged) if packaged and packaged.exists() else shutil.which("etcd")
         return Path(found) if found else None
-    cached = cache() / name
-    return cached if cached.exists() else None
+    return next((build.find(name) for build in BUILDS if name in build.names), None)
 
 
-def cache() -> Path:
-    """The folder of what this checkout's Go module builds."""
-    key = hashlib.sha256(b"".join((MODULE / name).read_bytes() for name in ("main.go", "go.mod", "go.sum")))
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return home / "gpu-chargeback" / f"kubernetes-{VERSION}-{key.hexdigest()[:12]}"
-
-
-def build() -> Path:
-    """Build what is missing; safe to run twice, and beside another build. Returns the folder."""
-    folder = cache()
-    if all((folder / name).exists() for name in NAMES):
-        return folder
-    major, minor = VERSION.removeprefix("v").split(".")[:2]
-    package = "k8s.io/component-base/version"
-    stamps = (("gitVersion", VERSION), ("gitMajor", major), ("gitMinor", minor))
-    flags = " ".join(["-s", "-w", *(f"-X {package}.{key}={value}" for key, value in stamps)])
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as made:
-        subprocess.run(
-            ["go", "build", "-mod=readonly", "-ldflags", flags, "-o", f"{made}/{NAMES[0]}", "."],
-            cwd=MODULE,
-            env={**os.environ, "CGO_ENABLED": "0", "GOFLAGS": ""},
-            check=True,
-        )
-        folder.mkdir(exist_ok=True)
-        for name in NAMES[1:]:
-            (folder / name).unlink(missing_ok=True)
-            (folder / name).symlink_to(NAMES[0])
-        os.replace(f"{made}/{NAMES[0]}", folder / NAMES[0])
-    return folder
+def build() -> list[Path]:
+    """Build everything that is missing. Returns the folders."""
+    for each in BUILDS:
+        each.make()
+    return [each.cache for each in BUILDS]
 
 
 if __name__ == "__main__":
-    print(build())
+    print(*build(), sep="\n")
