@@ -1,30 +1,80 @@
-"""Namespaces and quotas from the Kubernetes API, through the official client's configuration and transport."""
+"""The Kubernetes API: calls, lists and watches, through the official client's configuration, auth and transport.
+
+Bodies are decoded straight into the few fields we use. What a list or a watch says comes with the API server's own
+time, so that a wrong clock of ours dates nothing.
+"""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from functools import cache
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Generic, Literal, Protocol, Self, TypeVar
 
 import aiohttp
 import msgspec
 from kubernetes.aio import client, config
 from kubernetes.aio.client.exceptions import ApiException
+from kubernetes.aio.client.rest import RESTResponse
 from kubernetes.aio.config.config_exception import ConfigException
 
-from chargeback.cluster.objects import KubernetesObject, ObjectList, ObjectsError, to_namespace, to_quota
+from chargeback.cluster.objects import KubernetesObject, Metadata, ObjectsError, to_namespace, to_quota
 from chargeback.core.owners import LabelKeys, Namespace
 from chargeback.core.quotas import ResourceQuota
 
-# A dead peer must not hang us: the API answers a list of this size in far less.
+
+class HasMetadata(Protocol):
+    """What every object of a list has."""
+
+    @property
+    def metadata(self) -> Metadata: ...
+
+
+T = TypeVar("T", bound=HasMetadata)
+Query = tuple[tuple[str, str], ...]
+
+# A dead peer must not hang us: the API answers a page of this size in far less.
 TIMEOUT_S = 30
 PAGE_ITEMS = 500
-PAGES_MAX = 200  # more namespaces than Kubernetes is tested with
+PAGES_MAX = 2_000
+# The server ends a watch after WATCH_S. A bookmark comes about once a minute: longer silence is a dead peer.
+WATCH_S = 300
+WATCH_SILENT_S = 120
 
 
 class ApiError(RuntimeError):
-    """The API could not be asked: says what and why. What was known before stays."""
+    """The API could not be asked: says what and why. status: None where no answer came."""
+
+    def __init__(self, problem: str, status: int | None = None) -> None:
+        super().__init__(problem)
+        self.status = status
+
+
+class Expired(ApiError):
+    """The server no longer knows what followed the version we had: list again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing(Generic[T]):
+    """All objects of a kind. version: to watch from; server_ms: when it was begun, by the server's clock."""
+
+    items: list[T]
+    version: str
+    server_ms: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event(Generic[T]):
+    """One change. object: None in a bookmark, which only says up to which version there was nothing else."""
+
+    kind: Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
+    version: str
+    object: T | None
 
 
 class ClusterApi:
@@ -43,29 +93,48 @@ class ClusterApi:
         await self._client.close()
 
     async def namespaces(self, keys: LabelKeys) -> list[Namespace]:
-        return [to_namespace(found, keys) for found in await self._list("/api/v1/namespaces")]
+        listing = await self.list_all("/api/v1/namespaces", KubernetesObject)
+        return [to_namespace(found, keys) for found in listing.items]
 
     async def quotas(self) -> list[ResourceQuota]:
-        return [to_quota(found) for found in await self._list("/api/v1/resourcequotas")]
+        return [to_quota(found) for found in (await self.list_all("/api/v1/resourcequotas", KubernetesObject)).items]
 
-    async def _list(self, path: str) -> list[KubernetesObject]:
-        """All objects of a kind, page by page, decoded straight into the fields we use. Raises ApiError."""
-        items: list[KubernetesObject] = []
+    async def list_all(self, path: str, of: type[T], query: Query = ()) -> Listing[T]:
+        """All objects of a kind, page by page, as they were at one version. Raises ApiError; Expired: list again."""
+        items: list[T] = []
         token = ""
+        version, server_ms = "", None
         for _ in range(PAGES_MAX):
-            page = await self._get(path, token)
-            try:
-                items += msgspec.json.decode(page, type=ObjectList).items
-                token = msgspec.json.decode(page, type=_Page).metadata.token
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                raise ApiError(f"{path}: {error}") from error
+            asked = [*query, ("limit", str(PAGE_ITEMS))] + ([("continue", token)] if token else [])
+            async with self._open("GET", path, asked, None, TIMEOUT_S) as response:
+                page = _decode(path, await response.read(), _page_type(of))
             if not token:
-                return items
+                version, server_ms = page.metadata.version, _server_ms(response)
+            items += page.items
+            token = page.metadata.token
+            if not token:
+                return Listing(items=items, version=version, server_ms=server_ms)
         raise ApiError(f"{path}: goes on after {PAGES_MAX} pages")
 
-    async def _get(self, path: str, token: str) -> bytes:
-        query = [("limit", str(PAGE_ITEMS))] + ([("continue", token)] if token else [])
-        return await self.call("GET", path, query=query)
+    async def watch(self, path: str, of: type[T], version: str, query: Query = ()) -> AsyncIterator[Event[T]]:
+        """What changes after a version, until the server ends the watch. Raises ApiError; Expired: list again."""
+        asked = [*query, ("watch", "1"), ("allowWatchBookmarks", "true"), ("resourceVersion", version)]
+        asked.append(("timeoutSeconds", str(WATCH_S)))
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=TIMEOUT_S, sock_read=WATCH_SILENT_S)
+        async with self._open("GET", path, asked, None, timeout) as response:
+            try:
+                async for line in response.response.content:
+                    event = _decode(path, line, _Event)
+                    if event.type == "ERROR":
+                        raise _failed(path, _decode(path, event.object, _Status))
+                    if event.type == "BOOKMARK":  # its object has a version and nothing else
+                        at = _decode(path, event.object, _Versioned).metadata.version
+                        yield Event(kind=event.type, version=at, object=None)
+                    else:
+                        found = _decode(path, event.object, of)
+                        yield Event(kind=event.type, version=found.metadata.resource_version, object=found)
+            except ValueError as error:  # a line beyond the client's buffer
+                raise ApiError(f"{path}: {error}") from error
 
     async def call(
         self,
@@ -77,6 +146,22 @@ class ClusterApi:
         expect: HTTPStatus = HTTPStatus.OK,
     ) -> bytes:
         """One call, with the client's own authentication; the body of the answer. Raises ApiError."""
+        async with self._open(method, path, query or [], body, TIMEOUT_S, expect) as response:
+            answer: bytes = await response.read()
+        return answer
+
+    @asynccontextmanager
+    async def _open(
+        self,
+        method: str,
+        path: str,
+        query: list[tuple[str, str]],
+        body: object,
+        timeout: float | aiohttp.ClientTimeout,
+        expect: HTTPStatus = HTTPStatus.OK,
+    ) -> AsyncIterator[RESTResponse]:
+        """An answer with the expected status, released at the end. Raises ApiError."""
+        # Built anew for each call, so that a token which was renewed on disk is the one that is sent.
         method, url, headers, body, _ = await self._client.param_serialize(
             method,
             path,
@@ -86,21 +171,72 @@ class ClusterApi:
             auth_settings=["BearerToken"],
         )
         try:
-            response = await self._client.call_api(method, url, headers, body, _request_timeout=TIMEOUT_S)
-            answer: bytes = await response.read()
+            answer = await self._client.call_api(method, url, headers, body, _request_timeout=timeout)
         except (ApiException, aiohttp.ClientError, OSError, TimeoutError) as error:
             raise ApiError(f"{path}: {type(error).__name__}: {error}") from error
-        if response.status != expect:
-            raise ApiError(f"{path}: {response.status} {response.reason}: {answer[:300].decode(errors='replace')}")
-        return answer
+        try:
+            if answer.status != expect:
+                raise await _refused(path, answer)
+            yield answer
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise ApiError(f"{path}: {type(error).__name__}: {error}") from error
+        finally:
+            answer.response.release()
 
 
-class _ListMetadata(msgspec.Struct, frozen=True):
+class _Meta(msgspec.Struct, frozen=True):
+    version: str = msgspec.field(default="", name="resourceVersion")
     token: str = msgspec.field(default="", name="continue")
 
 
-class _Page(msgspec.Struct, frozen=True):
-    metadata: _ListMetadata = _ListMetadata()
+class _Page(msgspec.Struct, Generic[T], frozen=True):
+    items: list[T]
+    metadata: _Meta = _Meta()
+
+
+class _Versioned(msgspec.Struct, frozen=True):
+    metadata: _Meta = _Meta()
+
+
+class _Event(msgspec.Struct, frozen=True):
+    type: Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK", "ERROR"]
+    object: msgspec.Raw
+
+
+class _Status(msgspec.Struct, frozen=True):
+    code: int = 0
+    message: str = ""
+
+
+@cache
+def _page_type(of: type) -> Any:
+    return _Page[of]  # type: ignore[valid-type]  # made at run time, once a kind
+
+
+def _decode(path: str, data: bytes | msgspec.Raw, of: Any) -> Any:
+    try:
+        return msgspec.json.decode(data, type=of)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ApiError(f"{path}: {error}") from error
+
+
+async def _refused(path: str, answer: RESTResponse) -> ApiError:
+    body: bytes = await answer.read()
+    text = f"{path}: {answer.status} {answer.reason}: {body[:300].decode(errors='replace')}"
+    return (Expired if answer.status == HTTPStatus.GONE else ApiError)(text, answer.status)
+
+
+def _failed(path: str, status: _Status) -> ApiError:
+    """Of a watch that the server ends with an error."""
+    return (Expired if status.code == HTTPStatus.GONE else ApiError)(f"{path}: {status.message}", status.code)
+
+
+def _server_ms(response: RESTResponse) -> int | None:
+    """The server's clock, to its second; None where it does not say."""
+    try:
+        return int(parsedate_to_datetime(response.headers["Date"]).timestamp() * 1000)
+    except (KeyError, ValueError):
+        return None
 
 
 async def find_cluster(kubeconfig: Path | None) -> client.Configuration | None:
