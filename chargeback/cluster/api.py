@@ -48,11 +48,12 @@ WATCH_SILENT_S = 120
 
 
 class ApiError(RuntimeError):
-    """The API could not be asked: says what and why. status: None where no answer came."""
+    """The API could not be asked: says what and why. status: None where no answer came; answer: its body."""
 
-    def __init__(self, problem: str, status: int | None = None) -> None:
+    def __init__(self, problem: str, status: int | None = None, answer: bytes = b"") -> None:
         super().__init__(problem)
         self.status = status
+        self.answer = answer
 
 
 class Expired(ApiError):
@@ -223,7 +224,7 @@ def _decode(path: str, data: bytes | msgspec.Raw, of: Any) -> Any:
 async def _refused(path: str, answer: RESTResponse) -> ApiError:
     body: bytes = await answer.read()
     text = f"{path}: {answer.status} {answer.reason}: {body[:300].decode(errors='replace')}"
-    return (Expired if answer.status == HTTPStatus.GONE else ApiError)(text, answer.status)
+    return (Expired if answer.status == HTTPStatus.GONE else ApiError)(text, answer.status, body)
 
 
 def _failed(path: str, status: _Status) -> ApiError:
