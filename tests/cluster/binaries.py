@@ -81,6 +81,14 @@ BUILDS = (
         title="kubernetes-v1.35.4",
         ldflags=f"{_STAMP}.gitVersion=v1.35.4 {_STAMP}.gitMajor=1 {_STAMP}.gitMinor=35",
     ),
+    Build(
+        names=("nvidia-device-plugin",),
+        folder="plugin",
+        title="k8s-device-plugin-v0.18.0",
+        package="github.com/NVIDIA/k8s-device-plugin/cmd/nvidia-device-plugin",
+        cgo=True,
+    ),
+    Build(names=("kwok",), folder="kwok_module", title="kwok-v0.8.0", package="sigs.k8s.io/kwok/cmd/kwok"),
 )
 
 
