@@ -27,7 +27,7 @@ import pytest
 
 from tests.nvml import state as layout
 
-SOURCE = Path(__file__).with_name("fake_nvml.c")
+SOURCES = [Path(__file__).with_name(f"fake_nvml{part}.c") for part in ("", "_core", "_plugin")]
 SONAME = "libnvidia-ml.so.1"
 COMPILE_TIMEOUT_S = 60
 MIB = 1024 * 1024
@@ -85,7 +85,8 @@ def _compile(directory: Path, record_bytes: int, without: Sequence[str]) -> Path
     exports.write_text(f"{{ global: nvml*; fake_nvml_*; local:{hidden} *; }};\n")
     command = ["gcc", "-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-Wno-deprecated-declarations"]
     command += ["-shared", "-fPIC", "-pthread", f"-Wl,-soname,{SONAME}", f"-Wl,--version-script={exports}"]
-    command += [f"-I{_header().parent}", f"-DPROCESS_RECORD_BYTES={record_bytes}", "-o", str(library), str(SOURCE)]
+    command += [f"-I{_header().parent}", f"-DPROCESS_RECORD_BYTES={record_bytes}", "-o", str(library)]
+    command += map(str, SOURCES)
     done = subprocess.run(command, capture_output=True, text=True, timeout=COMPILE_TIMEOUT_S, check=False)
     assert done.returncode == 0, done.stderr
     return library
