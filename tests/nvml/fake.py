@@ -111,6 +111,7 @@ class FakeNvml:
 
     def __init__(self, path: Path, *, driver_version: str = "580.95.05") -> None:
         self.path = path
+        self.gpus: list[FakeGpu] = []
         size = ctypes.sizeof(layout.State)
         with path.open("w+b") as file:
             file.truncate(size)
@@ -164,6 +165,7 @@ class FakeNvml:
             row.temperature_celsius = 35
             state.gpu_count += 1
         gpu = FakeGpu(self, index)
+        self.gpus.append(gpu)
         for profile in mig or ():
             gpu.add_instance(profile)
         return gpu

@@ -1,0 +1,82 @@
+"""NVIDIA's own device plugin over the fake driver: it tells the kubelet of cards and MIG slices, and hands them out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cluster import binaries
+from tests.cluster.daemon import Daemon
+from tests.cluster.node import Node
+from tests.nvml.fake import FakeNvml
+from tests.programs import wait_for
+
+READY_WITHIN_S = 30.0
+
+
+@contextmanager
+def device_plugin(
+    node: Node, nvml: FakeNvml, library: Path, offers: dict[str, int], *, replicas: dict[str, int] | None = None
+) -> Iterator[Daemon]:
+    """Run it on a node until the API server shows what it offers. Skips where the program is not here.
+
+    library   the fake libnvidia-ml.so.1
+    offers    what the node shall offer then, as resource: count
+    replicas  shares a device is offered in, by resource: time-slicing
+    """
+    program = binaries.find("nvidia-device-plugin")
+    if program is None:
+        pytest.skip(f"no nvidia-device-plugin here: {binaries.HOW}")
+    folder = node.plane.folder
+    _write_mig_minors(node, nvml)
+    (folder / "device-plugin.json").write_text(json.dumps(_settings(replicas or {})))
+    daemon = node.sandbox.daemon(
+        [str(program), "--config-file", str(folder / "device-plugin.json")],
+        folder / "device-plugin.log",
+        env={
+            "LD_LIBRARY_PATH": str(library.parent),
+            "FAKE_NVML_STATE": str(nvml.path),
+            "DP_DISABLE_HEALTHCHECKS": "all",  # the fake driver has no events
+        },
+    )
+    wanted = {resource: str(count) for resource, count in offers.items()}
+    with daemon:
+        try:
+            wait_for(
+                "what the plugin offers", lambda: {**dict.fromkeys(node.allocatable(), "0"), **wanted} == node.allocatable(),
+                READY_WITHIN_S,
+            )  # fmt: skip
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {node.allocatable()}\n{daemon.said()}") from None
+        yield daemon
+
+
+def _settings(replicas: dict[str, int]) -> dict[str, Any]:
+    settings: dict[str, Any] = {
+        "version": "v1",
+        "flags": {
+            "migStrategy": "mixed",
+            "failOnInitError": True,
+            "plugin": {"passDeviceSpecs": False, "deviceListStrategy": ["envvar"], "deviceIDStrategy": "uuid"},
+        },
+    }
+    if replicas:
+        resources = [{"name": name, "replicas": count} for name, count in replicas.items()]
+        settings["sharing"] = {"timeSlicing": {"resources": resources}}
+    return settings
+
+
+def _write_mig_minors(node: Node, nvml: FakeNvml) -> None:
+    """The driver's list of the device files of MIG instances, which the plugin wants before it offers any."""
+    lines = []
+    for gpu in nvml.gpus:
+        for instance in gpu.instances:
+            path = f"gpu{gpu.index}/gi{instance.gi}"
+            lines += [f"{path}/access", f"{path}/ci{instance.ci}/access"]
+    numbered = "".join(f"{line} {minor}\n" for minor, line in enumerate(lines, 30))
+    (node.sandbox.root / "proc/driver/nvidia-caps/mig-minors").write_text(numbered)

@@ -1,0 +1,55 @@
+"""A container image without a registry: Debian's static busybox as a docker-archive, made by a few lines."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import shutil
+import tarfile
+from pathlib import Path
+
+import pytest
+
+IMAGE = "localhost/busybox:test"
+SANDBOX_IMAGE = "localhost/sandbox:test"
+LINKS = ("sh", "sleep", "cat")
+
+
+def write_image(path: Path) -> None:
+    """Write the archive, with both names on one image. Skips where busybox is not here."""
+    busybox = shutil.which("busybox")
+    if busybox is None:
+        pytest.skip("no busybox here: install the package busybox-static")
+    layer = _tar(
+        {"bin/busybox": (Path(busybox).read_bytes(), 0o755), "tmp/.keep": (b"", 0o644)},
+        {f"bin/{link}": "busybox" for link in LINKS},
+    )
+    config = {
+        "architecture": "amd64",
+        "os": "linux",
+        # The sandbox only has to last: the kubelet ends it.
+        "config": {"Env": ["PATH=/bin"], "Cmd": ["/bin/sleep", "1000000"]},
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]},
+    }
+    manifest = [{"Config": "config.json", "RepoTags": [IMAGE, SANDBOX_IMAGE], "Layers": ["layer.tar"]}]
+    files = {
+        "layer.tar": layer,
+        "config.json": json.dumps(config).encode(),
+        "manifest.json": json.dumps(manifest).encode(),
+    }
+    path.write_bytes(_tar({name: (data, 0o644) for name, data in files.items()}, {}))
+
+
+def _tar(files: dict[str, tuple[bytes, int]], links: dict[str, str]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, (data, mode) in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(data), mode
+            archive.addfile(entry, io.BytesIO(data))
+        for name, target in links.items():
+            entry = tarfile.TarInfo(name)
+            entry.type, entry.linkname = tarfile.SYMTYPE, target
+            archive.addfile(entry)
+    return buffer.getvalue()

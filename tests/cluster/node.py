@@ -1,0 +1,217 @@
+"""A real node beside the control plane: containerd and a kubelet, in namespaces and a cgroup of their own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cluster import binaries
+from tests.cluster.cgroup_tree import CgroupTree
+from tests.cluster.control_plane import NODE_TOKEN, ControlPlane, Refused
+from tests.cluster.daemon import Daemon
+from tests.cluster.image import IMAGE, SANDBOX_IMAGE, write_image
+from tests.cluster.sandbox import Sandbox
+from tests.programs import free_port
+
+READY_WITHIN_S = 60.0
+CNI_PLUGINS = Path("/usr/lib/cni")
+_RUNTIME_SOCKET = "/run/containerd/containerd.sock"
+# Of containerd's plugins the one that would make a folder in /opt.
+_CONTAINERD = """
+version = 2
+root = "{folder}/containerd"
+state = "/run/containerd"
+disabled_plugins = ["io.containerd.internal.v1.opt"]
+[grpc]
+  address = "{socket}"
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "{sandbox_image}"
+  restrict_oom_score_adj = true
+  [plugins."io.containerd.grpc.v1.cri".containerd]
+    snapshotter = "native"
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "{cni_plugins}"
+    conf_dir = "{folder}/cni"
+"""
+# Pods use the host's network: the kubelet only wants to see that there is one.
+_NETWORK = {"cniVersion": "0.4.0", "name": "loopback", "plugins": [{"type": "loopback"}]}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Container:
+    """A running container as the machine has it. pid: of its first process, as seen outside the sandbox."""
+
+    container_id: str
+    pid: int
+
+    @property
+    def env(self) -> dict[str, str]:
+        entries = Path(f"/proc/{self.pid}/environ").read_bytes().decode().split("\0")
+        return dict(entry.split("=", 1) for entry in entries if entry)
+
+    @property
+    def root(self) -> Path:
+        """Its root folder, mounted volumes included."""
+        return Path(f"/proc/{self.pid}/root")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """A node that is Ready. kubelet_folder: its /var/lib/kubelet, seen from outside."""
+
+    name: str
+    plane: ControlPlane
+    sandbox: Sandbox
+    cgroups: CgroupTree
+    kubelet: Daemon
+
+    @property
+    def kubelet_folder(self) -> Path:
+        return self.sandbox.kubelet_folder
+
+    @property
+    def pod_resources(self) -> Path:
+        """The kubelet's PodResources socket."""
+        return self.kubelet_folder / "pod-resources/kubelet.sock"
+
+    def start_pod(self, namespace: str, name: str, *containers: Mapping[str, Any], **spec: Any) -> None:
+        """Create a pod here. A container's image, and what all pods of tests share, need not be said."""
+        made = [{"image": IMAGE, "imagePullPolicy": "Never", **container} for container in containers]
+        shared = {
+            "nodeName": self.name,
+            "hostNetwork": True,
+            "automountServiceAccountToken": False,
+            "terminationGracePeriodSeconds": 0,
+        }
+        self.plane.create(
+            f"/api/v1/namespaces/{namespace}/pods", "Pod", name, spec={**shared, **spec, "containers": made}
+        )
+
+    def pod(self, namespace: str, name: str) -> dict[str, Any]:
+        """The pod as the API server has it."""
+        found: dict[str, Any] = self.plane.call("GET", f"/api/v1/namespaces/{namespace}/pods/{name}")
+        return found
+
+    def container(self, namespace: str, pod: str, name: str) -> Container | None:
+        """The container by what the API server says of it; None while it is not running."""
+        for status in self.pod(namespace, pod).get("status", {}).get("containerStatuses", []):
+            if status["name"] == name and "running" in status["state"]:
+                container_id = status["containerID"].removeprefix("containerd://")
+                pids = self.cgroups.pids(container_id)
+                return Container(container_id=container_id, pid=pids[0]) if pids else None
+        return None
+
+    def allocatable(self) -> dict[str, str]:
+        """What the node offers of NVIDIA's resources, as the API server has it."""
+        found = self.plane.call("GET", f"/api/v1/nodes/{self.name}")["status"].get("allocatable", {})
+        return {name: count for name, count in found.items() if name.startswith("nvidia.com/")}
+
+
+@contextmanager
+def node(plane: ControlPlane, folder: Path, name: str) -> Iterator[Node]:
+    """Start a node in a folder. Skips where a part is not here, or where we are not root."""
+    kubelet = binaries.find("kubelet")
+    if kubelet is None:
+        pytest.skip(f"no kubelet here: {binaries.HOW}")
+    if not (shutil.which("containerd") and shutil.which("runc") and CNI_PLUGINS.is_dir()):
+        pytest.skip(
+            "no container runtime here: install the packages containerd, runc and containernetworking-plugins"
+        )
+    _write_settings(plane, folder)
+    with ExitStack() as running:
+        sandbox = running.enter_context(Sandbox(folder))
+        cgroups = CgroupTree(f"gpu-chargeback-{uuid.uuid4().hex[:8]}")
+        running.callback(_empty, sandbox, cgroups)
+        (folder / "kubelet.yaml").write_text(json.dumps(_kubelet_settings(cgroups.name)))
+        runtime = sandbox.daemon(["containerd", "--config", f"{folder}/containerd.toml"], folder / "containerd.log")
+        running.enter_context(runtime)
+        _import_image(sandbox, runtime, folder)
+        arguments = [
+            *("--config", f"{folder}/kubelet.yaml", "--kubeconfig", str(plane.kubeconfig(NODE_TOKEN))),
+            *("--hostname-override", name, "--root-dir", "/var/lib/kubelet"),
+        ]
+        daemon = running.enter_context(sandbox.daemon([str(kubelet), *arguments], folder / "kubelet.log"))
+        made = Node(name=name, plane=plane, sandbox=sandbox, cgroups=cgroups, kubelet=daemon)
+        _wait_ready(made)
+        yield made
+
+
+def _empty(sandbox: Sandbox, cgroups: CgroupTree) -> None:
+    """In this order: a cgroup goes only when its processes have."""
+    sandbox.__exit__(None, None, None)
+    cgroups.remove()
+
+
+def _write_settings(plane: ControlPlane, folder: Path) -> None:
+    (folder / "cni").mkdir()
+    (folder / "cni/loopback.conflist").write_text(json.dumps(_NETWORK))
+    (folder / "containerd.toml").write_text(
+        _CONTAINERD.format(
+            folder=folder, socket=_RUNTIME_SOCKET, sandbox_image=SANDBOX_IMAGE, cni_plugins=CNI_PLUGINS
+        )
+    )
+
+
+def _kubelet_settings(cgroup: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "kubelet.config.k8s.io/v1beta1",
+        "kind": "KubeletConfiguration",
+        "containerRuntimeEndpoint": f"unix://{_RUNTIME_SOCKET}",
+        "cgroupDriver": "cgroupfs",
+        "cgroupRoot": f"/{cgroup}",
+        "failCgroupV1": False,
+        "failSwapOn": False,
+        "enforceNodeAllocatable": [],
+        "address": "127.0.0.1",
+        "port": free_port(),
+        "healthzPort": 0,
+        "authentication": {"anonymous": {"enabled": True}, "webhook": {"enabled": False}},
+        "authorization": {"mode": "AlwaysAllow"},
+        "makeIPTablesUtilChains": False,
+        "localStorageCapacityIsolation": False,
+        # The machine's disk and memory are not what is tested: no pod is evicted, no image collected.
+        "evictionHard": {"memory.available": "1Mi"},
+        "imageGCHighThresholdPercent": 100,
+        "resolvConf": "",
+        "nodeStatusUpdateFrequency": "1s",
+        "syncFrequency": "5s",
+        "volumePluginDir": "/var/lib/kubelet/volume-plugins",
+    }
+
+
+def _import_image(sandbox: Sandbox, runtime: Daemon, folder: Path) -> None:
+    """As soon as containerd listens."""
+    write_image(folder / "image.tar")
+    command = sandbox.inside(["ctr", "--address", _RUNTIME_SOCKET, "-n", "k8s.io", "image", "import"])
+    command += ["--snapshotter", "native", str(folder / "image.tar")]
+    deadline = time.monotonic() + READY_WITHIN_S
+    while True:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=READY_WITHIN_S)
+        if done.returncode == 0:
+            return
+        if not runtime.alive() or time.monotonic() > deadline:
+            pytest.fail(f"containerd takes no image: {done.stderr}\n{runtime.said()}")
+        time.sleep(0.2)
+
+
+def _wait_ready(node: Node) -> None:
+    deadline = time.monotonic() + READY_WITHIN_S
+    while time.monotonic() < deadline and node.kubelet.alive():
+        try:
+            status = node.plane.call("GET", f"/api/v1/nodes/{node.name}").get("status", {})
+        except Refused:  # it has not registered yet
+            status = {}
+        if any(each["type"] == "Ready" and each["status"] == "True" for each in status.get("conditions", [])):
+            return
+        time.sleep(0.2)
+    pytest.fail(f"the node is not Ready after {READY_WITHIN_S:.0f} s:\n{node.kubelet.said()}")
