@@ -17,9 +17,8 @@ class CgroupTree:
         """name: of the cgroup, right below the root."""
         self.name = name
         unified = (MOUNT / "cgroup.controllers").exists()
-        hierarchies = (
-            [MOUNT] if unified else [path for path in MOUNT.iterdir() if path.is_dir() and not path.is_symlink()]
-        )
+        separate = (path for path in MOUNT.iterdir() if path.is_dir() and not path.is_symlink())
+        hierarchies = [MOUNT] if unified else sorted(separate)
         if unified:
             for controller in (MOUNT / "cgroup.controllers").read_text().split():
                 (MOUNT / "cgroup.subtree_control").write_text(f"+{controller}")

@@ -33,12 +33,9 @@ def write_image(path: Path) -> None:
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]},
     }
     manifest = [{"Config": "config.json", "RepoTags": [IMAGE, SANDBOX_IMAGE], "Layers": ["layer.tar"]}]
-    files = {
-        "layer.tar": layer,
-        "config.json": json.dumps(config).encode(),
-        "manifest.json": json.dumps(manifest).encode(),
-    }
-    path.write_bytes(_tar({name: (data, 0o644) for name, data in files.items()}, {}))
+    documents = {"config.json": json.dumps(config).encode(), "manifest.json": json.dumps(manifest).encode()}
+    files = {name: (data, 0o644) for name, data in {"layer.tar": layer, **documents}.items()}
+    path.write_bytes(_tar(files, {}))
 
 
 def _tar(files: dict[str, tuple[bytes, int]], links: dict[str, str]) -> bytes:
