@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
 
-.PHONY: help demo test check format test-gpu test-cluster dashboards proto wheel clean
+.PHONY: help demo test check format test-gpu test-cluster bench-cluster dashboards proto wheel clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -31,6 +31,10 @@ test-gpu: $(VENV)/.dev ## run the tests that need a real NVIDIA card
 
 test-cluster: $(VENV)/.dev ## build the Kubernetes control plane that tests use (needs Go; kept outside the checkout)
 	$(BIN)/python -m tests.cluster.binaries
+
+bench-cluster: $(VENV)/.dev ## measure the aggregator beside 1,000 simulated nodes (about 10 minutes); ARGS="--nodes 100"
+	$(BIN)/python -m tests.cluster.binaries
+	$(BIN)/python -m tests.cluster.bench_cluster $(ARGS)
 
 dashboards: $(VENV)/.dev ## build the dashboards' JSON anew
 	$(BIN)/python -m dashboards.build

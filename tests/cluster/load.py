@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -136,6 +137,19 @@ def fill(plane: ControlPlane, load: Load) -> None:
     # Before the controller has written a quota's status, the API server admits no pod that it would count.
     wait_for("every quota's status", lambda: all("used" in found["status"] for found in quotas(plane)), WITHIN_S)
     create_all(plane, load.pod_calls())
+
+
+def wait_running(plane: ControlPlane) -> None:
+    """Wait until there is no pod that does not run. kwok starts a pod once it is bound."""
+    others = "/api/v1/pods?fieldSelector=status.phase%21%3DRunning&limit=1"
+
+    def running() -> bool:
+        waiting = plane.call("GET", others)["items"]
+        if waiting:
+            time.sleep(0.5)
+        return not waiting
+
+    wait_for("all pods running", running, WITHIN_S)
 
 
 def quotas(plane: ControlPlane) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -42,6 +43,12 @@ class Serving:
     def peak_bytes(self) -> int:
         """The most memory that was ever resident, as the kernel keeps it: no sampling can miss it."""
         return peak_bytes(self.program.process.pid)
+
+    def cpu_s(self) -> float:
+        """Processor time that it has used."""
+        fields = Path(f"/proc/{self.program.process.pid}/stat").read_text().rpartition(")")[2].split()
+        user, system = fields[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def peak_bytes(pid: int | str) -> int:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.cluster.control_plane import ControlPlane, apply_shipped_rights, control_plane
 from tests.cluster.kwok import kwok
-from tests.cluster.load import GPU, Load, create_all, delete_all, fill, patch_all, quota
+from tests.cluster.load import GPU, Load, create_all, delete_all, fill, patch_all, quota, wait_running
 from tests.cluster.quota_page import status
 from tests.cluster.serving import serving
 from tests.programs import wait_for
@@ -27,8 +27,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     with control_plane(tmp_path_factory.mktemp("big"), scheduler=True) as plane, kwok(plane):
         apply_shipped_rights(plane)
         fill(plane, LOAD)
-        running = "/api/v1/pods?fieldSelector=status.phase%3DRunning&resourceVersion=0"
-        wait_for("all pods running", lambda: len(plane.call("GET", running)["items"]) == LOAD.pods, 120)
+        wait_running(plane)
         yield plane
 
 

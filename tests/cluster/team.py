@@ -1,0 +1,66 @@
+"""A team of a test cluster: a namespace with an owner and a GPU quota, and all that can happen to it."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+
+from tests.cluster.control_plane import ControlPlane, Refused
+from tests.cluster.load import GPU, pod, quota
+from tests.programs import wait_for
+
+NAMESPACES = "/api/v1/namespaces"
+KEY = f"requests.{GPU}"
+
+
+class Team:
+    """A namespace with an owner and a quota of 8 GPUs."""
+
+    def __init__(self, plane: ControlPlane, name: str, cost_center: str) -> None:
+        self._plane, self.name, self.path = plane, name, f"{NAMESPACES}/{name}"
+        labels = {"team": name, "cost-center": cost_center}
+        made = plane.create(NAMESPACES, "Namespace", name, metadata={"labels": labels})
+        self.uid: str = made["metadata"]["uid"]
+        self.created_ms = _ms(made["metadata"]["creationTimestamp"])
+        plane.call("POST", *quota(name, "gpus", {KEY: "8"}))
+        wait_for(
+            "the quota's status", lambda: "used" in plane.call("GET", f"{self.path}/resourcequotas/gpus")["status"]
+        )
+
+    def label(self, cost_center: str) -> int:
+        """Change the owner. Returns when, by the API server's clock."""
+        time.sleep(1.1)  # it notes whole seconds, and two changes within one cannot be told apart
+        changed = self._plane.merge(self.path, {"metadata": {"labels": {"cost-center": cost_center}}})
+        return max(_ms(entry["time"]) for entry in changed["metadata"]["managedFields"])
+
+    def hold(self, name: str, gpus: int) -> None:
+        self._plane.call("POST", *pod(self.name, name, {GPU: str(gpus)}))
+
+    def free(self, name: str) -> None:
+        self._plane.call("DELETE", f"{self.path}/pods/{name}?gracePeriodSeconds=0")
+
+    def allow(self, gpus: int) -> None:
+        self._plane.merge(f"{self.path}/resourcequotas/gpus", {"spec": {"hard": {KEY: str(gpus)}}})
+
+    def delete(self) -> tuple[int, int]:
+        """It has gone on return. Returns between which instants it went."""
+        before_ms = now_ms()
+        self._plane.call("DELETE", self.path)
+        wait_for("the namespace gone", lambda: _is_gone(self._plane, self.path))
+        return before_ms // 1000 * 1000, now_ms()
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _is_gone(plane: ControlPlane, path: str) -> bool:
+    try:
+        plane.call("GET", path)
+    except Refused as error:
+        return error.status == 404
+    return False
+
+
+def _ms(text: str) -> int:
+    return int(datetime.fromisoformat(text).timestamp() * 1000)
