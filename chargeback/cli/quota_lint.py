@@ -13,7 +13,7 @@ import click
 import yaml
 
 from chargeback.cli.options import EXIT_INCOMPLETE, settings_options, take_settings
-from chargeback.cli.quota_objects import OUTPUT, cluster_objects
+from chargeback.cli.quota_objects import OUTPUT, cluster_objects, say_unread
 from chargeback.cluster.quota_objects import to_manifest
 from chargeback.core.quota_fix import Mended, mend
 from chargeback.core.quota_lint import SEVERITIES, Finding, lint
@@ -28,7 +28,8 @@ def lint_quotas(files: tuple[Path, ...], fix: bool, output: str, **options: Any)
     """Say what the cluster really does with its quotas, LimitRanges and PriorityClasses.
 
     FILES are YAML as kubectl prints or applies it, folders of it, or - for standard input; without them, a live
-    cluster is read. Nothing is ever changed. What the files say nothing of (nodes, classes) is not judged.
+    cluster is read. Nothing is ever changed. What is not there to see (nodes, classes) is not judged; of a cluster,
+    stderr names what the account may not list. Pods and workloads are looked at in files only.
 
     Exit 0: no errors; 1: errors.
 
@@ -39,11 +40,12 @@ def lint_quotas(files: tuple[Path, ...], fix: bool, output: str, **options: Any)
     if files and options.get("kubeconfig"):
         raise click.UsageError("either FILES or --kubeconfig: not both")
     settings = take_settings(options)
-    objects = cluster_objects(files, settings.kubeconfig)
+    objects = cluster_objects(files, settings)
+    say_unread(objects)
     findings = lint(objects, settings.plans_from)
     mended = mend(objects) if fix else []
     if output == "json":
-        found: dict[str, Any] = {"findings": [asdict(finding) for finding in findings]}
+        found: dict[str, Any] = {"findings": [asdict(finding) for finding in findings], "unread": objects.unread}
         if fix:
             found["manifests"] = [to_manifest(each.object) for each in mended]
         click.echo(json.dumps(found, indent=2))

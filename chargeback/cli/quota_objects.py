@@ -13,24 +13,30 @@ from chargeback.cluster.api import ApiError, find_cluster
 from chargeback.cluster.objects import ObjectsError
 from chargeback.cluster.quota_api import QuotaApi
 from chargeback.cluster.quota_files import read_objects
-from chargeback.core.owners import LabelKeys
+from chargeback.config import Settings
 from chargeback.core.quota_specs import QuotaObjects
 
 OUTPUT = click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 ANSWERS = {True: "yes", False: "no", None: "cannot say"}
 
 
-def cluster_objects(files: Sequence[Path], kubeconfig: Path | None, *kinds: str) -> QuotaObjects:
+def cluster_objects(files: Sequence[Path], settings: Settings, *kinds: str) -> QuotaObjects:
     """From the files, else from the cluster. Raises Failure."""
     try:
-        return read_objects(files, LabelKeys()) if files else asyncio.run(_ask(kubeconfig, kinds))
+        return read_objects(files, settings.label_keys) if files else asyncio.run(_ask(settings, kinds))
     except (ApiError, ObjectsError, OSError) as error:
         raise Failure(str(error)) from error
 
 
-async def _ask(kubeconfig: Path | None, kinds: tuple[str, ...]) -> QuotaObjects:
-    configuration = await find_cluster(kubeconfig)
+async def _ask(settings: Settings, kinds: tuple[str, ...]) -> QuotaObjects:
+    configuration = await find_cluster(settings.kubeconfig)
     if configuration is None:
         raise Failure("no cluster here: name a file, or --kubeconfig")
     async with QuotaApi(configuration) as api:
-        return await api.objects(LabelKeys(), *kinds)
+        return await api.objects(settings.label_keys, *kinds)
+
+
+def say_unread(objects: QuotaObjects) -> None:
+    """On stderr, what could not be read: it is not known, and not judged."""
+    for kind, problem in objects.unread.items():
+        click.echo(f"not known: {kind}: {problem}", err=True)

@@ -1,13 +1,17 @@
-"""The objects of the quota commands from a live cluster, page by page."""
+"""The objects of the quota commands from a live cluster."""
 
 from __future__ import annotations
 
-import msgspec
+from http import HTTPStatus
 
-from chargeback.cluster.api import PAGES_MAX, ApiError, ClusterApi
-from chargeback.cluster.quota_objects import KINDS, QuotaObject, QuotaObjectList, to_objects
+from chargeback.cluster.api import ApiError, ClusterApi
+from chargeback.cluster.kind import Kind
+from chargeback.cluster.quota_objects import KINDS, QuotaObject, to_objects
 from chargeback.core.owners import LabelKeys
 from chargeback.core.quota_specs import QuotaObjects
+
+# Without these there is nothing to look at. Of the others an account may lack the right, or an old server the kind.
+NEEDED = ("ResourceQuota",)
 
 
 class QuotaApi(ClusterApi):
@@ -15,19 +19,23 @@ class QuotaApi(ClusterApi):
 
     async def objects(self, keys: LabelKeys, *kinds: str) -> QuotaObjects:
         """The named kinds (all, if none is named). Raises ApiError."""
-        return to_objects({kind: await self._all(KINDS[kind]) for kind in kinds or KINDS}, keys)
+        return await read_cluster(self, keys, *kinds)
 
-    async def _all(self, path: str) -> list[QuotaObject]:
-        items: list[QuotaObject] = []
-        token = ""
-        for _ in range(PAGES_MAX):
-            body = await self._get(path, token)
-            try:
-                page = msgspec.json.decode(body, type=QuotaObjectList)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                raise ApiError(f"{path}: {error}") from error
-            items += page.items
-            token = page.metadata.token
-            if not token:
-                return items
-        raise ApiError(f"{path}: goes on after {PAGES_MAX} pages")
+
+async def read_cluster(api: ClusterApi, keys: LabelKeys, *kinds: str) -> QuotaObjects:
+    """The named kinds (all, if none is named). What may not be read is not known, and named. Raises ApiError."""
+    found: dict[str, list[QuotaObject]] = {}
+    unread: dict[str, str] = {}
+    for kind in kinds or KINDS:
+        try:
+            found[kind] = await _list(api, kind)
+        except ApiError as error:
+            if kind in NEEDED or error.status not in (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND):
+                raise
+            unread[kind] = str(error)
+    return to_objects(found, keys, unread=unread)
+
+
+async def _list(api: ClusterApi, kind: str) -> list[QuotaObject]:
+    listing = await api.list_all(Kind(name=kind, path=KINDS[kind], of=QuotaObject, read=lambda found: found))
+    return list(listing.items.values())

@@ -11,17 +11,19 @@ import msgspec
 import yaml
 
 from chargeback.cluster.objects import ObjectsError
+from chargeback.cluster.pod_manifest import WORKLOADS, to_workload
 from chargeback.cluster.quota_objects import KINDS, QuotaObject, to_objects
 from chargeback.core.owners import LabelKeys
-from chargeback.core.quota_specs import QuotaObjects
+from chargeback.core.quota_specs import QuotaObjects, Workload
 
 STDIN = Path("-")
 _SUFFIXES = (".yaml", ".yml", ".json")
 
 
 def read_objects(paths: Iterable[Path], keys: LabelKeys) -> QuotaObjects:
-    """Everything of KINDS in the files; other kinds are passed over. Raises ObjectsError, OSError."""
+    """Everything of KINDS and WORKLOADS in the files; others are passed over. Raises ObjectsError, OSError."""
     found: dict[str, list[QuotaObject]] = {}
+    workloads: list[Workload] = []
     empty_lists = 0
     for path in _files(paths):
         for document in _documents(path):
@@ -30,9 +32,31 @@ def read_objects(paths: Iterable[Path], keys: LabelKeys) -> QuotaObjects:
             for item in items:
                 if (kind := item.get("kind")) in KINDS:
                     found.setdefault(kind, []).append(_object(path, item))
-    if not found and not empty_lists:
-        raise ObjectsError(f"{', '.join(map(str, paths))}: none of {', '.join(KINDS)} in it")
-    return to_objects(found, keys)
+                elif kind in WORKLOADS:
+                    workloads.append(_workload(path, item))
+    if not found and not workloads and not empty_lists:
+        raise ObjectsError(f"{', '.join(map(str, paths))}: none of {', '.join((*KINDS, *WORKLOADS))} in it")
+    return to_objects(found, keys, workloads=workloads)
+
+
+def read_workload(path: Path) -> tuple[Workload, dict[str, Any]]:
+    """The one workload of a file, and its manifest as JSON has it. Raises ObjectsError, OSError."""
+    items = [item for document in _documents(path, _JsonLoader) for item in _items(path, document)]
+    pods = [item for item in items if item.get("kind") in WORKLOADS]
+    if len(pods) != 1:
+        kinds = ", ".join(str(item.get("kind")) for item in items) or "nothing"
+        raise ObjectsError(f"{path}: {kinds}: want exactly one of {', '.join(WORKLOADS)}")
+    return _workload(path, pods[0]), pods[0]
+
+
+class _JsonLoader(yaml.SafeLoader):
+    """Times stay text, as in JSON."""
+
+
+_JsonLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 
 
 def _files(paths: Iterable[Path]) -> Iterator[Path]:
@@ -44,11 +68,11 @@ def _files(paths: Iterable[Path]) -> Iterator[Path]:
             yield path
 
 
-def _documents(path: Path) -> list[Any]:
+def _documents(path: Path, loader: type[yaml.BaseLoader | yaml.SafeLoader] = yaml.BaseLoader) -> list[Any]:
     try:
         text = sys.stdin.read() if path == STDIN else path.read_text(encoding="utf-8")
-        # Scalars stay text: `8` and `1e5` are quantities, not numbers.
-        return [document for document in yaml.load_all(text, Loader=yaml.BaseLoader) if document]
+        # By default scalars stay text: `8` and `1e5` are quantities, not numbers.
+        return [document for document in yaml.load_all(text, Loader=loader) if document]
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ObjectsError(f"{path}: not YAML: {error}") from error
 
@@ -71,8 +95,23 @@ def _object(path: Path, item: dict[str, Any]) -> QuotaObject:
         raise ObjectsError(f"{path}: {item['kind']} {name}: {error}") from error
 
 
+def _workload(path: Path, item: dict[str, Any]) -> Workload:
+    try:
+        return to_workload(_without_nulls(item))
+    except ObjectsError as error:
+        raise ObjectsError(f"{path}: {error}") from error
+
+
+def _without_nulls(value: Any) -> Any:
+    """Without what YAML calls null, at any depth."""
+    if isinstance(value, dict):
+        return {key: _without_nulls(each) for key, each in value.items() if each not in ("", None)}
+    return [_without_nulls(each) for each in value] if isinstance(value, list) else value
+
+
 def _without_empty(item: dict[str, Any]) -> dict[str, Any]:
-    parts = {key: item[key] for key in ("metadata", "kind", "spec", "status", "globalDefault") if item.get(key)}
+    fields = ("metadata", "kind", "spec", "status", "globalDefault", "overhead")
+    parts = {key: item[key] for key in fields if item.get(key)}
     for part in ("metadata", "spec", "status"):
         if isinstance(parts.get(part), dict):
             parts[part] = {key: value for key, value in parts[part].items() if value != ""}

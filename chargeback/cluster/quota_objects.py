@@ -9,16 +9,15 @@ from typing import Any
 import msgspec
 
 from chargeback.cluster.objects import KubernetesObject, Metadata, to_namespace
+from chargeback.core.claims import DeviceClass
+from chargeback.core.limit_ranges import LimitItem, LimitRange, amount, is_gpu
 from chargeback.core.owners import LabelKeys, Namespace
 from chargeback.core.quota_specs import (
-    LimitItem,
-    LimitRange,
     PriorityClass,
     QuotaObjects,
     QuotaSpec,
     ScopeTerm,
-    amount,
-    is_gpu,
+    Workload,
 )
 
 # Their kinds, and where the API lists them.
@@ -28,6 +27,8 @@ KINDS = {
     "PriorityClass": "/apis/scheduling.k8s.io/v1/priorityclasses",
     "Namespace": "/api/v1/namespaces",
     "Node": "/api/v1/nodes",
+    "DeviceClass": "/apis/resource.k8s.io/v1/deviceclasses",
+    "RuntimeClass": "/apis/node.k8s.io/v1/runtimeclasses",
 }
 
 Quantities = dict[str, str | int | float]
@@ -43,13 +44,23 @@ class ScopeSelector(msgspec.Struct, frozen=True, rename="camel"):
     match_expressions: list[Expression] | None = None
 
 
+class Cel(msgspec.Struct, frozen=True):
+    expression: str = ""
+
+
+class Selector(msgspec.Struct, frozen=True):
+    cel: Cel = Cel()
+
+
 class Spec(msgspec.Struct, frozen=True, rename="camel"):
-    """Of a ResourceQuota (hard, scopes) or a LimitRange (limits)."""
+    """Of a ResourceQuota (hard, scopes), a LimitRange (limits) or a DeviceClass (the rest)."""
 
     hard: Quantities | None = None
     scopes: list[str] | None = None
     scope_selector: ScopeSelector | None = None
     limits: list[dict[str, str | Quantities]] | None = None
+    extended_resource_name: str | None = None
+    selectors: list[Selector] | None = None
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -60,12 +71,19 @@ class Status(msgspec.Struct, frozen=True):
     allocatable: Quantities | None = None
 
 
+class Overhead(msgspec.Struct, frozen=True, rename="camel"):
+    """Of a RuntimeClass."""
+
+    pod_fixed: Quantities | None = None
+
+
 class QuotaObject(msgspec.Struct, frozen=True, rename="camel"):
     metadata: Metadata
     kind: str = ""
     spec: Spec = Spec()
     status: Status = Status()
     global_default: bool = False
+    overhead: Overhead | None = None
 
 
 class ListMetadata(msgspec.Struct, frozen=True):
@@ -77,14 +95,24 @@ class QuotaObjectList(msgspec.Struct, frozen=True):
     metadata: ListMetadata = ListMetadata()
 
 
-def to_objects(found: Mapping[str, Iterable[QuotaObject]], keys: LabelKeys) -> QuotaObjects:
-    """found: objects by kind. A kind that is absent is not known."""
+def to_objects(
+    found: Mapping[str, Iterable[QuotaObject]],
+    keys: LabelKeys,
+    *,
+    workloads: Iterable[Workload] = (),
+    unread: Mapping[str, str] | None = None,
+) -> QuotaObjects:
+    """found: objects by kind. A kind that is absent is not known; unread: kinds that could not be read, and why."""
     return QuotaObjects(
-        quotas=tuple(map(_to_quota, found.get("ResourceQuota", ()))),
-        limit_ranges=tuple(map(_to_limits, found.get("LimitRange", ()))),
-        priority_classes=_known(found, "PriorityClass", _to_class),
+        quotas=tuple(map(to_quota_spec, found.get("ResourceQuota", ()))),
+        limit_ranges=tuple(map(to_limit_range, found.get("LimitRange", ()))),
+        priority_classes=_known(found, "PriorityClass", to_priority_class),
         namespaces=_known(found, "Namespace", lambda each: _to_namespace(each, keys)),
         allocatable=_allocatable(found.get("Node", ())),
+        device_classes=_known(found, "DeviceClass", to_device_class),
+        overheads=dict(map(_overhead, found["RuntimeClass"])) if "RuntimeClass" in found else None,
+        workloads=tuple(workloads),
+        unread=unread or {},
     )
 
 
@@ -123,7 +151,7 @@ def _limit(item: LimitItem) -> dict[str, Any]:
     return {"type": item.type, **{name: dict(values) for name, values in item.bounds.items()}}
 
 
-def _to_quota(found: QuotaObject) -> QuotaSpec:
+def to_quota_spec(found: QuotaObject) -> QuotaSpec:
     meta, spec, status = found.metadata, found.spec, found.status
     selector = spec.scope_selector.match_expressions if spec.scope_selector else None
     return QuotaSpec(
@@ -142,7 +170,7 @@ def _to_quota(found: QuotaObject) -> QuotaSpec:
     )
 
 
-def _to_limits(found: QuotaObject) -> LimitRange:
+def to_limit_range(found: QuotaObject) -> LimitRange:
     return LimitRange(
         namespace=found.metadata.namespace,
         name=found.metadata.name,
@@ -158,8 +186,23 @@ def _to_limits(found: QuotaObject) -> LimitRange:
     )
 
 
-def _to_class(found: QuotaObject) -> PriorityClass:
+def to_priority_class(found: QuotaObject) -> PriorityClass:
     return PriorityClass(name=found.metadata.name, global_default=found.global_default)
+
+
+def to_device_class(found: QuotaObject) -> DeviceClass:
+    return DeviceClass(
+        name=found.metadata.name,
+        extended_resource=found.spec.extended_resource_name,
+        selectors=tuple(each.cel.expression for each in found.spec.selectors or ()),
+    )
+
+
+def _overhead(found: QuotaObject) -> tuple[str, dict[str, Decimal]]:
+    """A runtime class, and what it adds to a pod."""
+    texts = _texts(found.overhead.pod_fixed if found.overhead else None)
+    numbers = {name: amount(text) for name, text in texts.items()}
+    return found.metadata.name, {name: number for name, number in numbers.items() if number is not None}
 
 
 def _to_namespace(found: QuotaObject, keys: LabelKeys) -> Namespace:

@@ -1,4 +1,4 @@
-"""Rules about what surrounds a quota: LimitRanges, nodes, plans and the namespaces themselves."""
+"""Rules about what surrounds a quota: nodes, plans and the namespaces themselves."""
 
 from __future__ import annotations
 
@@ -7,63 +7,18 @@ import re
 from collections.abc import Iterator
 from decimal import Decimal
 
+from chargeback.core.limit_ranges import amount, is_gpu
 from chargeback.core.quota_found import Found
-from chargeback.core.quota_specs import GPU, REQUESTS, LimitItem, QuotaObjects, amount, is_gpu
+from chargeback.core.quota_specs import GPU, REQUESTS, QuotaObjects
 from chargeback.core.quotas import GUARANTEED, quota_uses
 
 # What NVIDIA's device plugin offers; anything else under its name is more likely a slip than a resource.
 _OFFERED = re.compile(r"nvidia\.com/(gpu|mig-\d+g\.\d+gb(\.me)?)(\.shared)?")
-
-
-def injected_gpus(objects: QuotaObjects, _: str) -> Iterator[Found]:
-    for where, found_in, item in _limit_items(objects, "Container"):
-        for resource, most in sorted(item.gpus("max").items()):
-            if most and item.gives(resource) == most:
-                yield Found(
-                    object=where,
-                    field=f"{found_in}.max[{resource}]",
-                    what="without a default, Kubernetes writes max as the default: every container that says nothing "
-                    f"of {resource} gets {most} of them, sidecars and web pods too",
-                    mend=f'default: {{{resource}: "0"}} beside it',
-                )
-
-
-def default_gpus(objects: QuotaObjects, _: str) -> Iterator[Found]:
-    for where, found_in, item in _limit_items(objects, "Container"):
-        for resource, number in sorted(item.gpus("default").items()):
-            if number and number != item.gpus("max").get(resource):
-                yield Found(
-                    object=where,
-                    field=f"{found_in}.default[{resource}]",
-                    what=f"every container that says nothing of {resource} gets {number} of them, sidecars too",
-                    mend=f'default: {{{resource}: "0"}}',
-                )
-
-
-def refused_pods(objects: QuotaObjects, _: str) -> Iterator[Found]:
-    for where, found_in, item in _limit_items(objects, "Pod"):
-        for bound in ("max", "min"):
-            for resource in sorted(item.gpus(bound)):
-                yield Found(
-                    object=where,
-                    field=f"{found_in}.{bound}[{resource}]",
-                    what=f"every pod that asks for no {resource} is refused (403)",
-                    mend='a max of type Container with default "0", or a ValidatingAdmissionPolicy',
-                )
-
-
-def refused_containers(objects: QuotaObjects, _: str) -> Iterator[Found]:
-    for where, found_in, item in _limit_items(objects, "Container"):
-        for bound in ("min", "defaultRequest"):
-            for resource in sorted(item.gpus(bound)):
-                if item.gives(resource) is None:
-                    yield Found(
-                        object=where,
-                        field=f"{found_in}.{bound}[{resource}]",
-                        what=f"it becomes the request of every container that says nothing of {resource}; without a "
-                        "limit that is refused (422), be it 0",
-                        mend="leave it out",
-                    )
+_NVIDIAS = "nvidia"
+# Amounts that other schedulers (HAMi) count, and links between cards: no devices, and no slips.
+_OF_SCHEDULERS = frozenset(
+    {"nvidia.com/gpumem", "nvidia.com/gpumem-percentage", "nvidia.com/gpucores", "nvidia.com/priority"}
+)
 
 
 def oversold_guarantees(objects: QuotaObjects, plans_from: str) -> Iterator[Found]:
@@ -149,27 +104,18 @@ def unknown_resources(objects: QuotaObjects, _: str) -> Iterator[Found]:
     # Without a single GPU there, they may come when somebody asks: usual names pass.
     offered = objects.allocatable or None
     for quota in objects.quotas:
-        for resource in quota.gpu_resources:
-            key = REQUESTS + resource
+        for key in sorted(key for key in quota.hard if key.startswith(REQUESTS) and _NVIDIAS in key.lower()):
+            resource = key.removeprefix(REQUESTS)
             is_usual = _OFFERED.fullmatch(resource) and (offered is None or amount(quota.hard[key]) == 0)
-            if is_usual or resource in (offered or ()):
+            if is_usual or resource in _OF_SCHEDULERS or resource in (offered or ()):
                 continue
             near = difflib.get_close_matches(resource, offered or (GPU,), n=1)
             yield Found(
                 object=quota.label,
                 field=f"spec.hard[{key}]",
-                what=f"{resource} is not what devices are called"
-                if offered is None
-                else f"no node offers {resource}",
+                what=f"no node offers {resource}" if offered else f"{resource} is not what devices are called",
                 mend=f"{REQUESTS}{near[0]}, if that is meant" if near else "a resource that nodes offer",
             )
-
-
-def _limit_items(objects: QuotaObjects, kind: str) -> Iterator[tuple[str, str, LimitItem]]:
-    for limits in objects.limit_ranges:
-        for number, item in enumerate(limits.items):
-            if item.type == kind:
-                yield limits.label, f"spec.limits[{number}]", item
 
 
 def _of_system(namespace: str) -> bool:

@@ -9,22 +9,21 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from decimal import ROUND_FLOOR, Decimal
 
+from chargeback.core.claim_rules import uncounted_classes
+from chargeback.core.limit_ranges import LimitItem, LimitRange, amount, is_gpu
 from chargeback.core.quota_rules import named_resource, scope_carries
 from chargeback.core.quota_specs import (
+    DEVICES,
     GPU,
     LIMITS,
     PRIORITY_CLASS,
     REQUESTS,
     SYSTEM_CLASSES,
-    LimitItem,
-    LimitRange,
     QuotaObjects,
     QuotaSpec,
     ScopeTerm,
-    amount,
     class_text,
     is_counted,
-    is_gpu,
 )
 from chargeback.core.quotas import GUARANTEED, gpu_resource
 
@@ -55,7 +54,8 @@ def mend(objects: QuotaObjects) -> list[Mended]:
             mended.append(Mended(object=changed, done=tuple(done)))
         if beside is not None:
             mended.append(Mended(object=beside, done=(f"keys that the scope of {quota.name} cannot carry",)))
-    mended += _close_holes(replace(objects, quotas=tuple(quotas)))
+    objects = replace(objects, quotas=tuple(quotas))
+    mended += [*_close_holes(objects), *_count_claims(objects)]
     for limits in objects.limit_ranges:
         if (mended_limits := _mend_limits(limits)) != limits:
             done = ["GPUs are bounded for each container, and nobody gets one unasked"]
@@ -144,6 +144,20 @@ def _close_holes(objects: QuotaObjects) -> Iterator[Mended]:
             yield Mended(object=quota, done=(f"no quota counts pods of {named}: 0 until you say how many",))
 
 
+def _count_claims(objects: QuotaObjects) -> Iterator[Mended]:
+    """For classes of devices whose claims no quota counts, one that allows none."""
+    for namespace, quotas in objects.gpu_quotas():
+        if classes := uncounted_classes(objects, namespace):
+            quota = QuotaSpec(
+                namespace=namespace,
+                name=f"{quotas[0].name}-claims",
+                hard={found.name + DEVICES: "0" for found in classes},
+                labels=quotas[0].labels,
+            )
+            named = ", ".join(found.name for found in classes)
+            yield Mended(object=quota, done=(f"no quota counts claims of {named}: 0 until you say how many",))
+
+
 def _term_for(objects: QuotaObjects, quotas: list[QuotaSpec], classes: tuple[str | None, ...]) -> ScopeTerm | None:
     """What matches these classes and not those that are covered; None where no name is certain."""
     if None not in classes:
@@ -160,7 +174,7 @@ def _mend_limits(limits: LimitRange) -> LimitRange:
     moved: dict[str, Decimal] = {}
     items: list[LimitItem] = []
     for item in limits.items:
-        if item.type == "Pod" and (item.gpus("max") or item.gpus("min")):
+        if item.type == "Pod" and any(item.gpus(bound) for bound in item.bounds):
             moved |= item.gpus("max")
             item = _without_gpus(item)
         if item.type == "Container":
@@ -181,7 +195,8 @@ def _with_defaults(item: LimitItem) -> LimitItem:
             bounds.setdefault("default", {}).setdefault(resource, "0")
     for resource in item.gpus("default"):
         bounds["default"][resource] = "0"
-    for name in ("defaultRequest", "min"):  # Kubernetes takes the default for them; others would contradict it
+    # Kubernetes takes the default for these, and others would contradict it; a ratio refuses whoever has none.
+    for name in ("defaultRequest", "min", "maxLimitRequestRatio"):
         for resource in item.gpus(name):
             del bounds[name][resource]
     bounds = {name: values for name, values in bounds.items() if values}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from chargeback.core import cluster_rules, quota_rules
+from chargeback.core import claim_rules, cluster_rules, limit_rules, quota_rules
 from chargeback.core.quota_found import Found
 from chargeback.core.quota_specs import QuotaObjects
 
@@ -36,21 +36,24 @@ RULES = (
     Rule("uncounted-key", "error", quota_rules.uncounted_keys),
     Rule("unknown-class", "error", quota_rules.unknown_classes),
     Rule("fractional-gpus", "error", quota_rules.fractional_gpus),
-    Rule("injected-gpus", "error", cluster_rules.injected_gpus),
-    Rule("refused-pods", "error", cluster_rules.refused_pods),
-    Rule("refused-containers", "error", cluster_rules.refused_containers),
+    Rule("injected-gpus", "error", limit_rules.injected_gpus),
+    Rule("refused-pods", "error", limit_rules.refused_pods),
+    Rule("refused-containers", "error", limit_rules.refused_containers),
+    Rule("unequal-gpus", "error", limit_rules.unequal_gpus),
     Rule("oversold-guarantees", "error", cluster_rules.oversold_guarantees),
     Rule("guarantee-above-cap", "error", cluster_rules.guarantees_above_cap),
     Rule("unreadable-number", "error", quota_rules.unreadable_numbers),
     Rule("unknown-excluded-class", "warning", quota_rules.unknown_excluded_classes),
     Rule("uncovered-class", "warning", quota_rules.uncovered_classes),
-    Rule("default-gpus", "warning", cluster_rules.default_gpus),
+    Rule("uncounted-claims", "warning", claim_rules.uncounted_claims),
+    Rule("default-gpus", "warning", limit_rules.default_gpus),
     Rule("uncounted-resource", "warning", cluster_rules.uncounted_resources),
     Rule("unknown-resource", "warning", cluster_rules.unknown_resources),
     Rule("no-cost-center", "warning", cluster_rules.no_cost_center),
     Rule("no-gpu-quota", "warning", cluster_rules.no_gpu_quota),
     Rule("low-count", "warning", quota_rules.low_counts),
     Rule("ceiling-only", "info", cluster_rules.ceilings_only),
+    Rule("must-say", "info", limit_rules.must_say),
 )
 
 

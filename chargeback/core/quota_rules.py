@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from chargeback.core.limit_ranges import amount
 from chargeback.core.quota_found import Found
 from chargeback.core.quota_specs import (
     GPU,
@@ -13,7 +14,6 @@ from chargeback.core.quota_specs import (
     REQUESTS,
     QuotaObjects,
     QuotaSpec,
-    amount,
     class_text,
     is_counted,
 )
@@ -23,8 +23,11 @@ from chargeback.core.quotas import GUARANTEED, gpu_resource, quota_uses
 _OF_PODS = frozenset(
     {"pods", "cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory"},
 )
-# kube-root-ca.crt takes one, and a team wants at least one of its own.
-CONFIGMAPS_LOW = 2
+# Counts that leave no room, and for what: the least that makes sense, and who takes them.
+_LOW = {
+    "configmaps": (2, "kube-root-ca.crt, which Kubernetes puts into every namespace, takes one of them"),
+    "secrets": (10, "Helm keeps ten revisions of each release, and each is a secret"),
+}
 
 
 def dead_keys(objects: QuotaObjects, _: str) -> Iterator[Found]:
@@ -140,14 +143,11 @@ def unreadable_numbers(objects: QuotaObjects, plans_from: str) -> Iterator[Found
 
 def low_counts(objects: QuotaObjects, _: str) -> Iterator[Found]:
     for quota in objects.quotas:
-        number = amount(quota.hard.get("configmaps", ""))
-        if number is not None and number < CONFIGMAPS_LOW:
-            yield Found(
-                object=quota.label,
-                field="spec.hard[configmaps]",
-                what="kube-root-ca.crt, which Kubernetes puts into every namespace, takes one of them",
-                mend=f"{CONFIGMAPS_LOW} or more",
-            )
+        for name, (least, what) in _LOW.items():
+            for key in (name, f"count/{name}"):
+                number = amount(quota.hard.get(key, ""))
+                if number is not None and number < least:
+                    yield Found(object=quota.label, field=f"spec.hard[{key}]", what=what, mend=f"{least} or more")
 
 
 def _pod_scoped(objects: QuotaObjects) -> Iterator[tuple[QuotaSpec, list[str]]]:

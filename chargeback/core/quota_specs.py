@@ -10,8 +10,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
+from chargeback.core.claims import DeviceClass
+from chargeback.core.limit_ranges import LimitRange, label
+from chargeback.core.limit_ranges import amount as amount
+from chargeback.core.limit_ranges import is_gpu as is_gpu
 from chargeback.core.owners import Namespace
-from chargeback.core.quotas import ResourceQuota, gpu_resource, parse_quantity
+from chargeback.core.pod_template import PodTemplate
+from chargeback.core.quotas import ResourceQuota, gpu_resource
 
 PRIORITY_CLASS = "PriorityClass"
 # Scopes that are about pods; a quota with one counts nothing but pods.
@@ -20,6 +25,10 @@ POD_SCOPES = frozenset(
 )
 # Every cluster has these, and kube-system is where they belong.
 SYSTEM_CLASSES = frozenset({"system-cluster-critical", "system-node-critical"})
+
+# Of device claims; claims match no scope, so only a quota without one counts them.
+DEVICES, CLAIMS = ".deviceclass.resource.k8s.io/devices", "count/resourceclaims.resource.k8s.io"
+_GPU_DRIVERS = ("gpu.nvidia.com", "mig.nvidia.com")
 
 GPU = "nvidia.com/gpu"
 REQUESTS, LIMITS = "requests.", "limits."
@@ -87,39 +96,19 @@ class QuotaSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LimitItem:
-    """bounds: by their names in the manifest: max, min, default, defaultRequest, maxLimitRequestRatio."""
-
-    type: str
-    bounds: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-
-    def gpus(self, bound: str) -> dict[str, Decimal]:
-        """The GPU resources of one bound; what cannot be read is absent."""
-        found = {key: amount(text) for key, text in self.bounds.get(bound, {}).items() if is_gpu(key)}
-        return {key: value for key, value in found.items() if value is not None}
-
-    def gives(self, resource: str) -> Decimal | None:
-        """What containers get that say nothing of a GPU resource: the default, for which Kubernetes takes max."""
-        return self.gpus("max" if resource not in self.bounds.get("default", {}) else "default").get(resource)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LimitRange:
-    namespace: str
-    name: str
-    items: tuple[LimitItem, ...] = ()
-    labels: Mapping[str, str] = field(default_factory=dict)
-    annotations: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def label(self) -> str:
-        return label("LimitRange", self.namespace, self.name)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class PriorityClass:
     name: str
     global_default: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """A pod, or what makes `pods` pods of a template."""
+
+    label: str
+    namespace: str
+    pod: PodTemplate
+    pods: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +116,8 @@ class QuotaObjects:
     """All that a look at quotas needs. None: not known, which is not the same as none.
 
     allocatable  devices of each GPU resource on all nodes together
+    overheads    what each runtime class adds to a pod
+    unread       kinds that should have been asked for and were not to be had, and why
     """
 
     quotas: tuple[QuotaSpec, ...] = ()
@@ -134,6 +125,10 @@ class QuotaObjects:
     priority_classes: tuple[PriorityClass, ...] | None = None
     namespaces: tuple[Namespace, ...] | None = None
     allocatable: Mapping[str, Decimal] | None = None
+    device_classes: tuple[DeviceClass, ...] | None = None
+    overheads: Mapping[str, Mapping[str, Decimal]] | None = None
+    workloads: tuple[Workload, ...] = ()
+    unread: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def class_names(self) -> frozenset[str] | None:
@@ -146,6 +141,12 @@ class QuotaObjects:
     def own_classes(self) -> list[str]:
         """Classes that people made, by name."""
         return sorted({each.name for each in self.priority_classes or ()} - SYSTEM_CLASSES)
+
+    @property
+    def namespace_names(self) -> set[str]:
+        """Namespaces that are there, or that something belongs to."""
+        named = {each.name for each in self.namespaces or ()} | {each.namespace for each in self.quotas}
+        return named | {each.namespace for each in self.limit_ranges}
 
     @property
     def default_class(self) -> str | None:
@@ -172,17 +173,8 @@ class QuotaObjects:
         return [name for name in classes if not any(quota.takes_class(name) for quota in whole)]
 
 
-def label(kind: str, namespace: str, name: str) -> str:
-    return f"{kind} {namespace}/{name}" if namespace else f"{kind} {name}"
-
-
 def class_text(name: str | None) -> str:
     return "no class" if name is None else name
-
-
-def is_gpu(resource: str) -> bool:
-    """Whether a resource name as pods write it is one of GPUs."""
-    return gpu_resource(REQUESTS + resource)[0] is not None
 
 
 def is_counted(key: str) -> bool:
@@ -192,12 +184,16 @@ def is_counted(key: str) -> bool:
     return key.startswith(REQUESTS)
 
 
-def amount(text: str) -> Decimal | None:
-    """A quantity of devices; None where it cannot be read."""
-    try:
-        return parse_quantity(text)
-    except ValueError:
-        return None
+def is_gpu_class(found: DeviceClass) -> bool:
+    """Whether devices of the class are GPUs, by what it says of itself."""
+    if found.extended_resource is not None and is_gpu(found.extended_resource):
+        return True
+    return any(driver in text for text in (found.name, *found.selectors) for driver in _GPU_DRIVERS)
+
+
+def is_claims(key: str) -> bool:
+    """Whether a quota's key counts device claims, which no pod takes."""
+    return key == CLAIMS or key.endswith(DEVICES)
 
 
 def _takes(term: ScopeTerm, name: str | None) -> bool:

@@ -118,7 +118,7 @@ def test_what_kubectl_prints_is_read_from_standard_input(tmp_path: Path) -> None
     found = quota({"limits.nvidia.com/gpu": "4"}, status={"hard": {"limits.nvidia.com/gpu": "4"}})
     found["metadata"]["managedFields"] = [{"manager": "kubectl", "time": "2026-10-01T00:00:00Z", "fieldsV1": {}}]
     found["metadata"]["labels"] = None
-    listed = {"apiVersion": "v1", "kind": "List", "items": [found, {"kind": "Pod", "metadata": {"name": "x"}}]}
+    listed = {"apiVersion": "v1", "kind": "List", "items": [found, {"kind": "ConfigMap", "metadata": {"name": "x"}}]}
     ended = run("lint", "-", stdin=yaml.safe_dump(listed))
     assert ended.exit_code == 1
     assert ended.stdout.startswith("error: ResourceQuota team/gpu: spec.hard[limits.nvidia.com/gpu] (dead-key)\n")
@@ -168,7 +168,8 @@ def test_nothing_to_mend_prints_nothing(tmp_path: Path) -> None:
         ("a: [", "not YAML"),
         ("- 1", "want objects as"),
         ("items: 1", "want objects as"),
-        ("kind: Pod\nmetadata: {name: x}", "none of ResourceQuota"),
+        ("kind: ConfigMap\nmetadata: {name: x}", "none of ResourceQuota"),
+        ("kind: Pod\nmetadata: {name: x}", "Pod x: Object missing required field `spec`"),
         ("", "none of ResourceQuota"),
         ("kind: ResourceQuota\nmetadata: {name: x}\nspec: {hard: [1]}", "ResourceQuota x: Expected `object"),
         ("kind: ResourceQuota\nmetadata: 1", "ResourceQuota : Expected `object"),

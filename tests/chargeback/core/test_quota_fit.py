@@ -6,13 +6,15 @@ from functools import partial
 
 import pytest
 
-from chargeback.core.quota_fit import Ask, FitLine, fit, verdict
-from chargeback.core.quota_specs import LimitItem, LimitRange, PriorityClass, QuotaObjects, QuotaSpec, ScopeTerm
+from chargeback.core.fit_ask import Ask, FitLine, ask_for_gpus
+from chargeback.core.limit_ranges import LimitItem, LimitRange
+from chargeback.core.quota_fit import fit, verdict
+from chargeback.core.quota_specs import PriorityClass, QuotaObjects, QuotaSpec, ScopeTerm
 
 GPU = "nvidia.com/gpu"
 REQUESTS = f"requests.{GPU}"
 
-ask = partial(Ask, namespace="team")
+ask = partial(ask_for_gpus, "team")
 
 
 def quota(hard: str = "8", used: str | None = "6", key: str = REQUESTS, **fields: object) -> QuotaSpec:
@@ -44,7 +46,7 @@ def test_the_status_is_what_counts() -> None:
 def test_more_in_use_than_allowed_leaves_nothing() -> None:
     """Pods stay when a quota is lowered."""
     (line,) = lines(quota(hard="4"), asked=ask(gpus=1))
-    assert (line.fits, line.what) == (False, "6 of 4 used, 1 asked: 0 left")
+    assert (line.fits, line.what) == (False, "6 of 4 used, 1 asked: 2 too many already")
 
 
 @pytest.mark.parametrize(("gpus", "fits"), [(8, None), (9, False)])
@@ -89,8 +91,8 @@ def test_other_resources_are_other_counters() -> None:
 
 
 def test_a_number_that_cannot_be_read_promises_nothing() -> None:
-    """As 1Pi, which no GPU quota has."""
-    assert verdict(lines(quota(hard="1Pi"), asked=ask(gpus=1))) is None
+    """What is no quantity."""
+    assert verdict(lines(quota(hard="many"), asked=ask(gpus=1))) is None
 
 
 @pytest.mark.parametrize(
@@ -133,7 +135,7 @@ def test_limits_of_a_container_and_of_a_pod(type: str, bound: str, fits: bool) -
     """Five are asked where four are the bound."""
     item = LimitItem(type=type, bounds={bound: {GPU: "4"}, "default": {GPU: "0"}})
     (line, _) = lines(asked=ask(gpus=5), limits=(item,))
-    assert (line.field, line.fits) == (f"{type} {bound}", fits)
+    assert (line.field, line.fits) == (f"{type} {bound}[{GPU}]", fits)
 
 
 def test_a_limit_that_gives_gpus_to_other_containers_is_named() -> None:

@@ -10,12 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chargeback.core.limit_ranges import LimitItem, LimitRange
 from chargeback.core.owners import Namespace
 from chargeback.core.quota_fix import mend
 from chargeback.core.quota_lint import RULES, SEVERITIES, Finding, lint
 from chargeback.core.quota_specs import (
-    LimitItem,
-    LimitRange,
     PriorityClass,
     QuotaObjects,
     QuotaSpec,
