@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from chargeback.core.gpu_keys import gpu_keys
+
 # A controller tries again ever more rarely, at last every 1,000 s: what is older than two tries has stopped waiting.
 STANDS_MS = 2 * 1_000_000
 
@@ -44,6 +46,7 @@ class Refusal:
 
     first_ms  when it began, as far as is known
     count     how often it was tried
+    gpus      its pods ask for GPUs; None: a refusal by other keys does not say
     """
 
     namespace: str
@@ -53,6 +56,7 @@ class Refusal:
     count: int
     first_ms: int
     last_ms: int
+    gpus: bool | None = None
 
     @property
     def workload(self) -> str:
@@ -68,7 +72,14 @@ def refusal_of(
         return None
     first_ms = last_ms if first_ms is None else min(first_ms, last_ms)
     return Refusal(
-        namespace=namespace, kind=kind, name=name, keys=keys, count=count, first_ms=first_ms, last_ms=last_ms
+        namespace=namespace,
+        kind=kind,
+        name=name,
+        keys=keys,
+        count=count,
+        first_ms=first_ms,
+        last_ms=last_ms,
+        gpus=any(gpu_keys([key.key]) for key in keys if key.why == EXCEEDED) or None,
     )
 
 

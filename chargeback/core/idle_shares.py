@@ -1,0 +1,45 @@
+"""How much of what a namespace holds lies idle: held time in which its processes kept the device busy, or not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+
+from chargeback.core.lines import HELD, Line
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdleShare:
+    """Of one namespace, in whole-card milliseconds.
+
+    known_ms  the part of held_ms whose usage is known
+    idle_ms   the part of known_ms in which its processes did not keep the device busy
+    """
+
+    held_ms: Fraction
+    known_ms: Fraction
+    idle_ms: Fraction
+
+    @property
+    def ratio(self) -> float | None:
+        """Of what is known; None where nothing is, which is not the same as nothing idle."""
+        return float(self.idle_ms / self.known_ms) if self.known_ms else None
+
+
+def idle_shares(lines: Iterable[Line]) -> dict[str, IdleShare]:
+    """By namespace, from the lines of some hours.
+
+    A line's busy time is of its device, so it counts for the line's part of the card.
+    """
+    held: dict[str, list[Fraction]] = {}
+    for line in lines:
+        if line.kind != HELD or not line.namespace:
+            continue
+        sums = held.setdefault(line.namespace, [Fraction(0)] * 3)
+        part = Fraction(line.gpu_ms_num, line.ms_den)
+        sums[0] += part
+        if line.busy_ms is not None and line.end_ms > line.start_ms:
+            sums[1] += part
+            sums[2] += part * (1 - Fraction(line.busy_ms, line.end_ms - line.start_ms))
+    return {name: IdleShare(held_ms=all_, known_ms=known, idle_ms=idle) for name, (all_, known, idle) in held.items()}

@@ -1,0 +1,125 @@
+"""What quotas allow and what is used of it, key by key: as Kubernetes counts, and as we do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from chargeback.core.gpu_keys import NVIDIA_CLASSES, GpuKey, gpu_keys
+from chargeback.core.plans import Plan
+from chargeback.core.pods import Pod
+from chargeback.core.quota_holders import Holder, devices_of, holders
+from chargeback.core.quota_problems import QuotaProblem
+from chargeback.core.quota_specs import REQUESTS, QuotaSpec
+from chargeback.core.quotas import parse_quantity
+
+KUBERNETES, US = "kubernetes", "us"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuotaUse:
+    """One GPU key of one quota. Numbers are devices of that resource; None: not known.
+
+    resource    the key as it is written in the quota
+    enforced    Kubernetes counts it and refuses more; else it stores the key and ignores it
+    hard        of the quota's status; of what is written, until the controller has taken that in
+    used        as Kubernetes counts it
+    counted     as we count it: devices of all pods that match the quota's scopes and are not over, pending ones too
+    holders     whose they are, the greatest first
+    guaranteed, cap  of the namespace's plan, where it lies on this key
+    """
+
+    namespace: str
+    quota: str
+    resource: str
+    enforced: bool
+    hard: Decimal
+    used: Decimal | None = None
+    counted: Decimal | None = None
+    holders: tuple[Holder, ...] | None = None
+    guaranteed: Decimal | None = None
+    cap: Decimal | None = None
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return (self.namespace, self.quota, self.resource)
+
+    @property
+    def counted_by(self) -> str | None:
+        """Whose number `taken` is; None: nobody counts it."""
+        return None if self.taken is None else KUBERNETES if self.enforced else US
+
+    @property
+    def taken(self) -> Decimal | None:
+        """Kubernetes' number where it enforces one; ours for a key that it never counts."""
+        return self.used if self.enforced else self.counted
+
+    @property
+    def differs(self) -> bool:
+        """Both counted, and not the same. For moments that is usual: a quota's status lags behind its pods."""
+        return self.used is not None and self.counted is not None and self.used != self.counted
+
+
+def quota_uses(
+    quotas: Iterable[QuotaSpec],
+    pods: Mapping[str, Sequence[Pod]] | None,
+    plans: Iterable[Plan] = (),
+    classes: frozenset[str] = NVIDIA_CLASSES,
+    claimed: frozenset[str] = frozenset(),
+) -> tuple[list[QuotaUse], list[QuotaProblem]]:
+    """The GPU keys of all quotas, ordered; and what could not be read.
+
+    pods     by namespace, all that ask for GPUs; None: not known, so we count nothing
+    classes  device classes of GPUs
+    claimed  resources that claims count against, too (by a DeviceClass that stands in for them): of these we
+             see a part only, so our own count says nothing
+    """
+    planned = {(plan.namespace, plan.quota, REQUESTS + plan.resource): plan for plan in plans}
+    found: list[QuotaUse] = []
+    problems: list[QuotaProblem] = []
+    for quota in quotas:
+        hard, used = read_numbers(quota, problems)
+        for key in gpu_keys(hard, classes):
+            who = None
+            if pods is not None and key.resource is not None and key.resource not in claimed:
+                who = holders(quota, key.resource, pods.get(quota.namespace, ()))
+            plan = planned.get((quota.namespace, quota.name, key.key))
+            found.append(_use(quota, key, hard[key.key], used.get(key.key), who, plan))
+    return sorted(found, key=lambda use: use.key), problems
+
+
+def _use(
+    quota: QuotaSpec, key: GpuKey, hard: Decimal, used: Decimal | None, who: list[Holder] | None, plan: Plan | None
+) -> QuotaUse:
+    return QuotaUse(
+        namespace=quota.namespace,
+        quota=quota.name,
+        resource=key.key,
+        enforced=key.enforced,
+        hard=hard,
+        used=used,
+        counted=None if who is None else Decimal(devices_of(who)),
+        holders=None if who is None else tuple(who),
+        guaranteed=plan.guaranteed if plan else None,
+        cap=plan.cap if plan else None,
+    )
+
+
+def read_numbers(quota: QuotaSpec, problems: list[QuotaProblem]) -> tuple[dict[str, Decimal], dict[str, Decimal]]:
+    """A quota's hard and used, as far as they can be read; what cannot is named once."""
+    read: list[dict[str, Decimal]] = []
+    unreadable: dict[str, str] = {}
+    for texts in (quota.status_hard or quota.hard, quota.used):
+        numbers: dict[str, Decimal] = {}
+        for key, text in texts.items():
+            try:
+                numbers[key] = parse_quantity(text)
+            except ValueError as error:
+                unreadable.setdefault(key, str(error))
+        read.append(numbers)
+    problems += [
+        QuotaProblem(namespace=quota.namespace, object=quota.label, field=key, what=what)
+        for key, what in unreadable.items()
+    ]
+    return read[0], read[1]
