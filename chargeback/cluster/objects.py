@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from chargeback.core.owners import LabelKeys, Namespace
-from chargeback.core.quotas import ResourceQuota
+from chargeback.core.quotas import CAP, GUARANTEED, ResourceQuota
 
 
 class ObjectsError(ValueError):
@@ -73,6 +73,7 @@ def to_namespace(found: KubernetesObject, keys: LabelKeys) -> Namespace:
         uid=meta.uid,
         created_ms=_ms(meta.creation_timestamp),
         labelled_ms=_labelled_ms(meta, keys),
+        annotations={key: text for key, text in (meta.annotations or {}).items() if key in (GUARANTEED, CAP)},
         **keys.read(meta.labels or {}),
     )
 
