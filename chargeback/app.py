@@ -21,7 +21,6 @@ from chargeback.clock import Clock, SystemClock
 from chargeback.cluster.api import ApiError, ClusterApi, find_cluster
 from chargeback.cluster.token_review import TokenReviewer
 from chargeback.config import Settings
-from chargeback.core.owners import LabelKeys
 from chargeback.price_file import PriceFile, PriceFileError, read_price_file
 from chargeback.store.database import Database, open_database
 from chargeback.store.schema import migrate
@@ -179,7 +178,7 @@ async def _open_api(settings: Settings, stack: AsyncExitStack) -> ClusterApi | N
 
 def _sources(settings: Settings, api: ClusterApi | None) -> list[ClusterSource]:
     """Files where they are given; else the API, if there is one."""
-    keys = LabelKeys()
+    keys = settings.label_keys
     if settings.owners or settings.quotas:
         return [FileSource(owners=settings.owners, quota_file=settings.quotas, keys=keys)]
     if api is None:

@@ -6,8 +6,9 @@ problems are reported at once, with where the value came from, what was seen and
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from ipaddress import ip_address
@@ -19,6 +20,7 @@ import yaml
 
 from chargeback.core.agents import AgentAccount
 from chargeback.core.money import parse_decimal
+from chargeback.core.owners import LabelKeys, check_label_key
 from chargeback.core.policy import BASES, PLANS_FROM, SHARING, Policy
 from chargeback.store.database import sqlite_url
 
@@ -29,6 +31,8 @@ _SERVICE_LINK = re.compile(PREFIX + r"(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|P
 
 # Forms that are accepted but not built yet would be worse than none: `usage` comes with the bases.
 _BASES_READY = BASES[:1]
+
+_KEYS = LabelKeys()
 
 
 class SettingsError(ValueError):
@@ -140,6 +144,17 @@ SETTINGS = (
     Setting(name="kubeconfig", default="", read=_path, help="kubeconfig; default: the in-cluster account, if there"),
     Setting(name="owners", default="", read=_path, help="YAML of Namespaces, as `kubectl get ns -o yaml` prints it"),
     Setting(
+        name="owner-rules",
+        default="",
+        read=_path,
+        help="YAML of rules that name owners by namespace where labels do not; read again when it changes",
+    ),
+    Setting(
+        name="label-cost-center", default=_KEYS.cost_center, read=check_label_key, help="label of the cost center"
+    ),
+    Setting(name="label-team", default=_KEYS.team, read=check_label_key, help="label of the team"),
+    Setting(name="label-tier", default=_KEYS.tier, read=check_label_key, help="label of the GPU tier"),
+    Setting(
         name="quotas",
         default="",
         read=_path,
@@ -186,6 +201,10 @@ class Settings:
     cluster: str
     kubeconfig: Path | None
     owners: Path | None
+    owner_rules: Path | None
+    label_cost_center: str
+    label_team: str
+    label_tier: str
     quotas: Path | None
     prices: str
     grace: int
@@ -201,6 +220,10 @@ class Settings:
     @property
     def database_url(self) -> str:
         return self.database or sqlite_url(self.data / "ledger.db")
+
+    @property
+    def label_keys(self) -> LabelKeys:
+        return LabelKeys(cost_center=self.label_cost_center, team=self.label_team, tier=self.label_tier)
 
     @property
     def policy(self) -> Policy:
@@ -241,9 +264,18 @@ def read_settings(flags: Mapping[str, str | None], env: Mapping[str, str], file:
     if listen is not None and not listen.is_loopback and not guarded:
         wanted = "want --agent-tokens or --agent-account as well"
         problems.append(f"{seen['listen']}: beyond loopback anybody could push: {wanted}")
+    problems += _same_labels(values, seen)
     if problems:
         raise SettingsError("\n".join(problems))
     return Settings(**values)
+
+
+def _same_labels(values: Mapping[str, Any], seen: Mapping[str, str]) -> Iterator[str]:
+    """Two fields that would be read from one label."""
+    names = [setting.name for setting in SETTINGS if setting.name.startswith("label-")]
+    for one, other in itertools.combinations(names, 2):
+        if values.get(one.replace("-", "_"), one) == values.get(other.replace("-", "_"), other):
+            yield f"{seen[other]}: is the label of --{one} too: want a label of its own"
 
 
 def _find(

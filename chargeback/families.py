@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
@@ -29,6 +29,7 @@ class Standing:
     quotas: list[QuotaUse] = field(default_factory=list)
     cluster: str = ""
     owners: Mapping[str, Owner] = field(default_factory=dict)
+    lookalikes: Mapping[str, Sequence[Sequence[str]]] = field(default_factory=dict)
     backlog: Mapping[str, int] = field(default_factory=dict)
     conservation_error_ms: Mapping[str, int] = field(default_factory=dict)
     last_pushes: list[tuple[str, str, int]] = field(default_factory=list)
@@ -158,6 +159,15 @@ FAMILIES = (
         help="Most devices that the namespace's plan allows.",
         labels=_QUOTA,
         read=_quota("cap"),
+    ),
+    Family(
+        kind=GaugeMetricFamily,
+        name="chargeback_owner_lookalikes",
+        help="Names of owners in use that differ from another only by case, - and _; `chargeback owners` names them.",
+        labels=("field",),
+        read=lambda standing: (
+            ((name,), float(sum(map(len, groups)))) for name, groups in standing.lookalikes.items()
+        ),
     ),
     Family(
         kind=GaugeMetricFamily,

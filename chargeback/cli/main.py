@@ -6,6 +6,7 @@ import click
 
 from chargeback.cli.demo import demo
 from chargeback.cli.export import export
+from chargeback.cli.owners import owners
 from chargeback.cli.prices import prices
 from chargeback.cli.quota import quota
 from chargeback.cli.report import report
@@ -23,7 +24,7 @@ def main() -> None:
     """
 
 
-for command in (serve, demo, status, report, export, prices, quota, rerate, migrate):
+for command in (serve, demo, status, report, export, prices, owners, quota, rerate, migrate):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def show_quotas(output: str, **options: Any) -> None:
     Example: chargeback quota show --quotas quotas.yaml
     """
     settings = take_settings(options)
-    objects = cluster_objects([settings.quotas] if settings.quotas else [], settings.kubeconfig, "ResourceQuota")
+    objects = cluster_objects([settings.quotas] if settings.quotas else [], settings, "ResourceQuota")
     uses, problems = quota_uses([each.as_enforced() for each in objects.quotas], settings.plans_from)
     if output == "json":
         click.echo(json.dumps([_plain(use) for use in uses], indent=2))

@@ -8,13 +8,16 @@ import time
 from typing import Any
 
 import click
+from rich.markup import escape
 from rich.table import Table
 
 from chargeback.cli.console import console
 from chargeback.cli.options import EXIT_INCOMPLETE, STORE, Failure, settings_options, take_database
 from chargeback.core.hours import format_instant
+from chargeback.core.lookalikes import look_alikes
 from chargeback.store.database import DatabaseUnavailable
 from chargeback.store.node_hours import backlog, last_pushes
+from chargeback.store.owners import owner_names
 from chargeback.store.rollup import marked, months
 
 # An agent pushes its running hour every half minute.
@@ -40,6 +43,7 @@ def status(output: str, **options: Any) -> None:
             found: dict[str, Any] = {
                 "due_node_hours": sum(waiting.due.values()),
                 "days_to_sum": marked(connection),
+                "lookalikes": {name: look_alikes(names) for name, names in owner_names(connection, now_ms).items()},
                 "conservation_error_ms": sum(waiting.error_ms.values()),
                 "months": [{"month": month, "state": "open"} for month in months(connection)],
                 "nodes": [
@@ -68,6 +72,10 @@ def _show(found: dict[str, Any]) -> None:
     out.print(f"due: {found['due_node_hours']} node-hours, {found['days_to_sum']} days to sum up")
     out.print(f"conservation error: {found['conservation_error_ms']} ms")
     out.print("months: " + (", ".join(f"{m['month']} ({m['state']})" for m in found["months"]) or "none yet"))
+    for name, groups in found["lookalikes"].items():
+        for group in groups:
+            alike = escape(", ".join(group))
+            out.print(f"look alike: {name.replace('_', ' ')} {alike}: each is billed by itself", highlight=False)
     table = Table("cluster", "node", "last push", "")
     for node in found["nodes"]:
         table.add_row(node["cluster"], node["node"], node["last_push"], "silent" if node["silent"] else "")

@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TypedDict
+
+from chargeback.core.lines import UNOWNED
+
+FIELDS = ("cost_center", "team", "tier")
+
+# As long as a label's value can be.
+NAME_CHARS_MAX = 63
+
+_LABEL_NAME = r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+_DNS_PART = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
+_LABEL_KEY = re.compile(rf"(?:(?P<prefix>{_DNS_PART}(?:\.{_DNS_PART})*)/)?{_LABEL_NAME}")
+_PREFIX_CHARS_MAX = 253
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +61,11 @@ class OwnerBook:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Namespace:
-    """A namespace as the API shows it now. labelled_ms: when one of the owner labels was last written."""
+    """A namespace as the API shows it now, and after the rules.
+
+    labelled_ms: when one of the owner labels was last written. rule: the name of the rule that gave it the fields in
+    `ruled`; None where no rule did.
+    """
 
     name: str
     uid: str | None = None
@@ -56,7 +74,18 @@ class Namespace:
     cost_center: str | None = None
     team: str | None = None
     tier: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict, compare=False)
     annotations: Mapping[str, str] = field(default_factory=dict, compare=False)
+    rule: str | None = None
+    ruled: frozenset[str] = frozenset()
+
+
+class OwnerFields(TypedDict):
+    """What labels say; None where they say nothing."""
+
+    cost_center: str | None
+    team: str | None
+    tier: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +96,7 @@ class LabelKeys:
     team: str = "team"
     tier: str = "gpu-tier"
 
-    def read(self, labels: Mapping[str, str]) -> dict[str, str | None]:
+    def read(self, labels: Mapping[str, str]) -> OwnerFields:
         """The three owner fields; an empty label counts as absent."""
         return {
             "cost_center": labels.get(self.cost_center) or None,
@@ -76,33 +105,21 @@ class LabelKeys:
         }
 
 
-def next_version(latest: Owner | None, seen: Namespace, now_ms: int) -> Owner | None:
-    """The version that follows from what is seen now; None where nothing changed.
+def check_label_key(text: str) -> str:
+    """A label key as Kubernetes takes it: a name, or a DNS prefix and a name. Raises ValueError."""
+    match = _LABEL_KEY.fullmatch(text)
+    if match is None or len(match["prefix"] or "") > _PREFIX_CHARS_MAX:
+        raise ValueError("want a Kubernetes label key such as team or billing.example.com/team")
+    return text
 
-    The first version holds from the namespace's creation (from ever, where that is not known), so that the past of a
-    new installation is owned; so does that of a namespace which had gone and is there again. A later one holds from
-    the time its labels were written, else from now.
+
+def check_name(text: str) -> str:
+    """A cost center, team or tier that people or rules may give. Raises ValueError.
+
+    Longer than a label's value it would not fit beside those; the names of the ledger's own accounts are taken.
     """
-    if latest is None:
-        from_ms = seen.created_ms or 0
-    elif latest.until_ms is not None:
-        dated = [at for at in (seen.created_ms, seen.labelled_ms) if at is not None and at <= now_ms]
-        from_ms = max(dated[0] if dated else now_ms, latest.until_ms)
-    elif _fields(latest) == (seen.cost_center, seen.team, seen.tier):
-        return None
-    elif seen.labelled_ms is not None and latest.from_ms < seen.labelled_ms <= now_ms:
-        from_ms = seen.labelled_ms
-    else:
-        from_ms = max(now_ms, latest.from_ms + 1)
-    return Owner(
-        namespace=seen.name,
-        from_ms=from_ms,
-        cost_center=seen.cost_center,
-        team=seen.team,
-        tier=seen.tier,
-        version=latest.version + 1 if latest else 1,
-    )
-
-
-def _fields(owner: Owner) -> tuple[str | None, str | None, str | None]:
-    return (owner.cost_center, owner.team, owner.tier)
+    if not (0 < len(text) <= NAME_CHARS_MAX and text.isprintable() and text == text.strip()):
+        raise ValueError(f"want 1 to {NAME_CHARS_MAX} printable characters, without blanks around them")
+    if text == UNOWNED or text.startswith("platform:"):
+        raise ValueError("is an account of the ledger's own: want another name")
+    return text

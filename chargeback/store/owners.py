@@ -2,91 +2,152 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
+from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, and_, insert, select, update
 
 from chargeback.core.hours import HOUR_MS
-from chargeback.core.owners import Namespace, Owner, OwnerBook, next_version
+from chargeback.core.owner_history import Learnt, Version, correct, is_stale, learn, timeline
+from chargeback.core.owner_rules import NO_RULES, OwnerRules
+from chargeback.core.owners import FIELDS, Namespace, Owner, OwnerBook
 from chargeback.store.database import lock
 from chargeback.store.node_hours import make_all_due
-from chargeback.store.tables import owners
+from chargeback.store.tables import lines, owner_looks, owners
+
+_COLUMNS = ("namespace", "version", "uid", "from_ms", "until_ms", *FIELDS, "source", "recorded_ms", "who", "why")
 
 
 def note_namespaces(
-    connection: Connection, cluster: str, seen: Iterable[Namespace], source: str, now_ms: int
+    connection: Connection,
+    cluster: str,
+    seen: Iterable[Namespace],
+    source: str,
+    now_ms: int,
+    *,
+    rules: OwnerRules = NO_RULES,
 ) -> list[Owner]:
     """Take what a cluster's namespaces look like now into their history; what is new. Affected hours become due.
 
-    A namespace that is no longer there ends now. Seeing the same again changes nothing.
+    A namespace that is no longer there ends now. Seeing the same again changes nothing, nor does what another replica
+    has seen a later state of. now_ms: by the clock that dates the labels.
     """
     lock(connection, owners)  # every replica follows the cluster, and two must not add the same version
-    present = {namespace.name: namespace for namespace in seen}
-    latest = {owner.namespace: owner for owner in _read(connection, cluster)}  # ordered, so the last version stays
+    looked_ms = _looked_ms(connection, cluster)
+    if is_stale(now_ms, looked_ms):
+        return []
+    present = {namespace.name: rules.apply(namespace) for namespace in seen}
+    histories = _histories(connection, cluster)
     added: list[Owner] = []
     changed_from: list[int] = []
-    for name, namespace in sorted(present.items()):
-        version = next_version(latest.get(name), namespace, now_ms)
-        if version is None:
-            continue
-        if (before := latest.get(name)) is not None and before.until_ms is None:
-            _end(connection, cluster, before, version.from_ms)
-        connection.execute(insert(owners).values(_row(cluster, version, namespace.uid, source, now_ms)))
-        added.append(version)
-        changed_from.append(version.from_ms)
-    for name, owner in latest.items():
-        if name not in present and owner.until_ms is None:
-            _end(connection, cluster, owner, now_ms)
-            changed_from.append(now_ms)
+    for name in sorted(present.keys() | histories.keys()):
+        learnt = learn(histories.get(name, []), present.get(name), source=source, now_ms=now_ms, looked_ms=looked_ms)
+        _store(connection, cluster, name, learnt)
+        if learnt.added is not None:
+            added.append(learnt.added)
+        if learnt.from_ms is not None:
+            changed_from.append(learnt.from_ms)
+    _note_look(connection, cluster, now_ms, looked_ms)
     if changed_from:
         make_all_due(connection, cluster, min(changed_from) // HOUR_MS, now_ms)
     return added
 
 
+def correct_owner(connection: Connection, cluster: str, correction: Version) -> tuple[Version, int]:
+    """Record a correction, or a clearing, of one namespace; as recorded, and how many node-hours became due.
+
+    Raises ValueError where it would hold at no instant.
+    """
+    lock(connection, owners)
+    recorded = correct(owner_history(connection, cluster, correction.namespace), correction)
+    connection.execute(insert(owners).values(_row(cluster, recorded)))
+    return recorded, make_all_due(connection, cluster, recorded.from_ms // HOUR_MS, recorded.recorded_ms)
+
+
 def owner_book(connection: Connection, cluster: str) -> OwnerBook:
-    return OwnerBook(_read(connection, cluster))
+    return OwnerBook(_timelines(connection, cluster))
 
 
-def current_owners(connection: Connection, cluster: str) -> dict[str, Owner]:
-    """The owner of every namespace that exists now, by name."""
-    return {owner.namespace: owner for owner in _read(connection, cluster) if owner.until_ms is None}
-
-
-def _read(connection: Connection, cluster: str) -> list[Owner]:
-    query = select(owners).where(owners.c.cluster == cluster).order_by(owners.c.namespace, owners.c.version)
-    return [
-        Owner(
-            namespace=row.namespace,
-            from_ms=row.from_ms,
-            until_ms=row.until_ms,
-            cost_center=row.cost_center,
-            team=row.team,
-            tier=row.tier,
-            version=row.version,
-        )
-        for row in connection.execute(query)
-    ]
-
-
-def _end(connection: Connection, cluster: str, owner: Owner, until_ms: int) -> None:
-    connection.execute(
-        update(owners)
-        .where(owners.c.cluster == cluster, owners.c.namespace == owner.namespace, owners.c.version == owner.version)
-        .values(until_ms=until_ms)
-    )
-
-
-def _row(cluster: str, owner: Owner, uid: str | None, source: str, now_ms: int) -> dict[str, object]:
+def current_owners(connection: Connection, cluster: str, at_ms: int) -> dict[str, Version]:
+    """The owner of every namespace that exists at an instant, by name."""
     return {
-        "cluster": cluster,
-        "namespace": owner.namespace,
-        "version": owner.version,
-        "uid": uid,
-        "from_ms": owner.from_ms,
-        "until_ms": owner.until_ms,
-        "cost_center": owner.cost_center,
-        "team": owner.team,
-        "tier": owner.tier,
-        "source": source,
-        "recorded_ms": now_ms,
+        version.namespace: version
+        for version in _timelines(connection, cluster)
+        if version.from_ms <= at_ms and (version.until_ms is None or at_ms < version.until_ms)
     }
+
+
+def owner_history(connection: Connection, cluster: str, namespace: str) -> list[Version]:
+    """A namespace's versions as they were recorded, by number."""
+    return _histories(connection, cluster, owners.c.namespace == namespace).get(namespace, [])
+
+
+def owner_clusters(connection: Connection) -> list[str]:
+    """The clusters whose owners are known, in bytewise order."""
+    return list(connection.execute(select(owners.c.cluster).distinct().order_by(owners.c.cluster)).scalars())
+
+
+def is_holder(connection: Connection, cluster: str, namespace: str) -> bool:
+    """Whether a namespace, known or not, ever held a device."""
+    query = select(lines.c.line_id).where(lines.c.cluster == cluster, lines.c.namespace == namespace).limit(1)
+    return connection.execute(query).first() is not None
+
+
+def owner_names(connection: Connection, at_ms: int) -> dict[str, list[str]]:
+    """Per field, the names in use at an instant in any cluster, in bytewise order."""
+    current = [
+        owner
+        for cluster in owner_clusters(connection)
+        for owner in current_owners(connection, cluster, at_ms).values()
+    ]
+    return {name: sorted({getattr(owner, name) for owner in current} - {None}) for name in FIELDS}
+
+
+def _timelines(connection: Connection, cluster: str) -> list[Version]:
+    return list(itertools.chain.from_iterable(map(timeline, _histories(connection, cluster).values())))
+
+
+def _histories(connection: Connection, cluster: str, *where: Any) -> dict[str, list[Version]]:
+    query = (
+        select(*(owners.c[name] for name in _COLUMNS))
+        .where(owners.c.cluster == cluster, *where)
+        .order_by(owners.c.namespace, owners.c.version)
+    )
+    histories: dict[str, list[Version]] = {}
+    for row in connection.execute(query).mappings():
+        histories.setdefault(row["namespace"], []).append(Version(**row))
+    return histories
+
+
+def _store(connection: Connection, cluster: str, namespace: str, learnt: Learnt) -> None:
+    for version, until_ms in learnt.ends.items():
+        _update(connection, cluster, namespace, version, until_ms=until_ms)
+    if learnt.uid is not None:
+        version, uid = learnt.uid
+        _update(connection, cluster, namespace, version, uid=uid)
+    if learnt.added is not None:
+        connection.execute(insert(owners).values(_row(cluster, learnt.added)))
+
+
+def _update(connection: Connection, cluster: str, namespace: str, version: int, **values: object) -> None:
+    is_it = and_(owners.c.cluster == cluster, owners.c.namespace == namespace, owners.c.version == version)
+    connection.execute(update(owners).where(is_it).values(values))
+
+
+def _looked_ms(connection: Connection, cluster: str) -> int | None:
+    looked_ms: int | None = connection.execute(
+        select(owner_looks.c.looked_ms).where(owner_looks.c.cluster == cluster)
+    ).scalar()
+    return looked_ms
+
+
+def _note_look(connection: Connection, cluster: str, now_ms: int, looked_ms: int | None) -> None:
+    if looked_ms is None:
+        connection.execute(insert(owner_looks).values(cluster=cluster, looked_ms=now_ms))
+    else:
+        connection.execute(update(owner_looks).where(owner_looks.c.cluster == cluster).values(looked_ms=now_ms))
+
+
+def _row(cluster: str, version: Version) -> dict[str, object]:
+    return {"cluster": cluster} | {name: getattr(version, name) for name in _COLUMNS}

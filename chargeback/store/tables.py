@@ -40,7 +40,8 @@ node_hour_bodies = Table(
     Column("body", LargeBinary, nullable=False),
 )
 
-# due_ms: when this node-hour is to be rated (again); NULL once it is. known: the cards that exist at its end (JSON).
+# due_ms: when this node-hour is to be rated (again); NULL once it is. known: the cards that exist at its end, and the
+# slots that known pods hold then (JSON). differences: ms of slots in which the two meters differ, by kind (JSON).
 node_hours = Table(
     "node_hours",
     metadata,
@@ -51,6 +52,7 @@ node_hours = Table(
     Column("revision", Integer, nullable=False),
     Column("known", Text, nullable=False),
     Column("error_ms", BigInteger, nullable=False),
+    Column("differences", Text, nullable=False, server_default="{}"),
     Index("node_hours_due", "due_ms", "hour"),
 )
 
@@ -139,6 +141,7 @@ marked_days = Table(
     Column("day", String(10), primary_key=True),
 )
 
+# What was seen of owners, and corrections by people (who, why); core/owner_history.py says what holds when.
 owners = Table(
     "owners",
     metadata,
@@ -153,6 +156,16 @@ owners = Table(
     Column("tier", Name),
     Column("source", Name, nullable=False),
     Column("recorded_ms", BigInteger, nullable=False),
+    Column("who", Text),
+    Column("why", Text),
+)
+
+# When a cluster's namespaces were last looked at.
+owner_looks = Table(
+    "owner_looks",
+    metadata,
+    Column("cluster", Name, primary_key=True),
+    Column("looked_ms", BigInteger, nullable=False),
 )
 
 policies = Table(
@@ -176,4 +189,59 @@ price_books = Table(
     Column("content", Text, nullable=False),
     Column("source", Text, nullable=False),
     Column("recorded_ms", BigInteger, nullable=False),
+)
+
+# Pods that used GPUs. alive_ms: up to when it lived for certain, ended_ms: from when it did not; both NULL: it lives.
+# seen_ms, slots: when an agent first saw it hold something, and what (JSON). about: what else the API says (JSON).
+pods = Table(
+    "pods",
+    metadata,
+    Column("cluster", Name, primary_key=True),
+    Column("uid", Name, primary_key=True),
+    Column("namespace", Name, nullable=False),
+    Column("pod", Name, nullable=False),
+    Column("node", Name, nullable=False),
+    Column("bound_ms", BigInteger, nullable=False),
+    Column("alive_ms", BigInteger),
+    Column("ended_ms", BigInteger),
+    Column("seen_ms", BigInteger),
+    Column("slots", Text, nullable=False),
+    Column("about", Text, nullable=False),
+    Index("pods_of_node", "cluster", "node", "ended_ms"),
+    Index("pods_of_name", "cluster", "node", "pod"),
+)
+
+# Nodes of the cluster with history. gpus: what the node offered (JSON).
+node_states = Table(
+    "node_states",
+    metadata,
+    Column("cluster", Name, primary_key=True),
+    Column("node", Name, primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("uid", Name, nullable=False),
+    Column("from_ms", BigInteger, nullable=False),
+    Column("until_ms", BigInteger),
+    Column("cordoned", Boolean, nullable=False),
+    Column("gpus", Text, nullable=False),
+)
+
+# Up to when each kind of objects was followed on the cluster's API.
+feeds = Table(
+    "feeds",
+    metadata,
+    Column("cluster", Name, primary_key=True),
+    Column("kind", Name, primary_key=True),
+    Column("followed_ms", BigInteger, nullable=False),
+)
+
+# What is wrong with a rated node-hour. ms: how much time is concerned.
+problems = Table(
+    "problems",
+    metadata,
+    Column("cluster", Name, primary_key=True),
+    Column("node", Name, primary_key=True),
+    Column("hour", Integer, primary_key=True, autoincrement=False),
+    Column("kind", Name, primary_key=True),
+    Column("subject", Name, primary_key=True),
+    Column("ms", BigInteger, nullable=False),
 )

@@ -12,13 +12,14 @@ from datetime import timedelta
 from chargeback.clock import Clock
 from chargeback.core.hours import local_day, month_after
 from chargeback.core.lines import Line
+from chargeback.core.lookalikes import look_alikes
 from chargeback.core.quotas import quota_uses
 from chargeback.core.totals import Total, total_of
 from chargeback.families import Standing, render
 from chargeback.rater import provisional
 from chargeback.store.database import Connection, Database, DatabaseUnavailable
 from chargeback.store.node_hours import backlog, last_pushes
-from chargeback.store.owners import current_owners
+from chargeback.store.owners import current_owners, owner_names
 from chargeback.store.rollup import totals_of_day, totals_of_month
 from chargeback.store.terms import policy_book
 from chargeback.tasks.follow_cluster import ClusterTables
@@ -60,7 +61,8 @@ def gather(database: Database, cluster: str, tables: ClusterTables, pushes: Push
             currency=policy.currency if policy else "",
             quotas=uses,
             cluster=cluster,
-            owners=current_owners(connection, cluster),
+            owners=current_owners(connection, cluster, now_ms),
+            lookalikes={name: look_alikes(names) for name, names in owner_names(connection, now_ms).items()},
             backlog=waiting.due,
             conservation_error_ms=waiting.error_ms,
             last_pushes=last_pushes(connection),

@@ -14,6 +14,7 @@ import pytest
 from chargeback.cli.main import main
 from tests.chargeback.api.serving import serving
 from tests.chargeback.store.bodies import body, gpu, holding
+from tests.chargeback.store.test_schema import NEWEST
 from tests.programs import chargeback
 
 
@@ -65,9 +66,9 @@ async def test_rerate_changes_nothing_where_nothing_changed(ledger: Path) -> Non
 
 
 def test_migrate_goes_up_and_down(tmp_path: Path) -> None:
-    assert "empty → 0001" in chargeback("migrate", "--data", str(tmp_path)).stdout.decode()
-    assert "0001 → 0001" in chargeback("migrate", "--data", str(tmp_path)).stdout.decode()
-    assert "0001 → empty" in chargeback("migrate", "--data", str(tmp_path), "--to", "base").stdout.decode()
+    assert f"empty → {NEWEST}" in chargeback("migrate", "--data", str(tmp_path)).stdout.decode()
+    assert f"{NEWEST} → {NEWEST}" in chargeback("migrate", "--data", str(tmp_path)).stdout.decode()
+    assert f"{NEWEST} → empty" in chargeback("migrate", "--data", str(tmp_path), "--to", "base").stdout.decode()
     ended = chargeback("report", "--data", str(tmp_path), check=False)
     assert (ended.returncode, "its schema is not this release's" in ended.stderr.decode()) == (2, True)
 

@@ -69,7 +69,7 @@ def test_a_deleted_namespace_ends_and_a_new_one_of_its_name_begins(database: Dat
     note(database, Namespace(name="alpha", uid="1", created_ms=CREATED_MS, cost_center="cc-1"))
     note(database, now_ms=SEEN_MS + 10)
     with database.read() as connection:
-        assert current_owners(connection, CLUSTER) == {}
+        assert current_owners(connection, CLUSTER, SEEN_MS + 10) == {}
     assert note(database, now_ms=SEEN_MS + 15) == []
     note(
         database, Namespace(name="alpha", uid="2", cost_center="cc-2", labelled_ms=SEEN_MS + 20), now_ms=SEEN_MS + 30
@@ -77,7 +77,7 @@ def test_a_deleted_namespace_ends_and_a_new_one_of_its_name_begins(database: Dat
     seen = centers(database, "alpha", SEEN_MS + 9, SEEN_MS + 10, SEEN_MS + 19, SEEN_MS + 20)
     assert seen == ["cc-1", "gone", "gone", "cc-2"]
     with database.read() as connection:
-        assert current_owners(connection, CLUSTER)["alpha"].version == 2
+        assert current_owners(connection, CLUSTER, SEEN_MS + 30)["alpha"].version == 2
 
 
 def test_the_same_owner_begins_again_after_a_deletion(database: Database) -> None:
@@ -93,7 +93,7 @@ def test_clusters_have_owners_of_their_own(database: Database) -> None:
     note(database, Namespace(name="default", cost_center="cc-1"))
     with database.write() as connection:
         note_namespaces(connection, "other", [Namespace(name="default", cost_center="cc-2")], "api", SEEN_MS)
-        assert current_owners(connection, "other")["default"].cost_center == "cc-2"
+        assert current_owners(connection, "other", SEEN_MS)["default"].cost_center == "cc-2"
     assert centers(database, "default", SEEN_MS) == ["cc-1"]
 
 
