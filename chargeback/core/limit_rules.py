@@ -64,7 +64,7 @@ def _refused(bound: str, resource: str, number: Decimal, item: LimitItem) -> str
     if given is None:
         return f"{says_nothing}; without a limit that is refused (422), be it 0"
     if bound == "defaultRequest" and number != given:
-        return f"{says_nothing}, and {given} its limit: refused (422), for they must be equal"
+        return f"the API server refuses the whole object (422): the default limit is {given}, and both must be equal"
     return None
 
 
@@ -75,7 +75,7 @@ def unequal_gpus(objects: QuotaObjects, _: str) -> Iterator[Found]:
                 yield Found(
                     object=workload.label,
                     field=f"{line.object}: {line.field}",
-                    what=f"its pods are refused (422): {line.what}",
+                    what=f"the API server refuses it (422): {line.what}",
                     mend="a limit, a whole number, and no request beside it",
                 )
 

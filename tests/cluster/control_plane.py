@@ -26,9 +26,12 @@ ADMIN_TOKEN = "admin-token"
 # A ServiceAccount's user name, so that a test can run under exactly the rights of a manifest's account.
 AGGREGATOR_TOKEN, AGGREGATOR_USER = "aggregator-token", "system:serviceaccount:gpu-chargeback:chargeback"
 CONTROLLERS = "resourcequota-controller,namespace-controller,garbage-collector-controller"
-# A kubelet's user name, and what pods need beside it: an account each, and the API server's certificate.
+# A kubelet's user, and what pods need beside it: an account each, the API server's certificate, and who makes them.
 NODE_TOKEN = "node-token"
-NODE_CONTROLLERS = "serviceaccount-controller,root-ca-certificate-publisher-controller"
+NODE_CONTROLLERS = (
+    "serviceaccount-controller,root-ca-certificate-publisher-controller,node-lifecycle-controller,"
+    "daemonset-controller,job-controller"
+)
 
 
 class Refused(Exception):
@@ -133,11 +136,14 @@ def apply_shipped_rights(plane: ControlPlane) -> None:
 
 
 @contextmanager
-def control_plane(folder: Path, *, scheduler: bool = False, node: str | None = None) -> Iterator[ControlPlane]:
+def control_plane(
+    folder: Path, *, scheduler: bool = False, node: str | None = None, controllers: bool = True
+) -> Iterator[ControlPlane]:
     """Start the control plane in a folder. Skips where its programs are not here.
 
-    scheduler  binds pods that name no node
-    node       name of a real node that joins with NODE_TOKEN; pods then have accounts, and tokens bound to it
+    scheduler    binds pods that name no node
+    node         name of a real node that joins with NODE_TOKEN; pods then have accounts, and tokens bound to it
+    controllers  False: nobody writes a quota's status, so that a test can
     """
     names = ["etcd", "kube-apiserver", "kube-controller-manager", *(["kube-scheduler"] if scheduler else [])]
     programs = {name: _found(name) for name in names}
@@ -156,7 +162,8 @@ def control_plane(folder: Path, *, scheduler: bool = False, node: str | None = N
         running.enter_context(api_server)
         plane.wait_ready()
         clients = [f"--kubeconfig={plane.kubeconfig()}", "--leader-elect=false", "--secure-port=0"]
-        start("kube-controller-manager", [*clients, *_controller_arguments(folder, node)])
+        if controllers:
+            start("kube-controller-manager", [*clients, *_controller_arguments(folder, node)])
         if scheduler:
             start("kube-scheduler", clients)
         yield plane

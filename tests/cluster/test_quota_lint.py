@@ -1,35 +1,32 @@
-"""What the quota lint and fit say is what a real API server does: the reference objects, as written and corrected."""
+"""What the quota lint says is what a real API server does: the reference objects, as written and corrected."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from chargeback.cluster.api import find_cluster
-from chargeback.cluster.quota_api import QuotaApi
 from chargeback.cluster.quota_objects import to_manifest
-from chargeback.core.owners import LabelKeys
-from chargeback.core.quota_fit import Ask, fit, verdict
 from chargeback.core.quota_fix import mend
 from chargeback.core.quota_lint import lint
-from chargeback.core.quota_specs import QuotaObjects
 from tests.cluster.control_plane import ControlPlane, Refused, control_plane
-from tests.programs import chargeback, wait_for
-
-REFERENCE = Path(__file__).resolve().parents[2] / "deploy/examples/reference"
-GPU = "nvidia.com/gpu"
-COLLECTIONS = {
-    "Namespace": "/api/v1/namespaces",
-    "PriorityClass": "/apis/scheduling.k8s.io/v1/priorityclasses",
-    "ResourceQuota": "/api/v1/namespaces/{}/resourcequotas",
-    "LimitRange": "/api/v1/namespaces/{}/limitranges",
-    "Pod": "/api/v1/namespaces/{}/pods",
-}
+from tests.cluster.quota_cluster import (
+    COLLECTIONS,
+    GPU,
+    ask,
+    create,
+    documents,
+    in_force,
+    new_namespace,
+    priority,
+    put_pod,
+    put_quota,
+    resources,
+    rules,
+)
+from tests.programs import chargeback
 
 
 @pytest.fixture(scope="module")
@@ -42,107 +39,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
 
 @pytest.fixture
 def namespace(plane: ControlPlane, request: pytest.FixtureRequest) -> str:
-    """An empty namespace, named after the test."""
-    name = re.sub("[^a-z0-9]+", "-", request.node.name.removeprefix("test_"))[:60].strip("-")
-    create(plane, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-    return str(name)
-
-
-def documents(name: str) -> list[dict[str, Any]]:
-    return list(yaml.safe_load_all((REFERENCE / name).read_text()))
-
-
-def create(plane: ControlPlane, found: dict[str, Any], query: str = "") -> Any:
-    path = COLLECTIONS[found["kind"]].format(found["metadata"].get("namespace", ""))
-    return plane.call("POST", path + query, found)
-
-
-def put_quota(plane: ControlPlane, namespace: str, hard: dict[str, str], *, name: str = "gpu", **spec: Any) -> Any:
-    """Create a quota and wait until it is in force."""
-    made = {
-        "apiVersion": "v1",
-        "kind": "ResourceQuota",
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": {"hard": hard, **spec},
-    }
-    create(plane, made)
-    return in_force(plane, namespace, name)
-
-
-def in_force(plane: ControlPlane, namespace: str, name: str) -> Any:
-    """A quota once the controller has written its status; until then it is not enforced."""
-    path = f"/api/v1/namespaces/{namespace}/resourcequotas/{name}"
-    wait_for("the quota's status", lambda: plane.call("GET", path).get("status", {}).get("hard"))
-    return plane.call("GET", path)
-
-
-def put_limits(plane: ControlPlane, namespace: str, **item: Any) -> None:
-    made = {
-        "apiVersion": "v1",
-        "kind": "LimitRange",
-        "metadata": {"name": "gpu", "namespace": namespace},
-        "spec": {"limits": [item]},
-    }
-    create(plane, made)
-
-
-def priority(*values: str, operator: str = "In") -> dict[str, Any]:
-    expression = {"scopeName": "PriorityClass", "operator": operator, "values": list(values)}
-    return {"matchExpressions": [expression]}
-
-
-def put_pod(
-    plane: ControlPlane,
-    namespace: str,
-    gpus: int = 0,
-    *,
-    name: str = "pod",
-    priority_class: str | None = None,
-    requests: int | None = None,
-    dry_run: bool = False,
-) -> Any:
-    """Create a pod of one container; 0 GPUs: it says nothing of them."""
-    container: dict[str, Any] = {"name": "main", "image": "none"}
-    if gpus:
-        asked = {GPU: str(gpus if requests is None else requests)}
-        container["resources"] = {"limits": {GPU: str(gpus)}, "requests": asked}
-    made = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": {"containers": [container], **({"priorityClassName": priority_class} if priority_class else {})},
-    }
-    return create(plane, made, "?dryRun=All" if dry_run else "")
-
-
-def resources(pod: Any) -> tuple[str | None, str | None]:
-    found = pod["spec"]["containers"][0].get("resources", {})
-    return found.get("limits", {}).get(GPU), found.get("requests", {}).get(GPU)
-
-
-def given(plane: ControlPlane, namespace: str) -> tuple[str | None, str | None] | str:
-    """What a pod gets that says nothing of GPUs, or why it is refused."""
-    try:
-        return resources(put_pod(plane, namespace, dry_run=True))
-    except Refused as refused:
-        return refused.message
-
-
-async def ask(plane: ControlPlane, namespace: str) -> QuotaObjects:
-    """What the lint reads of a live cluster, of one namespace."""
-    configuration = await find_cluster(plane.kubeconfig())
-    assert configuration is not None
-    async with QuotaApi(configuration) as api:
-        found = await api.objects(LabelKeys())
-    return QuotaObjects(
-        quotas=tuple(quota for quota in found.quotas if quota.namespace == namespace),
-        limit_ranges=tuple(limits for limits in found.limit_ranges if limits.namespace == namespace),
-        priority_classes=found.priority_classes,
-    )
-
-
-async def rules(plane: ControlPlane, namespace: str) -> set[str]:
-    return {finding.rule for finding in lint(await ask(plane, namespace)) if finding.severity != "info"}
+    return new_namespace(plane, request)
 
 
 def test_the_reference_quota_with_a_scope_is_refused(plane: ControlPlane) -> None:
@@ -240,69 +137,6 @@ async def test_half_a_gpu_is_accepted_and_allows_none(plane: ControlPlane, names
     assert await rules(plane, namespace) == {"fractional-gpus"}
 
 
-def test_requests_below_limits_cannot_be_for_gpus(plane: ControlPlane, namespace: str) -> None:
-    """So a quota's pair of requests and limits has no meaning to a pod: 422."""
-    with pytest.raises(Refused, match=r"must be equal to nvidia.com/gpu limit of 4") as refused:
-        put_pod(plane, namespace, 4, requests=1)
-    assert refused.value.status == 422
-
-
-async def test_the_reference_limit_range_gives_gpus_to_everybody(plane: ControlPlane, namespace: str) -> None:
-    """injected-gpus: a web pod that says nothing of GPUs becomes a pod with eight."""
-    for found in documents("as-written/limits.yaml"):
-        create(plane, found | {"metadata": {"name": "gpu", "namespace": namespace}})
-    assert resources(put_pod(plane, namespace)) == ("8", "8")
-    assert await rules(plane, namespace) == {"injected-gpus"}
-
-
-async def test_a_default_is_given_to_everybody(plane: ControlPlane, namespace: str) -> None:
-    """default-gpus: also where only the default is written."""
-    put_limits(plane, namespace, type="Container", default={GPU: "1"})
-    assert resources(put_pod(plane, namespace)) == ("1", "1")
-    assert await rules(plane, namespace) == {"default-gpus"}
-
-
-@pytest.mark.parametrize("bound", ["max", "min"])
-async def test_bounds_on_pods_refuse_pods_without_gpus(plane: ControlPlane, namespace: str, bound: str) -> None:
-    """refused-pods: a pod that wants none is refused."""
-    put_limits(plane, namespace, type="Pod", **{bound: {GPU: "8"}})
-    with pytest.raises(Refused, match=f"{bound}imum nvidia.com/gpu usage per Pod is 8.  No ") as refused:
-        put_pod(plane, namespace)
-    assert refused.value.status == 403
-    assert await rules(plane, namespace) == {"refused-pods"}
-
-
-async def test_a_least_number_for_containers_refuses_those_without(plane: ControlPlane, namespace: str) -> None:
-    """refused-containers: it is injected as a request without a limit."""
-    put_limits(plane, namespace, type="Container", min={GPU: "1"})
-    with pytest.raises(Refused, match="Limit must be set for non overcommitable resources") as refused:
-        put_pod(plane, namespace)
-    assert refused.value.status == 422
-    assert await rules(plane, namespace) == {"refused-containers"}
-
-
-@pytest.mark.parametrize(
-    "item",
-    [
-        {"type": "Pod", "max": {GPU: "8"}},
-        {"type": "Pod", "max": {GPU: "8"}, "min": {GPU: "1"}},
-        {"type": "Container", "max": {GPU: "8"}, "min": {GPU: "1"}},
-        {"type": "Container", "default": {GPU: "2"}},
-        {"type": "Container", "min": {GPU: "1"}},
-    ],
-)
-async def test_mended_limits_let_pods_without_gpus_in(
-    plane: ControlPlane, namespace: str, item: dict[str, Any]
-) -> None:
-    """`--fix` of what the cluster holds, put in its place: accepted, nothing injected, nothing found."""
-    put_limits(plane, namespace, **item)
-    (mended,) = mend(await ask(plane, namespace))
-    manifest = to_manifest(mended.object)
-    plane.call("PUT", COLLECTIONS["LimitRange"].format(namespace) + "/gpu", manifest)
-    wait_for("admission to see it", lambda: given(plane, namespace) in ((None, None), ("0", "0")))
-    assert await rules(plane, namespace) == set()
-
-
 def test_the_corrected_objects_are_accepted_and_do_what_they_say(plane: ControlPlane) -> None:
     """Each of them, in place of what was written; the lint of the live cluster has nothing to say of them."""
     for found in documents("as-written/namespaces.yaml"):
@@ -322,28 +156,6 @@ def test_the_corrected_objects_are_accepted_and_do_what_they_say(plane: ControlP
     assert about == []
 
 
-async def test_an_estimate_of_what_fits_agrees_with_the_server(plane: ControlPlane) -> None:
-    """`quota fit` and the server's dry run give the same answer, at and beyond each bound."""
-    for namespace, gpus, priority_class in (
-        ("ml-production", 8, "ml-critical"),
-        ("ml-production", 9, "ml-critical"),
-        ("ml-production", 1, "ml-low"),
-        ("ml-production", 1, None),
-        ("ml-production", 1, "critical"),
-        ("ml-research", 1, None),
-        ("ml-research", 2, None),
-        ("ml-experiments", 32, "ml-low"),
-        ("ml-experiments", 33, "ml-low"),
-    ):
-        lines = fit(await ask(plane, namespace), Ask(namespace=namespace, gpus=gpus, priority_class=priority_class))
-        try:
-            put_pod(plane, namespace, gpus, name="dry", priority_class=priority_class, dry_run=True)
-            admitted = True
-        except Refused:
-            admitted = False
-        assert verdict(lines) is admitted, (namespace, gpus, priority_class, lines)
-
-
 def test_guarantees_are_held_against_the_clusters_nodes(plane: ControlPlane) -> None:
     """oversold-guarantees, uncounted-resource: what nodes can give, from their status."""
     plane.create("/api/v1/nodes", "Node", "small")
@@ -353,3 +165,75 @@ def test_guarantees_are_held_against_the_clusters_nodes(plane: ControlPlane) -> 
     assert ended.returncode == 1
     assert "24 nvidia.com/gpu are guaranteed, the nodes have 4" in ended.stdout.decode()
     assert "nodes offer nvidia.com/mig-1g.10gb" in ended.stdout.decode()
+
+
+def claim(namespace: str, count: int) -> dict[str, Any]:
+    exactly = {"deviceClassName": "gpu.nvidia.com", "allocationMode": "ExactCount", "count": count}
+    return {
+        "apiVersion": "resource.k8s.io/v1",
+        "kind": "ResourceClaim",
+        "metadata": {"generateName": "gpus-", "namespace": namespace},
+        "spec": {"devices": {"requests": [{"name": "gpus", "exactly": exactly}]}},
+    }
+
+
+@pytest.fixture
+def device_class(plane: ControlPlane) -> Iterator[None]:
+    selectors = [{"cel": {"expression": "device.driver == 'gpu.nvidia.com'"}}]
+    made = {"apiVersion": "resource.k8s.io/v1", "kind": "DeviceClass", "metadata": {"name": "gpu.nvidia.com"}}
+    create(plane, made | {"spec": {"selectors": selectors}})
+    yield
+    plane.call("DELETE", COLLECTIONS["DeviceClass"] + "/gpu.nvidia.com")
+
+
+@pytest.mark.usefixtures("device_class")
+@pytest.mark.parametrize("scope", [{"scopes": ["PriorityClass"]}, {}])
+async def test_claims_pass_by_a_quota_of_gpus(plane: ControlPlane, namespace: str, scope: dict[str, Any]) -> None:
+    """uncounted-claims: eight devices beside a quota of none, scoped or not; the one of --fix refuses them."""
+    key = "gpu.nvidia.com.deviceclass.resource.k8s.io/devices"
+    put_quota(plane, namespace, {"requests.nvidia.com/gpu": "0", **({key: "0"} if scope else {})}, **scope)
+    create(plane, claim(namespace, 8))
+    used = in_force(plane, namespace, "gpu")["status"]["used"]
+    assert (used["requests.nvidia.com/gpu"], used.get(key, "0")) == ("0", "0")
+    found = await rules(plane, namespace)
+    assert "uncounted-claims" in found
+    assert ("uncounted-key" in found) == bool(scope)  # with a scope the right key counts nothing either
+    if not scope:
+        (mended,) = mend(await ask(plane, namespace))
+        manifest = to_manifest(mended.object)
+        create(plane, manifest)
+        in_force(plane, namespace, manifest["metadata"]["name"])
+        with pytest.raises(Refused, match=re.escape(f"exceeded quota: gpu-claims, requested: {key}=1")):
+            create(plane, claim(namespace, 1))
+        assert await rules(plane, namespace) == set()
+
+
+async def test_objects_that_a_quota_counts_beside_pods(plane: ControlPlane, namespace: str) -> None:
+    """A volume counts from its claim on, whatever becomes of it."""
+    put_quota(plane, namespace, {"requests.storage": "10Gi", "persistentvolumeclaims": "2"})
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "8Gi"}}}
+    volume = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "spec": spec}
+    create(plane, volume | {"metadata": {"name": "one", "namespace": namespace}})
+    with pytest.raises(
+        Refused, match=r"requested: requests.storage=8Gi, used: requests.storage=8Gi, limited: .*=10Gi"
+    ):
+        create(plane, volume | {"metadata": {"name": "two", "namespace": namespace}})
+    used = in_force(plane, namespace, "gpu")["status"]["used"]
+    assert used == {"requests.storage": "8Gi", "persistentvolumeclaims": "1"}
+
+
+async def test_a_quota_is_a_ceiling_and_reserves_nothing(plane: ControlPlane, namespace: str) -> None:
+    """ceiling-only: the sum over pods of each pod's hungriest moment; init containers do not add up with the rest."""
+    put_quota(plane, namespace, {"requests.nvidia.com/gpu": "4"})
+    gpus = {"limits": {GPU: "2"}}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pod", "namespace": namespace}}
+    init = [{"name": "init", "image": "none", "resources": {"limits": {GPU: "3"}}}]
+    create(
+        plane,
+        pod | {"spec": {"initContainers": init, "containers": [{"name": "a", "image": "none", "resources": gpus}]}},
+    )
+    assert in_force(plane, namespace, "gpu")["status"]["used"] == {"requests.nvidia.com/gpu": "3"}
+    with pytest.raises(Refused, match="exceeded quota"):
+        put_pod(plane, namespace, 2, name="more")
+    (finding,) = lint(await ask(plane, namespace))
+    assert (finding.rule, finding.severity) == ("ceiling-only", "info")
