@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ READY_WITHIN_S = 30.0
 
 @contextmanager
 def device_plugin(
-    node: Node, nvml: FakeNvml, library: Path, offers: dict[str, int], *, replicas: dict[str, int] | None = None
+    node: Node, nvml: FakeNvml, library: Path, offers: Mapping[str, int], *, replicas: Mapping[str, int] | None = None
 ) -> Iterator[Daemon]:
     """Run it on a node until the API server shows what it offers. Skips where the program is not here.
 
@@ -58,7 +58,7 @@ def _offered(node: Node) -> dict[str, str]:
     return {resource: count for resource, count in node.allocatable().items() if count != "0"}
 
 
-def _settings(replicas: dict[str, int]) -> dict[str, Any]:
+def _settings(replicas: Mapping[str, int]) -> dict[str, Any]:
     settings: dict[str, Any] = {
         "version": "v1",
         "flags": {

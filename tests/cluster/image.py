@@ -13,7 +13,8 @@ import pytest
 
 IMAGE = "localhost/busybox:test"
 SANDBOX_IMAGE = "localhost/sandbox:test"
-LINKS = ("sh", "sleep", "cat")
+# The last two lead to a mounted /usr, for programs of the machine.
+LINKS = {"bin/sh": "busybox", "bin/sleep": "busybox", "bin/cat": "busybox", "lib": "usr/lib", "lib64": "usr/lib64"}
 
 
 def write_image(path: Path) -> None:
@@ -21,10 +22,7 @@ def write_image(path: Path) -> None:
     busybox = shutil.which("busybox")
     if busybox is None:
         pytest.skip("no busybox here: install the package busybox-static")
-    layer = _tar(
-        {"bin/busybox": (Path(busybox).read_bytes(), 0o755), "tmp/.keep": (b"", 0o644)},
-        {f"bin/{link}": "busybox" for link in LINKS},
-    )
+    layer = _tar({"bin/busybox": (Path(busybox).read_bytes(), 0o755), "tmp/.keep": (b"", 0o644)}, LINKS)
     config = {
         "architecture": "amd64",
         "os": "linux",

@@ -26,7 +26,8 @@ from tests.programs import free_port
 READY_WITHIN_S = 60.0
 CNI_PLUGINS = Path("/usr/lib/cni")
 _RUNTIME_SOCKET = "/run/containerd/containerd.sock"
-# Of containerd's plugins the one that would make a folder in /opt.
+# Without the plugin that would make a folder in /opt. A runtime class `nvidia` is there as on a GPU node: it is
+# runc, for the driver's library reaches its containers as a mounted folder.
 _CONTAINERD = """
 version = 2
 root = "{folder}/containerd"
@@ -39,6 +40,10 @@ disabled_plugins = ["io.containerd.internal.v1.opt"]
   restrict_oom_score_adj = true
   [plugins."io.containerd.grpc.v1.cri".containerd]
     snapshotter = "native"
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+      runtime_type = "io.containerd.runc.v2"
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.nvidia]
+      runtime_type = "io.containerd.runc.v2"
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "{cni_plugins}"
     conf_dir = "{folder}/cni"
@@ -53,6 +58,12 @@ class Container:
 
     container_id: str
     pid: int
+
+    @property
+    def node_pid(self) -> int:
+        """Its pid as the node's driver would name it: that of the sandbox."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return int(next(line for line in status.splitlines() if line.startswith("NSpid:")).split()[2])
 
     @property
     def env(self) -> dict[str, str]:
@@ -88,10 +99,9 @@ class Node:
         """Create a pod here. A container's image, and what all pods of tests share, need not be said."""
         made = [{"image": IMAGE, "imagePullPolicy": "Never", **container} for container in containers]
         shared = {
-            "nodeName": self.name,
             "hostNetwork": True,
             "automountServiceAccountToken": False,
-            "terminationGracePeriodSeconds": 0,
+            "terminationGracePeriodSeconds": 1,
         }
         path = f"/api/v1/namespaces/{namespace}/pods"
         self.plane.create(path, "Pod", name, spec={**shared, **spec, "containers": made})

@@ -1,0 +1,258 @@
+"""On a real node: what the shipped agent says is what the kubelet, the device plugin and the API server say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cluster import pushed, shipped_agent
+from tests.cluster.control_plane import Refused
+from tests.cluster.lab import NAMESPACE, Lab, lab, now_ms
+from tests.cluster.node import Container
+from tests.cluster.pushed import Held
+from tests.nvml.fake import MIB, FakeNvml
+from tests.programs import wait_for
+
+SLICE = "nvidia.com/mig-1g.10gb"
+OFFERS = {"nvidia.com/gpu": 3, SLICE: 2, "nvidia.com/mig-3g.40gb": 1}
+BEAT_MS = shipped_agent.BEAT_S * 1000
+API_RESOLUTION_MS = 1000
+# What a busy machine of two cores adds to a beat.
+SLACK_MS = 1500
+PROCESS_MIB, PROCESS_PERCENT = 20_480, 50
+
+
+def fill(nvml: FakeNvml) -> None:
+    for _ in range(3):
+        nvml.add_gpu()
+    nvml.add_gpu(mig=["3g.40gb", "1g.10gb", "1g.10gb"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """What happened.
+
+    pods         as the API server last had them, before any was deleted
+    visible      devices the plugin gave, by (pod, container)
+    checkpoint   devices the kubelet noted, by (UID of the pod, container)
+    worked_ms    since when there is a process on the two cards
+    tune_gone_ms when the API server had the pod `tune` no more
+    """
+
+    bodies: list[pushed.Body]
+    held: list[Held]
+    pods: dict[str, dict[str, Any]]
+    visible: dict[tuple[str, str], set[str]]
+    checkpoint: dict[tuple[str, str], set[str]]
+    stray: Container
+    worked_ms: int
+    tune_gone_ms: int
+
+    def of(self, pod: str) -> list[Held]:
+        return [each for each in self.held if each.holder[1] == pod]
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    with lab(tmp_path_factory.mktemp("node"), fill, OFFERS) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def past(cluster: Lab) -> Past:
+    """Pods of every kind come, work, crash and go; the agent watches and pushes."""
+    start_pods(cluster)
+    names = (("short", "main"), ("train", "main"), ("train", "proxy"), ("tune", "main"), ("crash", "main"))
+    running = {(pod, name): cluster.running(pod, name) for pod, name in names}
+    visible = {key: visible_devices(container) for key, container in running.items()}
+    checkpoint = kubelet_checkpoint(cluster)
+    stray = cluster.running("stray")
+    worked_ms = now_ms()
+    put_process(cluster, running["train", "main"], visible["train", "main"])
+    wait_for("the job's end", lambda: cluster.pod("short")["status"]["phase"] == "Succeeded")
+    put_process(cluster, stray, visible["short", "main"])
+    wait_for("the restart", lambda: cluster.pod("crash")["status"]["containerStatuses"][0]["restartCount"] > 0)
+    pods = {name: cluster.pod(name) for name in ("short", "train", "tune", "crash", "stray")}
+    tune_gone_ms = delete_pod(cluster, "tune")
+    bodies = cluster.bodies_through(now_ms() + 2 * BEAT_MS)
+    held = pushed.holdings(bodies)
+    return Past(
+        bodies=bodies,
+        held=held,
+        pods=pods,
+        visible=visible,
+        checkpoint=checkpoint,
+        stray=stray,
+        worked_ms=worked_ms,
+        tune_gone_ms=tune_gone_ms,
+    )
+
+
+def start_pods(cluster: Lab) -> None:
+    def container(name: str, script: str, **devices: int) -> dict[str, Any]:
+        return {"name": name, "command": ["sh", "-c", script], "resources": {"limits": devices}}
+
+    def gpus(count: int) -> dict[str, Any]:
+        return {"nvidia.com/gpu": count}
+
+    start = cluster.node.start_pod
+    start(NAMESPACE, "short", container("main", "sleep 5", **gpus(1)), restartPolicy="Never")
+    start(NAMESPACE, "train", container("main", "sleep 1000", **gpus(2)), container("proxy", "sleep 1000"))
+    start(NAMESPACE, "tune", container("main", "sleep 1000", **{SLICE: 1}))
+    start(NAMESPACE, "crash", container("main", "sleep 3; exit 3", **{"nvidia.com/mig-3g.40gb": 1}))
+    start(NAMESPACE, "stray", container("main", "sleep 1000"))
+
+
+def put_process(cluster: Lab, container: Container, cards: set[str]) -> None:
+    """Have the driver say that the container's process works on these cards."""
+    for gpu in cluster.nvml.gpus:
+        if gpu.uuid in cards:
+            gpu.add_process(container.node_pid, memory_mib=PROCESS_MIB, sm_percent=PROCESS_PERCENT)
+
+
+def visible_devices(container: Container) -> set[str]:
+    """What the device plugin told the container's runtime; it says nothing to a container without devices."""
+    return set(filter(None, container.env.get("NVIDIA_VISIBLE_DEVICES", "").split(",")))
+
+
+def kubelet_checkpoint(cluster: Lab) -> dict[tuple[str, str], set[str]]:
+    """Devices by (pod's UID, container), as the kubelet keeps them on disk."""
+    file = cluster.node.kubelet_folder / "device-plugins/kubelet_internal_checkpoint"
+    found: dict[tuple[str, str], set[str]] = {}
+    for entry in json.loads(file.read_text())["Data"]["PodDeviceEntries"]:
+        ids = {each for devices in entry["DeviceIDs"].values() for each in devices}
+        found.setdefault((entry["PodUID"], entry["ContainerName"]), set()).update(ids)
+    return found
+
+
+def delete_pod(cluster: Lab, name: str) -> int:
+    """When the API server had it no more, in unix ms."""
+    path = f"/api/v1/namespaces/{NAMESPACE}/pods/{name}"
+    cluster.plane.call("DELETE", path)
+
+    def gone() -> bool:
+        try:
+            cluster.plane.call("GET", path)
+        except Refused as refused:
+            return refused.status == 404
+        return False
+
+    wait_for(f"{name} is gone", gone)
+    return now_ms()
+
+
+def api_ms(text: str) -> int:
+    return int(datetime.fromisoformat(text).timestamp() * 1000)
+
+
+def seen_within_a_beat(at_ms: int, event_ms: int) -> bool:
+    """event_ms: a whole second of the API server's, so up to one later."""
+    return event_ms <= at_ms <= event_ms + API_RESOLUTION_MS + BEAT_MS + SLACK_MS
+
+
+def test_the_agent_runs_as_shipped(cluster: Lab) -> None:
+    """Ready by the kubelet's own probes, as root without a single capability, new privileges or free system calls."""
+    name = shipped_agent.agent_pod(cluster.node)
+    assert name is not None
+    container = cluster.node.container(shipped_agent.NAMESPACE, name, shipped_agent.NAME)
+    assert container is not None
+    lines = Path(f"/proc/{container.pid}/status").read_text().splitlines()
+    status = {key: value.split() for key, _, value in (line.partition(":") for line in lines)}
+    assert status["Uid"][0] == "0"
+    assert {status[f"Cap{name}"][0] for name in ("Inh", "Prm", "Eff", "Bnd", "Amb")} == {"0" * 16}
+    assert (status["NoNewPrivs"], status["Seccomp"]) == (["1"], ["2"])
+
+
+def test_every_container_holds_what_the_plugin_gave_it(past: Past) -> None:
+    """No more, no less: by the container's environment, by the kubelet's checkpoint, by what its pod asked for."""
+    held: dict[tuple[str, str], set[str]] = {}
+    for each in past.held:
+        assert each.holder[0] == NAMESPACE
+        held.setdefault(each.holder[1:], set()).add(each.device)
+    assert held == {key: devices for key, devices in past.visible.items() if devices}
+    by_uid = {(past.pods[pod]["metadata"]["uid"], container): devices for (pod, container), devices in held.items()}
+    assert by_uid == past.checkpoint
+    for (pod, name), devices in past.visible.items():
+        container = next(each for each in past.pods[pod]["spec"]["containers"] if each["name"] == name)
+        assert len(devices) == sum(map(int, container["resources"].get("limits", {}).values()))
+
+
+def test_two_cards_are_held_whole_from_admission_on(past: Past) -> None:
+    """Two records, one a card; the sidecar without a device has none."""
+    found = past.of("train")
+    assert [each.holder[2] for each in found] == ["main", "main"]
+    assert {(record.resource, record.evidence) for each in found for record in each.records} == {
+        ("nvidia.com/gpu", "exclusive")
+    }
+    started = api_ms(past.pods["train"]["status"]["startTime"])
+    assert all(seen_within_a_beat(each.start_ms, started) for each in found)
+    through = pushed.through_ms(past.bodies)
+    assert {each.end_ms for each in found} == {through}
+
+
+def test_a_mig_slice_is_held_until_its_pod_is_gone(past: Past) -> None:
+    """Under its profile's resource, as an instance of its card; when the pod goes, the slice is free."""
+    (found,) = past.of("tune")
+    assert {(record.resource, record.evidence) for record in found.records} == {(SLICE, "mig")}
+    instances = [each for _, body in past.bodies for each in body.instances if each.uuid == found.device]
+    assert {(each.profile, each.gpu) for each in instances} == {("1g.10gb", past.bodies[-1][1].gpus[3].uuid)}
+    assert seen_within_a_beat(found.start_ms, api_ms(past.pods["tune"]["status"]["startTime"]))
+    assert abs(found.end_ms - past.tune_gone_ms) <= BEAT_MS + SLACK_MS
+
+
+def test_a_job_of_five_seconds_is_held_for_five_seconds(past: Past) -> None:
+    """One holding, from admission to the end of its process, each within a beat."""
+    (found,) = past.of("short")
+    status = past.pods["short"]["status"]
+    ended = status["containerStatuses"][0]["state"]["terminated"]
+    assert seen_within_a_beat(found.start_ms, api_ms(status["startTime"]))
+    assert seen_within_a_beat(found.end_ms, api_ms(ended["finishedAt"]))
+
+
+def test_a_crash_does_not_end_a_holding(past: Past) -> None:
+    """The pod keeps its device while its container is restarted: so it pays."""
+    (found,) = past.of("crash")
+    status = past.pods["crash"]["status"]
+    assert status["containerStatuses"][0]["restartCount"] >= 1
+    assert seen_within_a_beat(found.start_ms, api_ms(status["startTime"]))
+    assert found.end_ms == pushed.through_ms(past.bodies)
+
+
+def test_a_process_is_its_pods_by_its_cgroup(past: Past) -> None:
+    """What the driver says of a process in a container is its pod's usage, under the UID the API server gave it."""
+    for each in past.of("train"):
+        assert {record.pod_uid for record in each.records[1:]} <= {past.pods["train"]["metadata"]["uid"]}
+        assert each.records[-1].pod_uid is not None
+        present_ms = sum(record.memory_byte_seconds or 0 for record in each.records) * 1000 / (PROCESS_MIB * MIB)
+        assert abs(each.end_ms - present_ms - past.worked_ms) <= BEAT_MS + SLACK_MS
+        busy_ms = sum(record.busy_ms or 0 for record in each.records)
+        assert busy_ms == pytest.approx(present_ms * PROCESS_PERCENT / 100, abs=len(each.records))
+
+
+def test_a_process_on_a_card_its_pod_does_not_hold_is_reported(past: Past) -> None:
+    """By the container that the runtime knows; it makes no holding."""
+    assert past.of("stray") == []
+    used = [use for _, body in past.bodies for use in body.unallocated_use]
+    assert [(use.device, use.container) for use in used] == [
+        (*past.visible["short", "main"], past.stray.container_id)
+    ]
+    assert used[0].busy_ms
+
+
+def test_the_account_balances_over_what_the_node_offers(cluster: Lab, past: Past) -> None:
+    """As many cards and slices as the API server shows, all observed without a gap."""
+    _, body = past.bodies[-1]
+    whole = [gpu for gpu in body.gpus if not gpu.layouts[-1].mig]
+    counted = {"nvidia.com/gpu": len(whole)}
+    for each in body.instances:
+        counted[f"nvidia.com/mig-{each.profile}"] = counted.get(f"nvidia.com/mig-{each.profile}", 0) + 1
+    assert counted == {resource: int(count) for resource, count in cluster.node.allocatable().items()}
+    assert {len(gpu.observed) for gpu in body.gpus} == {1}
+    assert {gpu.observed[0][1] for gpu in body.gpus} == {body.through}
+    assert not any(gpu.unhealthy for gpu in body.gpus)
