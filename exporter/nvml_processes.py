@@ -32,7 +32,12 @@ class ProcessRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SmSample:
-    """How busy a process kept the SMs up to an instant, as the driver says it."""
+    """How busy a process kept the SMs up to an instant, as the driver says it.
+
+    The driver looks at the card every 0.2 s, keeps the last 72 looks (14.4 s), credits each to one process. Asked, it
+    sums up what each has and divides by the number of looks in the window that belong to a living process.
+    Seen on an H100 with driver 580.159: tests/exporter/data/real_h100.json.
+    """
 
     pid: int
     timestamp_us: int
@@ -68,9 +73,9 @@ def sm_ratios(
 ) -> tuple[dict[int, float | None], int]:
     """Share of the SMs' time of each pid since `since_us`, and the instant up to which all is now known.
 
-    A pid without a sample was idle: a true zero. Dropped are pids that nobody listed and samples from before the
-    window (told already); a listed pid whose sample cannot be true (above 100, or from the future: seen beside
-    zombies) is None.
+    A pid without a sample was credited with nothing: idle, or outdone by others at every look. Dropped are pids that
+    nobody listed and samples from before the window (told already); a listed pid whose sample cannot be true (above
+    100, or from the future: seen beside zombies) is None.
     """
     ratios: dict[int, float | None] = dict.fromkeys(pids, 0.0)
     until_us = since_us

@@ -14,6 +14,9 @@ from exporter.sight import PPM, Card, SeenHolding, SeenUse
 
 # Where the driver may not list processes, their absence says nothing.
 PROCESS_LIST_CALLS = "nvmlDeviceGetComputeRunningProcesses"
+# Nor where memory is in use and nobody is listed: the driver lists no process of a pid namespace outside our own, and
+# none that only draws. An idle card has next to nothing in use, the smallest process seen (an MPS server) 66 MiB.
+HIDDEN_BYTES_MIN = 32 * 1024 * 1024
 
 Owners = Mapping[int, CgroupOwner | None]
 
@@ -72,7 +75,7 @@ def usage_of_devices(
         processes = running.get(device, [])
         holders = on_device.get(device, [])
         if not holders:
-            uses += _uses(device, processes, owners)
+            uses += _uses(device, processes, processes, owners)
         elif len({pod_key(record) for record in holders}) == 1 and holders[0].holder.pod:
             uses += _of_one_pod(device, holders, processes, gpu, owners, usage)
     return UsageByDevice(of_holders=usage.of_holders, uses=tuple(uses), pod_uids=usage.pod_uids)
@@ -101,16 +104,23 @@ def _of_one_pod(
         owner = owners.get(process.pid)
         (mine if owner is None or (uid is not None and owner.pod_uid == uid) else foreign).append(process)
     certain = len(holders) == 1 and seen <= {uid} and (mine or not processes)
-    no_list = any(call.startswith(PROCESS_LIST_CALLS) for call in gpu.denied)
-    if not certain or (no_list and not processes):
+    if not certain or (not processes and _may_be_hidden(device, gpu)):
         usage.of_holders[device] = HolderUsage(pod_uid=uid if seen else None)
     else:
         # Under MIG the driver has no busy time, so that of no process at all is as unknown as any other.
-        busy_ppm = None if gpu.mig_enabled else _busy_ppm(mine)
+        busy_ppm = None if gpu.mig_enabled else _busy_ppm(mine, processes)
         usage.of_holders[device] = HolderUsage(
             pod_uid=uid if seen else None, busy_ppm=busy_ppm, memory_bytes=_memory_bytes(mine)
         )
-    return _uses(device, foreign, owners)
+    return _uses(device, foreign, processes, owners)
+
+
+def _may_be_hidden(device: str, gpu: GpuReading) -> bool:
+    """Whether there may be processes although none is listed."""
+    if any(call.startswith(PROCESS_LIST_CALLS) for call in gpu.denied):
+        return True
+    used = {each.uuid: each.memory_used_bytes for each in gpu.instances} | {gpu.uuid: gpu.memory_used_bytes}
+    return (used.get(device) or 0) >= HIDDEN_BYTES_MIN
 
 
 def _pod_uid(before: str | None, seen: set[str]) -> str | None:
@@ -120,8 +130,13 @@ def _pod_uid(before: str | None, seen: set[str]) -> str | None:
     return next(iter(seen)) if len(seen) == 1 else None
 
 
-def _uses(device: str, processes: Iterable[ProcessReading], owners: Owners) -> list[SeenUse]:
-    """One entry for each container whose processes use a device that their pod does not hold."""
+def _uses(
+    device: str, processes: Iterable[ProcessReading], everyone: Sequence[ProcessReading], owners: Owners
+) -> list[SeenUse]:
+    """One entry for each container whose processes use a device that their pod does not hold.
+
+    everyone  all processes on the device, the holder's too
+    """
     grouped: dict[tuple[str, str], list[ProcessReading]] = {}
     for process in processes:
         owner = owners.get(process.pid)
@@ -131,7 +146,7 @@ def _uses(device: str, processes: Iterable[ProcessReading], owners: Owners) -> l
             device=device,
             container=container or None,
             runtime=runtime or None,
-            busy_ppm=_busy_ppm(each),
+            busy_ppm=_busy_ppm(each, everyone),
             memory_bytes=_memory_bytes(each),
         )
         for (container, runtime), each in sorted(grouped.items())
@@ -146,10 +161,16 @@ def _container(owner: CgroupOwner | None) -> str | None:
     return owner.container_id or "host"
 
 
-def _busy_ppm(processes: Sequence[ProcessReading]) -> int | None:
-    """In millionths; None where one of them cannot say. Several processes may each claim the same moment."""
-    ratios = [process.sm_ratio for process in processes if process.sm_ratio is not None]
-    return min(PPM, round(PPM * sum(ratios))) if len(ratios) == len(processes) else None
+def _busy_ppm(processes: Sequence[ProcessReading], everyone: Sequence[ProcessReading]) -> int | None:
+    """In millionths; None where it cannot be said.
+
+    The driver credits each of its samples, 0.2 s of the whole card's work, to a single process. So the sum over all
+    processes is true, and so is nothing at all; but what some are credited with is not what these some did.
+    """
+    ratios = [process.sm_ratio for process in everyone if process.sm_ratio is not None]
+    if len(ratios) < len(everyone) or (len(processes) < len(everyone) and sum(ratios) > 0):
+        return None
+    return min(PPM, round(PPM * sum(ratios)))  # windows of their own may overlap
 
 
 def _memory_bytes(processes: Sequence[ProcessReading]) -> int | None:

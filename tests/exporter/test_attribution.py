@@ -289,7 +289,7 @@ def test_use_of_a_free_device_is_reported_by_container():
     card = gpu(processes=(process(1), process(2), process(3), process(4)))
     owners = {1: in_pod(POD_A), 2: CgroupOwner(), 3: None, 4: CgroupOwner(pod_uid=POD_B)}
     sight, _ = look(card, kubelet=kubelet(), owners=owners)
-    common = {"device": "GPU-a", "busy_ppm": 500_000, "memory_bytes": GIB}
+    common = {"device": "GPU-a", "busy_ppm": None, "memory_bytes": GIB}
     assert sight.uses == (
         SeenUse(**common),
         SeenUse(container=POD_A * 2, runtime="containerd", **common),
