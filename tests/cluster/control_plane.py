@@ -69,13 +69,15 @@ class ControlPlane:
         )
         return path
 
-    def call(self, method: str, path: str, body: Any = None, *, kind: str = "application/json") -> Any:
-        """Call the API as an administrator. Raises Refused."""
+    def call(
+        self, method: str, path: str, body: Any = None, *, kind: str = "application/json", token: str = ADMIN_TOKEN
+    ) -> Any:
+        """Call the API, as an administrator if nothing else is said. Raises Refused."""
         request = urllib.request.Request(
             self.url + path,
             method=method,
             data=None if body is None else json.dumps(body).encode(),
-            headers={"Authorization": f"Bearer {ADMIN_TOKEN}", "Content-Type": kind},
+            headers={"Authorization": f"Bearer {token}", "Content-Type": kind},
         )
         try:
             with urllib.request.urlopen(request, context=_no_verify(), timeout=30) as answer:
@@ -205,7 +207,6 @@ def _api_server_arguments(folder: Path, port: int, etcd: str, node: str | None) 
         "--service-cluster-ip-range=10.0.0.0/24",
         f"--token-auth-file={folder / 'tokens.csv'}",
         "--service-account-issuer=https://k",
-        "--api-audiences=https://k,chargeback",
         f"--service-account-signing-key-file={folder / 'sa.key'}",
         f"--service-account-key-file={folder / 'sa.key'}",
         "--endpoint-reconciler-type=none",

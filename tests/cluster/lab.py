@@ -9,13 +9,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
+
 from tests.cluster import pushed, shipped_agent
-from tests.cluster.control_plane import AGGREGATOR_TOKEN, ControlPlane, apply_shipped_rights, control_plane
+from tests.cluster.control_plane import (
+    AGGREGATOR_TOKEN,
+    ControlPlane,
+    Refused,
+    apply_shipped_rights,
+    control_plane,
+)
 from tests.cluster.daemon import Daemon
 from tests.cluster.device_plugin import device_plugin
 from tests.cluster.node import Container, Node, node
 from tests.nvml.fake import FakeNvml, build
-from tests.programs import Program, running, wait_for
+from tests.programs import Program, fetch, running, wait_for
 
 NODE, NAMESPACE = "n1", "ml"
 CLUSTER = "default"  # as the shipped settings have it
@@ -42,6 +51,27 @@ class Lab:
     def running(self, pod: str, container: str = "main") -> Container:
         """The container, once it runs."""
         return wait_until(f"{pod}/{container} runs", lambda: self.node.container(NAMESPACE, pod, container))
+
+    def delete_pod(self, name: str) -> int:
+        """Have a pod go; when the API server had it no more, in unix ms."""
+        path = f"/api/v1/namespaces/{NAMESPACE}/pods/{name}"
+        self.plane.call("DELETE", path)
+
+        def gone() -> bool:
+            try:
+                self.plane.call("GET", path)
+            except Refused as refused:
+                return refused.status == 404
+            return False
+
+        wait_for(f"{name} is gone", gone)
+        return now_ms()
+
+    def samples(self, name: str) -> list[Sample]:
+        """Samples of a name on the agent's page."""
+        page = fetch(f"{self.metrics}/metrics")[1].decode()
+        families = text_string_to_metric_families(page)
+        return [sample for family in families for sample in family.samples if sample.name == name]
 
     def bodies_through(self, until_ms: int) -> list[pushed.Body]:
         """What was pushed, once it accounts for everything up to an instant."""

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +71,11 @@ class Container:
         return dict(entry.split("=", 1) for entry in entries if entry)
 
     @property
+    def visible_devices(self) -> set[str]:
+        """What the device plugin gave it; nothing is said to a container without devices."""
+        return set(filter(None, self.env.get("NVIDIA_VISIBLE_DEVICES", "").split(",")))
+
+    @property
     def root(self) -> Path:
         """Its root folder, mounted volumes included."""
         return Path(f"/proc/{self.pid}/root")
@@ -96,15 +101,20 @@ class Node:
         return self.kubelet_folder / "pod-resources/kubelet.sock"
 
     def start_pod(self, namespace: str, name: str, *containers: Mapping[str, Any], **spec: Any) -> None:
-        """Create a pod here. A container's image, and what all pods of tests share, need not be said."""
-        made = [{"image": IMAGE, "imagePullPolicy": "Never", **container} for container in containers]
-        shared = {
-            "hostNetwork": True,
-            "automountServiceAccountToken": False,
-            "terminationGracePeriodSeconds": 1,
-        }
+        """Create a pod. A container's image, and what all pods of tests share, need not be said."""
         path = f"/api/v1/namespaces/{namespace}/pods"
-        self.plane.create(path, "Pod", name, spec={**shared, **spec, "containers": made})
+        self.plane.create(path, "Pod", name, spec=_pod_spec(containers, spec))
+
+    def start_job(self, namespace: str, name: str, container: Mapping[str, Any]) -> None:
+        """Create a Job of one pod that is not tried again."""
+        template = {"spec": _pod_spec([container], {"restartPolicy": "Never"})}
+        path = f"/apis/batch/v1/namespaces/{namespace}/jobs"
+        self.plane.create(path, "Job", name, version="batch/v1", spec={"template": template, "backoffLimit": 0})
+
+    def pod_of_job(self, namespace: str, job: str) -> str | None:
+        """The pod's name, once the Job's controller has made it."""
+        found = self.plane.call("GET", f"/api/v1/namespaces/{namespace}/pods?labelSelector=job-name%3D{job}")["items"]
+        return str(found[0]["metadata"]["name"]) if found else None
 
     def pod(self, namespace: str, name: str) -> dict[str, Any]:
         """The pod as the API server has it."""
@@ -120,10 +130,25 @@ class Node:
                 return Container(container_id=container_id, pid=pids[0]) if pids else None
         return None
 
+    def checkpoint(self) -> dict[tuple[str, str], set[str]]:
+        """Device ids by (pod's UID, container), as the kubelet notes them on disk."""
+        file = self.kubelet_folder / "device-plugins/kubelet_internal_checkpoint"
+        found: dict[tuple[str, str], set[str]] = {}
+        for entry in json.loads(file.read_text())["Data"]["PodDeviceEntries"]:
+            ids = {each for devices in entry["DeviceIDs"].values() for each in devices}
+            found.setdefault((entry["PodUID"], entry["ContainerName"]), set()).update(ids)
+        return found
+
     def allocatable(self) -> dict[str, str]:
         """What the node offers of NVIDIA's resources, as the API server has it."""
         found = self.plane.call("GET", f"/api/v1/nodes/{self.name}")["status"].get("allocatable", {})
         return {name: count for name, count in found.items() if name.startswith("nvidia.com/")}
+
+
+def _pod_spec(containers: Iterable[Mapping[str, Any]], spec: Mapping[str, Any]) -> dict[str, Any]:
+    shared = {"hostNetwork": True, "automountServiceAccountToken": False, "terminationGracePeriodSeconds": 1}
+    made = [{"image": IMAGE, "imagePullPolicy": "Never", **container} for container in containers]
+    return {**shared, **spec, "containers": made}
 
 
 @contextmanager

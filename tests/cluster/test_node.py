@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.cluster import pushed, shipped_agent
-from tests.cluster.control_plane import Refused
-from tests.cluster.lab import NAMESPACE, Lab, lab, now_ms
+from tests.cluster.lab import NAMESPACE, Lab, lab, now_ms, wait_until
 from tests.cluster.node import Container
 from tests.cluster.pushed import Held
 from tests.nvml.fake import MIB, FakeNvml
@@ -38,6 +35,7 @@ def fill(nvml: FakeNvml) -> None:
 class Past:
     """What happened.
 
+    job          the name of the pod of the Job `short`
     pods         as the API server last had them, before any was deleted
     visible      devices the plugin gave, by (pod, container)
     checkpoint   devices the kubelet noted, by (UID of the pod, container)
@@ -45,6 +43,7 @@ class Past:
     tune_gone_ms when the API server had the pod `tune` no more
     """
 
+    job: str
     bodies: list[pushed.Body]
     held: list[Held]
     pods: dict[str, dict[str, Any]]
@@ -68,21 +67,23 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 def past(cluster: Lab) -> Past:
     """Pods of every kind come, work, crash and go; the agent watches and pushes."""
     start_pods(cluster)
-    names = (("short", "main"), ("train", "main"), ("train", "proxy"), ("tune", "main"), ("crash", "main"))
+    job = wait_until("the job's pod", lambda: cluster.node.pod_of_job(NAMESPACE, "short"))
+    names = ((job, "main"), ("train", "main"), ("train", "proxy"), ("tune", "main"), ("crash", "main"))
     running = {(pod, name): cluster.running(pod, name) for pod, name in names}
-    visible = {key: visible_devices(container) for key, container in running.items()}
-    checkpoint = kubelet_checkpoint(cluster)
+    visible = {key: container.visible_devices for key, container in running.items()}
+    checkpoint = cluster.node.checkpoint()
     stray = cluster.running("stray")
     worked_ms = now_ms()
     put_process(cluster, running["train", "main"], visible["train", "main"])
-    wait_for("the job's end", lambda: cluster.pod("short")["status"]["phase"] == "Succeeded")
-    put_process(cluster, stray, visible["short", "main"])
+    wait_for("the job's end", lambda: cluster.pod(job)["status"]["phase"] == "Succeeded")
+    put_process(cluster, stray, visible[job, "main"])
     wait_for("the restart", lambda: cluster.pod("crash")["status"]["containerStatuses"][0]["restartCount"] > 0)
-    pods = {name: cluster.pod(name) for name in ("short", "train", "tune", "crash", "stray")}
-    tune_gone_ms = delete_pod(cluster, "tune")
+    pods = {name: cluster.pod(name) for name in (job, "train", "tune", "crash", "stray")}
+    tune_gone_ms = cluster.delete_pod("tune")
     bodies = cluster.bodies_through(now_ms() + 2 * BEAT_MS)
     held = pushed.holdings(bodies)
     return Past(
+        job=job,
         bodies=bodies,
         held=held,
         pods=pods,
@@ -102,7 +103,7 @@ def start_pods(cluster: Lab) -> None:
         return {"nvidia.com/gpu": count}
 
     start = cluster.node.start_pod
-    start(NAMESPACE, "short", container("main", "sleep 5", **gpus(1)), restartPolicy="Never")
+    cluster.node.start_job(NAMESPACE, "short", container("main", "sleep 5", **gpus(1)))
     start(NAMESPACE, "train", container("main", "sleep 1000", **gpus(2)), container("proxy", "sleep 1000"))
     start(NAMESPACE, "tune", container("main", "sleep 1000", **{SLICE: 1}))
     start(NAMESPACE, "crash", container("main", "sleep 3; exit 3", **{"nvidia.com/mig-3g.40gb": 1}))
@@ -116,37 +117,6 @@ def put_process(cluster: Lab, container: Container, cards: set[str]) -> None:
             gpu.add_process(container.node_pid, memory_mib=PROCESS_MIB, sm_percent=PROCESS_PERCENT)
 
 
-def visible_devices(container: Container) -> set[str]:
-    """What the device plugin told the container's runtime; it says nothing to a container without devices."""
-    return set(filter(None, container.env.get("NVIDIA_VISIBLE_DEVICES", "").split(",")))
-
-
-def kubelet_checkpoint(cluster: Lab) -> dict[tuple[str, str], set[str]]:
-    """Devices by (pod's UID, container), as the kubelet keeps them on disk."""
-    file = cluster.node.kubelet_folder / "device-plugins/kubelet_internal_checkpoint"
-    found: dict[tuple[str, str], set[str]] = {}
-    for entry in json.loads(file.read_text())["Data"]["PodDeviceEntries"]:
-        ids = {each for devices in entry["DeviceIDs"].values() for each in devices}
-        found.setdefault((entry["PodUID"], entry["ContainerName"]), set()).update(ids)
-    return found
-
-
-def delete_pod(cluster: Lab, name: str) -> int:
-    """When the API server had it no more, in unix ms."""
-    path = f"/api/v1/namespaces/{NAMESPACE}/pods/{name}"
-    cluster.plane.call("DELETE", path)
-
-    def gone() -> bool:
-        try:
-            cluster.plane.call("GET", path)
-        except Refused as refused:
-            return refused.status == 404
-        return False
-
-    wait_for(f"{name} is gone", gone)
-    return now_ms()
-
-
 def api_ms(text: str) -> int:
     return int(datetime.fromisoformat(text).timestamp() * 1000)
 
@@ -154,19 +124,6 @@ def api_ms(text: str) -> int:
 def seen_within_a_beat(at_ms: int, event_ms: int) -> bool:
     """event_ms: a whole second of the API server's, so up to one later."""
     return event_ms <= at_ms <= event_ms + API_RESOLUTION_MS + BEAT_MS + SLACK_MS
-
-
-def test_the_agent_runs_as_shipped(cluster: Lab) -> None:
-    """Ready by the kubelet's own probes, as root without a single capability, new privileges or free system calls."""
-    name = shipped_agent.agent_pod(cluster.node)
-    assert name is not None
-    container = cluster.node.container(shipped_agent.NAMESPACE, name, shipped_agent.NAME)
-    assert container is not None
-    lines = Path(f"/proc/{container.pid}/status").read_text().splitlines()
-    status = {key: value.split() for key, _, value in (line.partition(":") for line in lines)}
-    assert status["Uid"][0] == "0"
-    assert {status[f"Cap{name}"][0] for name in ("Inh", "Prm", "Eff", "Bnd", "Amb")} == {"0" * 16}
-    assert (status["NoNewPrivs"], status["Seccomp"]) == (["1"], ["2"])
 
 
 def test_every_container_holds_what_the_plugin_gave_it(past: Past) -> None:
@@ -196,20 +153,20 @@ def test_two_cards_are_held_whole_from_admission_on(past: Past) -> None:
     assert {each.end_ms for each in found} == {through}
 
 
-def test_a_mig_slice_is_held_until_its_pod_is_gone(past: Past) -> None:
+def test_a_mig_slice_is_held_until_its_pod_is_gone(cluster: Lab, past: Past) -> None:
     """Under its profile's resource, as an instance of its card; when the pod goes, the slice is free."""
     (found,) = past.of("tune")
     assert {(record.resource, record.evidence) for record in found.records} == {(SLICE, "mig")}
     instances = [each for _, body in past.bodies for each in body.instances if each.uuid == found.device]
-    assert {(each.profile, each.gpu) for each in instances} == {("1g.10gb", past.bodies[-1][1].gpus[3].uuid)}
+    assert {(each.profile, each.gpu) for each in instances} == {("1g.10gb", cluster.nvml.gpus[3].uuid)}
     assert seen_within_a_beat(found.start_ms, api_ms(past.pods["tune"]["status"]["startTime"]))
     assert abs(found.end_ms - past.tune_gone_ms) <= BEAT_MS + SLACK_MS
 
 
 def test_a_job_of_five_seconds_is_held_for_five_seconds(past: Past) -> None:
     """One holding, from admission to the end of its process, each within a beat."""
-    (found,) = past.of("short")
-    status = past.pods["short"]["status"]
+    (found,) = past.of(past.job)
+    status = past.pods[past.job]["status"]
     ended = status["containerStatuses"][0]["state"]["terminated"]
     assert seen_within_a_beat(found.start_ms, api_ms(status["startTime"]))
     assert seen_within_a_beat(found.end_ms, api_ms(ended["finishedAt"]))
@@ -239,10 +196,9 @@ def test_a_process_on_a_card_its_pod_does_not_hold_is_reported(past: Past) -> No
     """By the container that the runtime knows; it makes no holding."""
     assert past.of("stray") == []
     used = [use for _, body in past.bodies for use in body.unallocated_use]
-    assert [(use.device, use.container) for use in used] == [
-        (*past.visible["short", "main"], past.stray.container_id)
-    ]
-    assert used[0].busy_ms
+    (card,) = past.visible[past.job, "main"]
+    assert {(use.device, use.container) for use in used} == {(card, past.stray.container_id)}
+    assert sum(use.busy_ms or 0 for use in used) > 0
 
 
 def test_the_account_balances_over_what_the_node_offers(cluster: Lab, past: Past) -> None:
