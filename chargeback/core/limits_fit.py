@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 
 from chargeback.core.fit_ask import Ask, FitLine, show
 from chargeback.core.limit_ranges import LimitItem, LimitRange, amount, is_gpu
-from chargeback.core.pod_template import Amounts, Container, PodTemplate, is_extended
+from chargeback.core.pod_template import Amounts, Container, PodTemplate, is_extended, is_pod_level
 
 _OVER = {
     "max": "at most {} a {}",
@@ -27,12 +28,31 @@ def invalid(pod: PodTemplate) -> Iterator[FitLine]:
         for name in sorted({*container.requests, *container.limits}):
             if what := _invalid(name, container.requests.get(name), container.limits.get(name)):
                 yield FitLine(object=f"container {container.name}", field=name, what=what, fits=False)
+    for name in sorted({*pod.requests, *pod.limits}):
+        if what := _invalid_whole(pod, name):
+            yield FitLine(object="the pod", field=f"resources {name}", what=what, fits=False)
+
+
+def _invalid_whole(pod: PodTemplate, name: str) -> str | None:
+    """Of what the pod says as a whole: its containers must fit into it."""
+    if not is_pod_level(name):
+        return "a pod as a whole can say cpu, memory and hugepages only"
+    request, limit = pod.requests.get(name), pod.limits.get(name)
+    asked = replace(pod, requests={}, limits={}).effective().get(name)
+    if request is not None and asked is not None and asked > request:
+        return f"the containers ask for {show(asked)} together, the pod for {show(request)}"
+    for container in pod.containers:
+        own = container.limits.get(name)
+        if limit is not None and own is not None and own > limit:
+            return f"container {container.name} has a limit of {show(own)}, the pod one of {show(limit)}"
+    return _invalid(name, request, limit)
 
 
 def _invalid(name: str, request: Decimal | None, limit: Decimal | None) -> str | None:
     if not is_extended(name):
-        over = request is not None and limit is not None and request > limit
-        return f"request {show(request)} is above limit {show(limit)}" if over and request and limit else None
+        if request is None or limit is None or request <= limit:
+            return None
+        return f"request {show(request)} is above limit {show(limit)}"
     if limit is None:
         return "a request without a limit: refused, for such a resource cannot be overcommitted"
     if request != limit:

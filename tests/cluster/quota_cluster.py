@@ -19,6 +19,7 @@ from tests.programs import wait_for
 
 REFERENCE = Path(__file__).resolve().parents[2] / "deploy/examples/reference"
 GPU = "nvidia.com/gpu"
+RUNTIME = {"cpu": "250m", "memory": "64Mi"}
 COLLECTIONS = {
     "Namespace": "/api/v1/namespaces",
     "PriorityClass": "/apis/scheduling.k8s.io/v1/priorityclasses",
@@ -137,3 +138,24 @@ async def ask(plane: ControlPlane, namespace: str) -> QuotaObjects:
 
 async def rules(plane: ControlPlane, namespace: str) -> set[str]:
     return {finding.rule for finding in lint(await ask(plane, namespace)) if finding.severity != "info"}
+
+
+def container(name: str = "main", **fields: Any) -> dict[str, Any]:
+    return {"name": name, "image": "none", **fields}
+
+
+def gpus(number: int | str, **others: str) -> dict[str, Any]:
+    """Fields of a container that has so many, and other limits."""
+    return {"resources": {"limits": {GPU: str(number), **others}}}
+
+
+def pod(namespace: str, *containers: dict[str, Any], **spec: Any) -> dict[str, Any]:
+    """A manifest; the API server makes up its name."""
+    metadata = {"generateName": "pod-", "namespace": namespace}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"containers": list(containers), **spec}}
+
+
+def put_runtime_class(plane: ControlPlane) -> None:
+    """`kata`, which takes RUNTIME for itself."""
+    made = {"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": "kata"}, "handler": "kata"}
+    create(plane, made | {"overhead": {"podFixed": RUNTIME}})
