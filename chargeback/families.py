@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 from fractions import Fraction
 from importlib.metadata import version
 
@@ -14,10 +13,9 @@ from prometheus_client.exposition import generate_latest
 from chargeback.core.lines import UNPRICED
 from chargeback.core.money import MICROS
 from chargeback.core.owners import Owner
-from chargeback.core.quotas import QuotaUse
+from chargeback.core.quota_report import QuotaReport
 from chargeback.core.totals import Total
-
-Sample = tuple[tuple[str, ...], float]
+from chargeback.quota_samples import KEY_LABELS, NAMESPACE_LABELS, QUOTA_LABELS, QuotaSamples, Sample
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +24,7 @@ class Standing:
 
     periods: Mapping[str, list[Total]] = field(default_factory=dict)
     currency: str = ""
-    quotas: list[QuotaUse] = field(default_factory=list)
+    quotas: QuotaReport = field(default_factory=QuotaReport)
     cluster: str = ""
     owners: Mapping[str, Owner] = field(default_factory=dict)
     lookalikes: Mapping[str, Sequence[Sequence[str]]] = field(default_factory=dict)
@@ -37,6 +35,10 @@ class Standing:
     accepted: Mapping[str, int] = field(default_factory=dict)
     tables_read_ms: Mapping[str, int] = field(default_factory=dict)
     rendered_ms: int = 0
+
+    @property
+    def quota_samples(self) -> QuotaSamples:
+        return QuotaSamples(report=self.quotas, cluster=self.cluster, owners=self.owners)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +51,6 @@ class Family:
 
 
 _COST = ("period", "cluster", "cost_center", "team", "namespace", "sku", "kind")
-_QUOTA = ("cluster", "namespace", "cost_center", "team", "resourcequota", "resource", "enforced")
 
 
 def _costs(standing: Standing) -> Iterator[Sample]:
@@ -84,28 +85,6 @@ def _unpriced(standing: Standing) -> Iterator[Sample]:
     return ((labels, float(ms / 1000)) for labels, ms in sums.items())
 
 
-def _quota(field_name: str) -> Callable[[Standing], Iterator[Sample]]:
-    def read(standing: Standing) -> Iterator[Sample]:
-        for use in standing.quotas:
-            value: Decimal | None = getattr(use, field_name)
-            if value is not None:
-                owner = standing.owners.get(use.namespace)
-                yield (
-                    (
-                        standing.cluster,
-                        use.namespace,
-                        (owner.cost_center if owner else None) or "",
-                        (owner.team if owner else None) or "",
-                        use.quota,
-                        use.resource,
-                        "true" if use.enforced else "false",
-                    ),
-                    float(value),
-                )
-
-    return read
-
-
 def _by_cluster(values: Mapping[str, int], divisor: int = 1) -> Iterator[Sample]:
     return (((cluster,), value / divisor) for cluster, value in values.items())
 
@@ -136,29 +115,68 @@ FAMILIES = (
         kind=GaugeMetricFamily,
         name="chargeback_quota_hard",
         help="Hard value of a ResourceQuota's GPU key; enforced=false: Kubernetes stores the key and ignores it.",
-        labels=_QUOTA,
-        read=_quota("hard"),
+        labels=QUOTA_LABELS,
+        read=lambda standing: standing.quota_samples.keys(lambda use: use.hard),
     ),
     Family(
         kind=GaugeMetricFamily,
         name="chargeback_quota_used",
-        help="Use of the key as Kubernetes counts it.",
-        labels=_QUOTA,
-        read=_quota("used"),
+        help="Use of the key: as Kubernetes counts it; where it never does (enforced=false), as we do.",
+        labels=QUOTA_LABELS,
+        read=lambda standing: standing.quota_samples.keys(lambda use: use.taken),
+    ),
+    Family(
+        kind=GaugeMetricFamily,
+        name="chargeback_quota_counted",
+        help="Own count of the key: devices of the pods that match and are not over, pending ones included.",
+        labels=QUOTA_LABELS,
+        read=lambda standing: standing.quota_samples.keys(lambda use: use.counted),
     ),
     Family(
         kind=GaugeMetricFamily,
         name="chargeback_quota_guaranteed",
         help="Guaranteed devices of the namespace's plan.",
-        labels=_QUOTA,
-        read=_quota("guaranteed"),
+        labels=QUOTA_LABELS,
+        read=lambda standing: standing.quota_samples.plans("guaranteed"),
     ),
     Family(
         kind=GaugeMetricFamily,
         name="chargeback_quota_cap",
         help="Most devices that the namespace's plan allows.",
-        labels=_QUOTA,
-        read=_quota("cap"),
+        labels=QUOTA_LABELS,
+        read=lambda standing: standing.quota_samples.plans("cap"),
+    ),
+    Family(
+        kind=GaugeMetricFamily,
+        name="chargeback_quota_saturation_seconds",
+        help="Time until the key is full, by the trend of its use; 0: it is full. Absent where nothing rises.",
+        labels=QUOTA_LABELS,
+        read=lambda standing: standing.quota_samples.saturations(),
+    ),
+    Family(
+        kind=GaugeMetricFamily,
+        name="chargeback_quota_refusals",
+        help="Workloads that wait because this key of the quota refuses their pods.",
+        labels=KEY_LABELS,
+        read=lambda standing: standing.quota_samples.refusals(),
+    ),
+    Family(
+        kind=GaugeMetricFamily,
+        name="chargeback_quota_waiting_pods",
+        help="GPU pods that were admitted and wait for a node.",
+        labels=NAMESPACE_LABELS,
+        read=lambda standing: standing.quota_samples.namespaces(
+            lambda found: None if found.waiting is None else len(found.waiting)
+        ),
+    ),
+    Family(
+        kind=GaugeMetricFamily,
+        name="chargeback_quota_idle_ratio",
+        help="Part of the GPU time held since the last full hour began in which no process kept the device busy.",
+        labels=NAMESPACE_LABELS,
+        read=lambda standing: standing.quota_samples.namespaces(
+            lambda found: found.idle.ratio if found.idle else None
+        ),
     ),
     Family(
         kind=GaugeMetricFamily,

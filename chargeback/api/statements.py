@@ -1,19 +1,16 @@
-"""Reading the ledger: statements, costs and quotas."""
+"""Reading the ledger: statements and costs."""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import asdict
 from datetime import date
-from decimal import Decimal
 
 from aiohttp import web
 
 from chargeback.api.errors import BadRequest
-from chargeback.api.state import CLOCK, CLUSTER, DATABASE, TABLES
+from chargeback.api.state import CLOCK, DATABASE
 from chargeback.core.hours import check_month
 from chargeback.core.money import format_micros, round_six
-from chargeback.core.quotas import QuotaUse, quota_uses
 from chargeback.reports import DIMENSIONS, CostRow, costs, month_csv, policy_of
 
 routes = web.RouteTableDef()
@@ -69,25 +66,6 @@ async def get_costs(request: web.Request) -> web.Response:
             "costs": [_cost_json(group_by, row) for row in rows],
         }
     )
-
-
-@routes.get("/v1/quotas")
-async def get_quotas(request: web.Request) -> web.Response:
-    """The GPU resources of every ResourceQuota: hard, used, guaranteed, cap; null where nobody says."""
-    policy = await asyncio.to_thread(policy_of, request.app[DATABASE])
-    uses, problems = quota_uses(request.app[TABLES].quotas, policy.plans_from)
-    return web.json_response(
-        {
-            "cluster": request.app[CLUSTER],
-            "quotas": [_quota_json(use) for use in uses],
-            "problems": problems,
-        }
-    )
-
-
-def _quota_json(use: QuotaUse) -> dict[str, object]:
-    """Quantities as text, for they are exact decimals."""
-    return {name: f"{value:f}" if isinstance(value, Decimal) else value for name, value in asdict(use).items()}
 
 
 def _cost_json(group_by: list[str], row: CostRow) -> dict[str, object]:

@@ -7,6 +7,7 @@ import click
 from chargeback.cli.demo import demo
 from chargeback.cli.export import export
 from chargeback.cli.owners import owners
+from chargeback.cli.plans import plans
 from chargeback.cli.prices import prices
 from chargeback.cli.quota import quota
 from chargeback.cli.report import report
@@ -24,7 +25,7 @@ def main() -> None:
     """
 
 
-for command in (serve, demo, status, report, export, prices, owners, quota, rerate, migrate):
+for command in (serve, demo, status, report, export, prices, owners, plans, quota, rerate, migrate):
     main.add_command(command)
 
 if __name__ == "__main__":

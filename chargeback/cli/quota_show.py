@@ -1,57 +1,80 @@
-"""`chargeback quota show`: what quotas allow and use, and the plan they carry."""
+"""`chargeback quota show`: what quotas allow, who has taken it, and what waits for it."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import sys
-from dataclasses import asdict
-from decimal import Decimal
 from typing import Any
 
 import click
-from rich.markup import escape
 from rich.table import Table
 
 from chargeback.cli.console import console
-from chargeback.cli.options import EXIT_INCOMPLETE, settings_options, take_settings
-from chargeback.cli.quota_objects import ANSWERS, OUTPUT, cluster_objects
-from chargeback.core.quotas import QuotaUse, quota_uses
+from chargeback.cli.options import EXIT_INCOMPLETE, Failure, settings_options, take_settings
+from chargeback.cli.quota_reports import OUTPUT, SOURCES, read_report, say_missing
+from chargeback.cli.quota_tables import details, legend, overview
+from chargeback.core.quota_report import QuotaReport
+from chargeback.core.statements import safe
+from chargeback.quota_json import report_json, use_json
+
+COLUMNS = (
+    "namespace", "quota", "resource", "enforced", "hard", "used", "counted", "counted_by", "guaranteed", "cap",
+    "saturation_s",
+)  # fmt: skip
 
 
 @click.command("show")
-@settings_options("kubeconfig", "quotas", "plans-from")
+@click.argument("namespace", required=False)
+@settings_options(*SOURCES)
 @OUTPUT
-def show_quotas(output: str, **options: Any) -> None:
-    """Show each GPU resource of each quota: hard and used, guarantee and cap, and whether Kubernetes enforces it.
+def show_quotas(namespace: str | None, output: str, **options: Any) -> None:
+    """Show the GPU keys of quotas: what is allowed and used, by whose count, the plan, what is idle, what waits.
 
-    Exit 0: all shown; 1: some numbers cannot be read (named on stderr).
+    With NAMESPACE also who holds what, which of its other keys is fullest, and which key refuses which workload.
+    From a live cluster, or from --quotas, a file that may hold Pods, Events, Nodes and Namespaces as well. What is
+    idle comes from a ledger, if --database or --data has one. When a key will be full only a running server can tell,
+    which samples its use (`GET /v1/quotas`).
+
+    Exit 0: all shown; 1: some numbers cannot be read, or rights are missing (named on stderr).
 
     \b
-    Example: chargeback quota show --quotas quotas.yaml
+    Example: chargeback quota show
+    Example: chargeback quota show ml-production --quotas quotas.yaml
     """
     settings = take_settings(options)
-    objects = cluster_objects([settings.quotas] if settings.quotas else [], settings, "ResourceQuota")
-    uses, problems = quota_uses([each.as_enforced() for each in objects.quotas], settings.plans_from)
-    if output == "json":
-        click.echo(json.dumps([_plain(use) for use in uses], indent=2))
-    else:
-        table = Table("namespace", "quota", "resource", "hard", "used", "guaranteed", "cap", "enforced")
-        for use in uses:
-            *cells, enforced = _plain(use).values()
-            table.add_row(*(escape(cell or "") for cell in cells), ANSWERS[enforced])
-        console().print(table)
-    for problem in problems:
-        click.echo(problem, err=True)
-    if problems:
+    report = read_report(settings, namespace)
+    if namespace is not None and not report.namespaces:
+        raise Failure(f"{namespace}: no GPU quota and no plan there")
+    match output:
+        case "json":
+            click.echo(json.dumps(report_json(report), indent=2))
+        case "csv":
+            click.echo(_csv(report), nl=False)
+        case _:
+            _print(report, with_details=namespace is not None)
+    if say_missing(report, settings):
         sys.exit(EXIT_INCOMPLETE)
 
 
-def _plain(use: QuotaUse) -> dict[str, Any]:
-    """Numbers as text, for they may be fractions; in the order of the table's columns."""
-    values = asdict(use)
-    names = ("namespace", "quota", "resource", "hard", "used", "guaranteed", "cap", "enforced")
-    return {name: _text(values[name]) for name in names}
+def _print(report: QuotaReport, *, with_details: bool) -> None:
+    out = console()
+    out.print(overview(report))
+    parts: list[str | Table] = list(legend(report))
+    if with_details:
+        parts += [part for each in report.namespaces for part in details(each)]
+    for part in parts:
+        out.print(part, highlight=False, markup=False)
 
 
-def _text(value: Any) -> Any:
-    return format(value.normalize(), "f") if isinstance(value, Decimal) else value
+def _csv(report: QuotaReport) -> str:
+    """A row a GPU key. RFC 4180; names are chosen by users, so none is a formula."""
+    file = io.StringIO(newline="")
+    writer = csv.writer(file)
+    writer.writerow(COLUMNS)
+    for use in report.uses:
+        row = use_json(use, report.saturation_s)
+        row["enforced"] = "true" if use.enforced else "false"
+        writer.writerow([safe(str(row[name])) if row[name] is not None else "" for name in COLUMNS])
+    return file.getvalue()

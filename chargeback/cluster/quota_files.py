@@ -49,6 +49,14 @@ def read_workload(path: Path) -> tuple[Workload, dict[str, Any]]:
     return _workload(path, pods[0]), pods[0]
 
 
+def read_items(paths: Iterable[Path]) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Every object of the files, of whatever kind, and the file it is in. Raises ObjectsError, OSError."""
+    for path in _files(paths):
+        for document in _documents(path):
+            for item in _items(path, document):
+                yield path, _without_nulls(item)
+
+
 class _JsonLoader(yaml.SafeLoader):
     """Times stay text, as in JSON."""
 

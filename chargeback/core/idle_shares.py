@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 
+from chargeback.core.hours import HOUR_MS
 from chargeback.core.lines import HELD, Line
 
 
@@ -25,6 +26,12 @@ class IdleShare:
     def ratio(self) -> float | None:
         """Of what is known; None where nothing is, which is not the same as nothing idle."""
         return float(self.idle_ms / self.known_ms) if self.known_ms else None
+
+
+def recent_idle(lines: Iterable[Line], cluster: str, now_ms: int) -> dict[str, IdleShare]:
+    """Of the running hour and the one before it, as far as the lines have them."""
+    first = now_ms // HOUR_MS - 1
+    return idle_shares(line for line in lines if line.cluster == cluster and line.hour >= first)
 
 
 def idle_shares(lines: Iterable[Line]) -> dict[str, IdleShare]:

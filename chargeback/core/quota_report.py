@@ -30,7 +30,7 @@ class QuotaFacts:
     offered       devices of each GPU resource that the nodes have together
     refusals      as events say them, old ones included
     idle          by namespace, of the last rated or running hours; None: no ledger was asked
-    saturation_s  by (namespace, quota, key), from samples over hours; None: nobody has taken any
+    saturation_s  by (namespace, quota, key), as samples tell it; None: nobody has taken any
     unknown       what is not known, and why
     """
 
@@ -60,6 +60,7 @@ class WaitingPod:
 class NamespaceQuotas:
     """One namespace that has a GPU quota or a plan. Sequences are None where nothing of their kind is known.
 
+    held      devices of the plan's resource that its pods have or wait for, whatever quota counts them
     others    its quotas' other keys, the fullest first; closest: which of them will refuse first
     refusals  workloads that wait because a quota refuses them
     waiting   pods that wait for the scheduler
@@ -68,6 +69,7 @@ class NamespaceQuotas:
     namespace: str
     uses: tuple[QuotaUse, ...] = ()
     plan: Plan | None = None
+    held: int | None = None
     others: tuple[KeyUse, ...] = ()
     closest: KeyUse | None = None
     refusals: tuple[Refusal, ...] | None = None
@@ -82,6 +84,14 @@ class QuotaReport:
     saturation_s: Mapping[tuple[str, str, str], float] = field(default_factory=dict)
     offered: Mapping[str, int] | None = None
     unknown: Mapping[str, str] = field(default_factory=dict)
+
+    def of(self, namespace: str) -> QuotaReport:
+        """What is about one namespace."""
+        return replace(
+            self,
+            namespaces=tuple(each for each in self.namespaces if each.namespace == namespace),
+            problems=tuple(each for each in self.problems if each.namespace == namespace),
+        )
 
     @property
     def uses(self) -> list[QuotaUse]:
@@ -106,11 +116,13 @@ def quota_report(facts: QuotaFacts, now_ms: int) -> QuotaReport:
     for name in sorted(uses_of.keys() | plan_of.keys()):
         others = other_keys(quotas_of.get(name, ()), classes)
         mine = None if pods is None else pods.get(name, [])
+        plan = plan_of.get(name)
         namespaces.append(
             NamespaceQuotas(
                 namespace=name,
                 uses=tuple(uses_of.get(name, ())),
-                plan=plan_of.get(name),
+                plan=plan,
+                held=None if mine is None or plan is None or plan.resource in claimed else _held(mine, plan.resource),
                 others=tuple(others),
                 closest=closest(others),
                 refusals=None if refusals is None else tuple(_of_gpus(refusals.get(name, ()), mine or ())),
@@ -121,10 +133,14 @@ def quota_report(facts: QuotaFacts, now_ms: int) -> QuotaReport:
     return QuotaReport(
         namespaces=tuple(namespaces),
         problems=tuple(dict.fromkeys([*problems, *unreadable])),
-        saturation_s=facts.saturation_s or {},
+        saturation_s={use.key: 0.0 for use in uses if use.is_full} | dict(facts.saturation_s or {}),
         offered=facts.offered,
         unknown=facts.unknown,
     )
+
+
+def _held(pods: Iterable[Pod], resource: str) -> int:
+    return sum(pod.requests.get(resource, 0) for pod in pods if not pod.terminal)
 
 
 def _of_gpus(refusals: Iterable[Refusal], pods: Iterable[Pod]) -> list[Refusal]:

@@ -56,6 +56,11 @@ class QuotaUse:
         return self.used if self.enforced else self.counted
 
     @property
+    def is_full(self) -> bool:
+        """Nothing is left of it. What is allowed none of is shut on purpose, not full."""
+        return self.taken is not None and self.hard > 0 and self.taken >= self.hard
+
+    @property
     def differs(self) -> bool:
         """Both counted, and not the same. For moments that is usual: a quota's status lags behind its pods."""
         return self.used is not None and self.counted is not None and self.used != self.counted

@@ -11,9 +11,9 @@ from datetime import timedelta
 
 from chargeback.clock import Clock
 from chargeback.core.hours import local_day, month_after
+from chargeback.core.idle_shares import recent_idle
 from chargeback.core.lines import Line
 from chargeback.core.lookalikes import look_alikes
-from chargeback.core.quotas import quota_uses
 from chargeback.core.totals import Total, total_of
 from chargeback.families import Standing, render
 from chargeback.rater import provisional
@@ -23,6 +23,7 @@ from chargeback.store.owners import current_owners, owner_names
 from chargeback.store.rollup import totals_of_day, totals_of_month
 from chargeback.store.terms import policy_book
 from chargeback.tasks.follow_cluster import ClusterTables
+from chargeback.tasks.quota_look import QuotaTrends, look
 
 log = logging.getLogger(__name__)
 
@@ -43,23 +44,27 @@ class Pushes:
 
 @dataclass(slots=True)
 class Page:
-    """The rendered page; empty until it was made for the first time."""
+    """The rendered page; empty until it was made for the first time. trends: what was learnt while making it."""
 
     content: bytes = b""
+    trends: QuotaTrends = field(default_factory=QuotaTrends)
 
 
-def gather(database: Database, cluster: str, tables: ClusterTables, pushes: Pushes, now_ms: int) -> Standing:
-    """Everything the metrics say, at one instant."""
+def gather(
+    database: Database, cluster: str, tables: ClusterTables, pushes: Pushes, trends: QuotaTrends, now_ms: int
+) -> Standing:
+    """Everything the metrics say, at one instant; what time tells is taken into `trends`."""
     with database.read() as connection:
         running = provisional(connection, now_ms)
         policies = policy_book(connection)
         policy = policies.at(now_ms) if policies else None
         waiting = backlog(connection, now_ms)
-        uses, _ = quota_uses(tables.quotas, policy.plans_from if policy else "annotations")
+        trends.idle = recent_idle(running, cluster, now_ms)
+        quotas = look(tables, policy.plans_from if policy else "annotations", trends, now_ms)
         return Standing(
             periods=_periods(connection, running, now_ms, policy.timezone) if policy else {},
             currency=policy.currency if policy else "",
-            quotas=uses,
+            quotas=trends.take(quotas, now_ms),
             cluster=cluster,
             owners=current_owners(connection, cluster, now_ms),
             lookalikes={name: look_alikes(names) for name, names in owner_names(connection, now_ms).items()},
@@ -79,7 +84,7 @@ async def keep_rendering(
     """Ends only by cancellation. A database that is away leaves the last page, whose age it states."""
     while True:
         try:
-            standing = await asyncio.to_thread(gather, database, cluster, tables, pushes, clock.now_ms())
+            standing = await asyncio.to_thread(gather, database, cluster, tables, pushes, page.trends, clock.now_ms())
             page.content = await asyncio.to_thread(render, standing)
         except DatabaseUnavailable as error:
             log.warning("metrics not rendered", extra={"error": str(error)})

@@ -8,12 +8,12 @@ import aiohttp_jinja2
 from aiohttp import web
 
 from chargeback.api.errors import BadRequest
-from chargeback.api.state import CLOCK, CLUSTER, DATABASE, TABLES
+from chargeback.api.state import CLOCK, CLUSTER, DATABASE, PAGE, TABLES
 from chargeback.core.hours import check_month, local_day, month_after
 from chargeback.core.money import MICROS, show_micros
-from chargeback.core.quotas import quota_uses
 from chargeback.reports import month_report, policy_of
 from chargeback.store.node_hours import last_pushes
+from chargeback.tasks.quota_look import look
 
 routes = web.RouteTableDef()
 
@@ -35,7 +35,7 @@ async def get_month(request: web.Request) -> dict[str, object]:
         with database.read() as connection:
             return last_pushes(connection)
 
-    uses, _ = quota_uses(request.app[TABLES].quotas, policy.plans_from)
+    quotas = await asyncio.to_thread(look, request.app[TABLES], policy.plans_from, request.app[PAGE].trends, now_ms)
     return {
         "report": report,
         "policy": policy,
@@ -43,7 +43,7 @@ async def get_month(request: web.Request) -> dict[str, object]:
         "after": month_after(month) if month < current else None,
         "money": show_micros,
         "hours": lambda hours: show_micros(round(hours * MICROS)),
-        "quotas": uses,
+        "quotas": quotas.uses,
         "cluster": request.app[CLUSTER],
         "nodes": [
             (cluster, node, (now_ms - at_ms) // 1000) for cluster, node, at_ms in await asyncio.to_thread(pushes)

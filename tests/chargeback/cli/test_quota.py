@@ -17,7 +17,6 @@ from chargeback.cluster.quota_files import read_objects
 from chargeback.core.owners import LabelKeys
 from chargeback.core.quota_fix import mend
 from chargeback.core.quota_lint import RULES, lint
-from chargeback.core.quotas import quota_uses
 
 ROOT = Path(__file__).resolve().parents[3]
 REFERENCE = ROOT / "deploy/examples/reference"
@@ -90,27 +89,6 @@ def test_each_manifest_of_the_fix_says_what_was_done() -> None:
     """As a comment above it."""
     documents = run("lint", "--fix", AS_WRITTEN).stdout.removeprefix("---\n").split("\n---\n")
     assert all(document.startswith("# ") for document in documents)
-
-
-def test_the_plan_of_the_reference_is_the_same_in_both() -> None:
-    """8 guaranteed, 32 at most, for each namespace; the corrected one needs no policy to say so."""
-    found: dict[Path, dict[str, tuple[int, int]]] = {}
-    for folder in (AS_WRITTEN, CORRECTED):
-        quotas = [each.as_written() for each in read_objects([folder], LabelKeys()).quotas]
-        uses, problems = quota_uses(quotas, "quota")
-        assert problems == []
-        found[folder] = {
-            namespace: (
-                sum(int(use.guaranteed or 0) for use in uses if use.namespace == namespace),
-                sum(int(use.cap or 0) for use in uses if use.namespace == namespace),
-            )
-            for namespace in {use.namespace for use in uses}
-        }
-    assert found[AS_WRITTEN] == found[CORRECTED]
-    assert set(found[CORRECTED].values()) == {(8, 32)}
-    corrected = [each.as_written() for each in read_objects([CORRECTED], LabelKeys()).quotas]
-    planned = [(int(u.guaranteed), int(u.cap or 0)) for u in quota_uses(corrected, "annotations")[0] if u.guaranteed]
-    assert planned == [(8, 32)] * 3
 
 
 def test_what_kubectl_prints_is_read_from_standard_input(tmp_path: Path) -> None:
@@ -192,33 +170,6 @@ def test_wrong_use(tmp_path: Path) -> None:
     assert run("show").exit_code == 2
     assert run("show", "--quotas", tmp_path / "none.yaml").exit_code == 2
     assert "--kubeconfig=" in run("lint", "--kubeconfig", tmp_path / "none").stderr
-
-
-def test_show_prints_each_gpu_resource() -> None:
-    """Hard and used as Kubernetes has them, the plan by policy."""
-    ended = run("show", "--quotas", DEMO, "--plans-from", "quota", "--output", "json")
-    assert ended.exit_code == 0
-    rows = {(row["namespace"], row["resource"]): row for row in json.loads(ended.stdout)}
-    assert rows["ml-production", "requests.nvidia.com/gpu"] == {
-        "namespace": "ml-production",
-        "quota": "gpu",
-        "resource": "requests.nvidia.com/gpu",
-        "hard": "8",
-        "used": "8",
-        "guaranteed": "8",
-        "cap": "32",
-        "enforced": True,
-    }
-    assert rows["ml-production", "limits.nvidia.com/gpu"]["used"] is None
-    table = run("show", "--quotas", DEMO).stdout
-    assert re.search(r"ml-production +│ gpu +│ limits.nvidia.com/gpu +│ 32 +│ +│ +│ +│ no ", table)
-
-
-def test_show_names_what_it_cannot_read(tmp_path: Path) -> None:
-    """On stderr, and exit 1."""
-    ended = run("show", "--quotas", write(tmp_path, quota({"requests.nvidia.com/gpu": "many"})))
-    assert ended.exit_code == 1
-    assert "ResourceQuota team/gpu: requests.nvidia.com/gpu: 'many'" in ended.stderr
 
 
 @pytest.mark.parametrize(("gpus", "code", "fits"), [(7, 0, True), (8, 1, False)])

@@ -1,0 +1,69 @@
+"""`chargeback plans`: how many GPUs namespaces are guaranteed and capped at."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from typing import Any
+
+import click
+
+from chargeback.cli.console import console
+from chargeback.cli.options import EXIT_INCOMPLETE, settings_options, take_settings
+from chargeback.cli.quota_reports import OUTPUT, SOURCES, read_report, say_missing
+from chargeback.cli.quota_tables import UNKNOWN, cell, table
+from chargeback.core.statements import safe
+from chargeback.quota_json import Plain, plan_json
+
+COLUMNS = ("namespace", "resource", "guaranteed", "cap", "held", "source", "quota")
+
+
+@click.group()
+def plans() -> None:
+    """Show what namespaces are guaranteed, and capped at."""
+
+
+@plans.command("show")
+@click.argument("namespace", required=False)
+@settings_options(*SOURCES)
+@OUTPUT
+def show_plans(namespace: str | None, output: str, **options: Any) -> None:
+    """Show the plan of each namespace that has one: guarantee and cap, who says so, and how many GPUs it holds.
+
+    A plan comes from annotations on the Namespace or its ResourceQuotas; else, with --plans-from quota, from a
+    quota's pair of requests. and limits.; a bare quota is a ceiling and no plan. Numbers that contradict each other
+    are named, never added up.
+
+    Exit 0: all shown; 1: some plans contradict themselves, or rights are missing (named on stderr).
+
+    \b
+    Example: chargeback plans show --quotas quotas.yaml --plans-from quota
+    """
+    settings = take_settings(options)
+    report = read_report(settings, namespace)
+    rows = [row for each in report.namespaces if (row := plan_json(each)) is not None]
+    match output:
+        case "json":
+            click.echo(json.dumps(rows, indent=2))
+        case "csv":
+            click.echo(_csv(rows), nl=False)
+        case _:
+            shown = table("namespace", "resource", ">guaranteed", ">cap", ">held", "by", "quota")
+            for row in rows:
+                numbers = [row[name] or UNKNOWN for name in ("guaranteed", "cap", "held")]
+                cells = (row["namespace"], row["resource"], *numbers, row["source"], row["quota"])
+                shown.add_row(*map(cell, cells))
+            console().print(shown)
+    if say_missing(report, settings):
+        sys.exit(EXIT_INCOMPLETE)
+
+
+def _csv(rows: list[Plain]) -> str:
+    file = io.StringIO(newline="")
+    writer = csv.writer(file)
+    writer.writerow(COLUMNS)
+    for row in rows:
+        writer.writerow([safe(str(row[name])) if row[name] is not None else "" for name in COLUMNS])
+    return file.getvalue()
