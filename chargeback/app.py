@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import aiohttp_jinja2
 import jinja2
 from aiohttp import web
 
-from chargeback.api import health, node_hours, state, statements
+from chargeback.api import health, node_hours, quota_uses, quotas, state, statements
 from chargeback.api.agents import Agents, Reviewer
 from chargeback.api.errors import errors_as_json
 from chargeback.api.tokens import Tokens
@@ -21,19 +22,14 @@ from chargeback.clock import Clock, SystemClock
 from chargeback.cluster.api import ApiError, ClusterApi, find_cluster
 from chargeback.cluster.token_review import TokenReviewer
 from chargeback.config import Settings
+from chargeback.owner_rules_file import OwnerRulesFile
 from chargeback.price_file import PriceFile, PriceFileError, read_price_file
 from chargeback.store.database import Database, open_database
 from chargeback.store.schema import migrate
 from chargeback.store.terms import begin_policy, import_prices
 from chargeback.tasks.close_hours import keep_closing
-from chargeback.tasks.follow_cluster import (
-    ApiSource,
-    ClusterSource,
-    ClusterTables,
-    FileSource,
-    follow_once,
-    keep_following,
-)
+from chargeback.tasks.follow_cluster import ClusterTables, Noter, keep_following
+from chargeback.tasks.follow_files import keep_reading, read_files
 from chargeback.tasks.render_metrics import Page, Pushes, keep_rendering
 from chargeback.web import pages
 
@@ -96,7 +92,7 @@ def make_app(aggregator: Aggregator, reviewer: Reviewer | None = None) -> web.Ap
     app[state.TABLES] = aggregator.tables
     app[state.GRACE_MS] = aggregator.settings.grace
     app[state.CLUSTER] = aggregator.settings.cluster
-    for room in (node_hours, statements, health, pages):
+    for room in (node_hours, statements, quota_uses, quotas, health, pages):
         app.add_routes(room.routes)
     aiohttp_jinja2.setup(app, loader=jinja2.PackageLoader("chargeback.web"), enable_async=False)
     return app
@@ -130,11 +126,13 @@ async def running(aggregator: Aggregator) -> AsyncIterator[str]:
     """The server and its eternal tasks; yields the URL. If a task dies, all end and the error rises."""
     settings = aggregator.settings
     async with AsyncExitStack() as stack:
-        api = await _open_api(settings, stack)
-        sources = _sources(settings, api)
-        for source in sources:
-            if source.name == "file":  # a file that cannot be read is a wrong setting: say so before serving
-                await follow_once(source, aggregator.tables, aggregator.database, settings.cluster, aggregator.clock)
+        api = await _open_api(settings, aggregator.clock, stack)
+        # A file that cannot be read is a wrong setting: say so before serving.
+        noter = _noter(aggregator)
+        read_files(
+            settings.owners, settings.quotas, settings.label_keys, aggregator.tables, aggregator.clock.now_ms()
+        )
+        await asyncio.to_thread(noter.note)
         app = make_app(aggregator, TokenReviewer(api) if api is not None and settings.agent_account else None)
         runner = web.AppRunner(app, auto_decompress=False, shutdown_timeout=SHUTDOWN_S)
         await runner.setup()
@@ -143,46 +141,53 @@ async def running(aggregator: Aggregator) -> AsyncIterator[str]:
         await site.start()
         host, port = runner.addresses[0][:2]
         async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(
-                    keep_following(
-                        sources, aggregator.tables, aggregator.database, settings.cluster, aggregator.clock
-                    )
-                ),
-                group.create_task(keep_closing(aggregator.database, aggregator.clock, settings.grace)),
-                group.create_task(
-                    keep_rendering(
-                        aggregator.database,
-                        settings.cluster,
-                        aggregator.tables,
-                        aggregator.pushes,
-                        aggregator.page,
-                        aggregator.clock,
-                    )
-                ),
-            ]
+            tasks = [group.create_task(work) for work in _work(aggregator, api, noter)]
             yield f"http://{host}:{port}"
             for task in tasks:
                 task.cancel()
 
 
-async def _open_api(settings: Settings, stack: AsyncExitStack) -> ClusterApi | None:
+def _noter(aggregator: Aggregator) -> Noter:
+    settings = aggregator.settings
+    noter = Noter(
+        database=aggregator.database,
+        cluster=settings.cluster,
+        tables=aggregator.tables,
+        source="file" if settings.owners else "api",
+    )
+    if settings.owner_rules is not None:
+        noter.rules = OwnerRulesFile(settings.owner_rules).current
+    return noter
+
+
+def _work(aggregator: Aggregator, api: ClusterApi | None, noter: Noter) -> Iterator[Coroutine[Any, Any, None]]:
+    """The eternal tasks. Files stand in for the API's tables where they are given."""
+    settings, tables, clock, database = (
+        aggregator.settings,
+        aggregator.tables,
+        aggregator.clock,
+        aggregator.database,
+    )
+    files = {"namespaces": settings.owners, "resourcequotas": settings.quotas}
+    given = frozenset(name for name, file in files.items() if file is not None)
+    if given:
+        yield keep_reading(settings.owners, settings.quotas, settings.label_keys, tables, clock)
+    if api is not None:
+        yield keep_following(api, tables, settings.label_keys, settings.pod_labels, clock, without=given)
+    if api is not None or given:
+        yield noter.keep_noting(clock)
+    if api is None and settings.owners is None:
+        todo = "want --owners FILE, --kubeconfig FILE or an in-cluster account"
+        log.warning("nobody owns a namespace", extra={"todo": todo})
+    yield keep_closing(database, clock, settings.grace)
+    yield keep_rendering(database, settings.cluster, tables, aggregator.pushes, aggregator.page, clock)
+
+
+async def _open_api(settings: Settings, clock: Clock, stack: AsyncExitStack) -> ClusterApi | None:
     """The cluster's API, if it can be found. Raises ApiError where the settings need it."""
     configuration = await find_cluster(settings.kubeconfig)
     if configuration is not None:
-        return await stack.enter_async_context(ClusterApi(configuration))
+        return await stack.enter_async_context(ClusterApi(configuration, clock))
     if settings.agent_account is not None:
         raise ApiError("--agent-account: no API to ask whose a token is: want --kubeconfig or an in-cluster account")
     return None
-
-
-def _sources(settings: Settings, api: ClusterApi | None) -> list[ClusterSource]:
-    """Files where they are given; else the API, if there is one."""
-    keys = settings.label_keys
-    if settings.owners or settings.quotas:
-        return [FileSource(owners=settings.owners, quota_file=settings.quotas, keys=keys)]
-    if api is None:
-        todo = "want --owners FILE, --kubeconfig FILE or an in-cluster account"
-        log.warning("nobody owns a namespace", extra={"todo": todo})
-        return []
-    return [ApiSource(api=api, keys=keys)]

@@ -20,7 +20,7 @@ import yaml
 
 from chargeback.core.agents import AgentAccount
 from chargeback.core.money import parse_decimal
-from chargeback.core.owners import LabelKeys, check_label_key
+from chargeback.core.owners import FIELDS, LabelKeys, check_label_key
 from chargeback.core.policy import BASES, PLANS_FROM, SHARING, Policy
 from chargeback.store.database import sqlite_url
 
@@ -127,6 +127,15 @@ def _weight(text: str) -> Fraction:
     return weight
 
 
+def _owner_fields(text: str) -> frozenset[str]:
+    """Fields of an owner, as `Owner` calls them."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    fields = [name.replace("-", "_") for name in names]
+    if any(field not in FIELDS for field in fields):
+        raise ValueError("want some of cost-center, team, tier, with commas between")
+    return frozenset(fields)
+
+
 def _one_of(*values: str) -> Callable[[str], str]:
     def read(text: str) -> str:
         if text not in values:
@@ -154,6 +163,12 @@ SETTINGS = (
     ),
     Setting(name="label-team", default=_KEYS.team, read=check_label_key, help="label of the team"),
     Setting(name="label-tier", default=_KEYS.tier, read=check_label_key, help="label of the GPU tier"),
+    Setting(
+        name="pod-labels",
+        default="",
+        read=_owner_fields,
+        help="which of cost-center, team, tier a pod's own labels may say (comma-separated); default: none",
+    ),
     Setting(
         name="quotas",
         default="",
@@ -205,6 +220,7 @@ class Settings:
     label_cost_center: str
     label_team: str
     label_tier: str
+    pod_labels: frozenset[str]
     quotas: Path | None
     prices: str
     grace: int

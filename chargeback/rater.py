@@ -1,21 +1,29 @@
-"""Rating what the store holds: read bodies and terms, merge, let the core rate. Nothing is stored here."""
+"""Rating what the store holds: read bodies, the API's word and terms, let the core rate. Nothing is stored here."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from chargeback.core.existence import Existence, KnownGpu, exist
+from chargeback.core.existence import Existence, exist
 from chargeback.core.hours import HOUR_MS
 from chargeback.core.lines import Line, Problem
+from chargeback.core.lives import ClusterWord, PodLife
 from chargeback.core.merge import merge
+from chargeback.core.offers import Offer
 from chargeback.core.owners import OwnerBook
 from chargeback.core.policy import PolicyBook
 from chargeback.core.prices import PriceBook
 from chargeback.core.rating import rate_node_hour
+from chargeback.core.reservations import resolve_reservations
+from chargeback.core.second_meter import Sight, meter
 from chargeback.store.database import Connection
-from chargeback.store.node_hours import NodeHourKey, bodies_of, known_before, unrated
+from chargeback.store.feeds import followed
+from chargeback.store.node_hours import Known, NodeHourKey, bodies_of, known_before, unrated
+from chargeback.store.node_states import node_spans
 from chargeback.store.owners import owner_book
+from chargeback.store.pods import FEED as PODS
+from chargeback.store.pods import lives_of
 from chargeback.store.terms import policy_book, price_book
 
 
@@ -42,29 +50,77 @@ def read_terms(connection: Connection) -> Terms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rated:
+    """A node-hour's lines, and what is to be kept beside them."""
+
     lines: Sequence[Line]
     problems: Sequence[Problem]
-    existence: Existence
+    known: Known
+    sights: Sequence[Sight]
+    differences: Mapping[str, int]
 
 
-def rate(terms: Terms, key: NodeHourKey, before: Sequence[KnownGpu], *, running: bool = False) -> Rated:
-    """Rate one node-hour from its bodies; one that is running only up to what was pushed."""
-    bodies = bodies_of(terms.connection, key)
+def rate(terms: Terms, key: NodeHourKey, before: Known, *, running: bool = False) -> Rated:
+    """Rate one node-hour from its bodies and what the API knows; one that is running only up to what was pushed."""
+    connection = terms.connection
+    bodies = bodies_of(connection, key)
     merged = merge(bodies) if bodies else None
     end = max((body.through for body in bodies), default=0) if running else HOUR_MS
-    existence = exist(key.hour, bodies, merged, before, end)
+    counted = merged.holdings if merged else ()
+    word = cluster_word(
+        connection, key, {h.pod for h in counted if h.pod}, key.hour * HOUR_MS + end if running else 0
+    )
+    existence = exist(key.hour, bodies, merged, before.gpus, end, word.present)
+    metered = meter(key.hour, counted, existence, word, before.held, _same_price(terms, key), end)
+    held, overcommitted = resolve_reservations(key.hour, metered.holdings, word.lives, _memory_mib(existence))
     lines, problems = rate_node_hour(
         key.cluster,
         key.node,
         key.hour,
-        merged,
+        held,
         existence,
         terms.owners(key.cluster),
         terms.prices,
         terms.policies,
         end,
+        counted=counted,
+        cordoned=word.cordoned,
     )
-    return Rated(lines=lines, problems=problems, existence=existence)
+    return Rated(
+        lines=lines,
+        problems=[*problems, *metered.problems, *overcommitted],
+        known=Known(gpus=existence.known, held=metered.held),
+        sights=metered.sights,
+        differences=metered.differences,
+    )
+
+
+def cluster_word(connection: Connection, key: NodeHourKey, names: Collection[str], at_least_ms: int) -> ClusterWord:
+    """What the API says of a node-hour. names: of pods whose earlier lives matter, too.
+
+    at_least_ms: up to when those who live are taken to live on, though the API was not followed so far yet.
+    """
+    followed_ms = followed(connection, key.cluster, PODS)
+    present, cordoned = node_spans(connection, key.cluster, key.node, key.hour)
+    if followed_ms is None:
+        return ClusterWord(present=present, cordoned=cordoned)
+    lives = lives_of(connection, key, names, max(followed_ms, at_least_ms))
+    return ClusterWord(lives=tuple(lives), followed_ms=followed_ms, present=present, cordoned=cordoned)
+
+
+def _same_price(terms: Terms, key: NodeHourKey) -> Callable[[Sequence[Offer], PodLife], bool]:
+    """Whether a pod would pay the same for each of some slots."""
+    span = (key.hour * HOUR_MS, (key.hour + 1) * HOUR_MS)
+
+    def same(offers: Sequence[Offer], life: PodLife) -> bool:
+        owner = terms.owners(key.cluster).at(life.namespace, max(life.bound_ms, span[0]))
+        tier = life.labels.tier or (owner.tier if owner else None)
+        return len({terms.prices.holder_rate(each.model, each.profile, tier, *span) for each in offers}) <= 1
+
+    return same
+
+
+def _memory_mib(existence: Existence) -> dict[str, int]:
+    return {gpu.uuid: gpu.memory_mib for gpu in existence.gpus}
 
 
 def provisional(connection: Connection, now_ms: int) -> list[Line]:
@@ -75,14 +131,14 @@ def provisional(connection: Connection, now_ms: int) -> list[Line]:
     if policy_book(connection) is None:
         return []
     terms = read_terms(connection)
-    known: dict[NodeHourKey, Sequence[KnownGpu]] = {}
+    left: dict[NodeHourKey, Known] = {}
     lines: list[Line] = []
     for key in unrated(connection):
         if key.hour * HOUR_MS > now_ms:
             continue
         earlier = NodeHourKey(cluster=key.cluster, node=key.node, hour=key.hour - 1)
-        before = known[earlier] if earlier in known else known_before(connection, key)
+        before = left[earlier] if earlier in left else known_before(connection, key)
         rated = rate(terms, key, before, running=True)
-        known[key] = rated.existence.known
+        left[key] = rated.known
         lines += rated.lines
     return lines

@@ -14,7 +14,7 @@ from functools import cache
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Generic, Literal, Protocol, Self, TypeVar
+from typing import Any, Generic, Literal, Self, TypeVar
 
 import aiohttp
 import msgspec
@@ -23,20 +23,11 @@ from kubernetes.aio.client.exceptions import ApiException
 from kubernetes.aio.client.rest import RESTResponse
 from kubernetes.aio.config.config_exception import ConfigException
 
-from chargeback.cluster.objects import KubernetesObject, Metadata, ObjectsError, to_namespace, to_quota
-from chargeback.core.owners import LabelKeys, Namespace
-from chargeback.core.quotas import ResourceQuota
+from chargeback.clock import Clock, SystemClock
+from chargeback.cluster.kind import Kind
 
-
-class HasMetadata(Protocol):
-    """What every object of a list has."""
-
-    @property
-    def metadata(self) -> Metadata: ...
-
-
-T = TypeVar("T", bound=HasMetadata)
-Query = tuple[tuple[str, str], ...]
+T = TypeVar("T")
+V = TypeVar("V")
 
 # A dead peer must not hang us: the API answers a page of this size in far less.
 TIMEOUT_S = 30
@@ -61,28 +52,33 @@ class Expired(ApiError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Listing(Generic[T]):
-    """All objects of a kind. version: to watch from; server_ms: when it was begun, by the server's clock."""
+class Listing(Generic[V]):
+    """All objects of a kind, by uid. version: to watch from."""
 
-    items: list[T]
+    items: dict[str, V]
     version: str
-    server_ms: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Event(Generic[T]):
-    """One change. object: None in a bookmark, which only says up to which version there was nothing else."""
+class Event(Generic[V]):
+    """One change. value: as it is now, or was at its end; None: not one that we follow.
+
+    A bookmark has neither uid nor value: it says up to which version there was nothing else.
+    """
 
     kind: Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
     version: str
-    object: T | None
+    uid: str = ""
+    value: V | None = None
 
 
 class ClusterApi:
     """Asks one cluster. Use as an async context manager."""
 
-    def __init__(self, configuration: client.Configuration) -> None:
+    def __init__(self, configuration: client.Configuration, clock: Clock | None = None) -> None:
         self._configuration = configuration
+        self._clock = clock or SystemClock()
+        self._skew_ms = 0
 
     async def __aenter__(self) -> Self:
         self._client = client.ApiClient(configuration=self._configuration)
@@ -93,49 +89,37 @@ class ClusterApi:
     ) -> None:
         await self._client.close()
 
-    async def namespaces(self, keys: LabelKeys) -> list[Namespace]:
-        listing = await self.list_all("/api/v1/namespaces", KubernetesObject)
-        return [to_namespace(found, keys) for found in listing.items]
+    def now_ms(self) -> int:
+        """The API server's time, as far as its answers tell: ours, put right by whole seconds that cannot be."""
+        return self._clock.now_ms() + self._skew_ms
 
-    async def quotas(self) -> list[ResourceQuota]:
-        return [to_quota(found) for found in (await self.list_all("/api/v1/resourcequotas", KubernetesObject)).items]
-
-    async def list_all(self, path: str, of: type[T], query: Query = ()) -> Listing[T]:
+    async def list_all(self, kind: Kind[V]) -> Listing[V]:
         """All objects of a kind, page by page, as they were at one version. Raises ApiError; Expired: list again."""
-        items: list[T] = []
-        token = ""
-        version, server_ms = "", None
+        items: dict[str, V] = {}
+        version = token = ""
         for _ in range(PAGES_MAX):
-            asked = [*query, ("limit", str(PAGE_ITEMS))] + ([("continue", token)] if token else [])
-            async with self._open("GET", path, asked, None, TIMEOUT_S) as response:
-                page = _decode(path, await response.read(), _page_type(of))
-            if not token:
-                version, server_ms = page.metadata.version, _server_ms(response)
-            items += page.items
+            asked = [*kind.query, ("limit", str(PAGE_ITEMS))] + ([("continue", token)] if token else [])
+            page = _decode(kind.path, await self.call("GET", kind.path, query=asked), _page_type(kind.of))
+            version = version or page.metadata.version
+            for found in page.items:
+                if (value := kind.read(found)) is not None:
+                    items[found.metadata.uid] = value
             token = page.metadata.token
             if not token:
-                return Listing(items=items, version=version, server_ms=server_ms)
-        raise ApiError(f"{path}: goes on after {PAGES_MAX} pages")
+                return Listing(items=items, version=version)
+        raise ApiError(f"{kind.path}: goes on after {PAGES_MAX} pages")
 
-    async def watch(self, path: str, of: type[T], version: str, query: Query = ()) -> AsyncIterator[Event[T]]:
+    async def watch(self, kind: Kind[V], version: str) -> AsyncIterator[Event[V]]:
         """What changes after a version, until the server ends the watch. Raises ApiError; Expired: list again."""
-        asked = [*query, ("watch", "1"), ("allowWatchBookmarks", "true"), ("resourceVersion", version)]
+        asked = [*kind.query, ("watch", "1"), ("allowWatchBookmarks", "true"), ("resourceVersion", version)]
         asked.append(("timeoutSeconds", str(WATCH_S)))
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=TIMEOUT_S, sock_read=WATCH_SILENT_S)
-        async with self._open("GET", path, asked, None, timeout) as response:
+        async with self._open("GET", kind.path, asked, None, timeout) as response:
             try:
                 async for line in response.response.content:
-                    event = _decode(path, line, _Event)
-                    if event.type == "ERROR":
-                        raise _failed(path, _decode(path, event.object, _Status))
-                    if event.type == "BOOKMARK":  # its object has a version and nothing else
-                        at = _decode(path, event.object, _Versioned).metadata.version
-                        yield Event(kind=event.type, version=at, object=None)
-                    else:
-                        found = _decode(path, event.object, of)
-                        yield Event(kind=event.type, version=found.metadata.resource_version, object=found)
+                    yield _read_event(kind, line)
             except ValueError as error:  # a line beyond the client's buffer
-                raise ApiError(f"{path}: {error}") from error
+                raise ApiError(f"{kind.path}: {error}") from error
 
     async def call(
         self,
@@ -171,10 +155,12 @@ class ClusterApi:
             body=body,
             auth_settings=["BearerToken"],
         )
+        asked_ms = self._clock.now_ms()
         try:
             answer = await self._client.call_api(method, url, headers, body, _request_timeout=timeout)
         except (ApiException, aiohttp.ClientError, OSError, TimeoutError) as error:
             raise ApiError(f"{path}: {type(error).__name__}: {error}") from error
+        self._note_time(answer, asked_ms, self._clock.now_ms())
         try:
             if answer.status != expect:
                 raise await _refused(path, answer)
@@ -183,6 +169,17 @@ class ClusterApi:
             raise ApiError(f"{path}: {type(error).__name__}: {error}") from error
         finally:
             answer.response.release()
+
+    def _note_time(self, answer: RESTResponse, asked_ms: int, answered_ms: int) -> None:
+        """An answer names the second in which it was made, between asking and answer: else our clock is off.
+
+        No more is put right than cannot be otherwise, so a clock that is right is left alone.
+        """
+        try:
+            second_ms = int(parsedate_to_datetime(answer.headers["Date"]).timestamp() * 1000)
+        except (KeyError, ValueError):
+            return
+        self._skew_ms = max(second_ms - answered_ms, 0) or min(second_ms + 1000 - asked_ms, 0)
 
 
 class _Meta(msgspec.Struct, frozen=True):
@@ -227,17 +224,18 @@ async def _refused(path: str, answer: RESTResponse) -> ApiError:
     return (Expired if answer.status == HTTPStatus.GONE else ApiError)(text, answer.status, body)
 
 
-def _failed(path: str, status: _Status) -> ApiError:
-    """Of a watch that the server ends with an error."""
-    return (Expired if status.code == HTTPStatus.GONE else ApiError)(f"{path}: {status.message}", status.code)
-
-
-def _server_ms(response: RESTResponse) -> int | None:
-    """The server's clock, to its second; None where it does not say."""
-    try:
-        return int(parsedate_to_datetime(response.headers["Date"]).timestamp() * 1000)
-    except (KeyError, ValueError):
-        return None
+def _read_event(kind: Kind[V], line: bytes) -> Event[V]:
+    """Raises ApiError; Expired where the server says so."""
+    event: _Event = _decode(kind.path, line, _Event)
+    if event.type == "ERROR":
+        status: _Status = _decode(kind.path, event.object, _Status)
+        gone = status.code == HTTPStatus.GONE
+        raise (Expired if gone else ApiError)(f"{kind.path}: {status.message}", status.code)
+    if event.type == "BOOKMARK":  # its object has a version and nothing else
+        return Event(kind=event.type, version=_decode(kind.path, event.object, _Versioned).metadata.version)
+    found = _decode(kind.path, event.object, kind.of)
+    meta = found.metadata
+    return Event(kind=event.type, version=meta.resource_version, uid=meta.uid, value=kind.read(found))
 
 
 async def find_cluster(kubeconfig: Path | None) -> client.Configuration | None:
@@ -256,6 +254,3 @@ async def find_cluster(kubeconfig: Path | None) -> client.Configuration | None:
             return None
         raise ApiError(f"--kubeconfig={kubeconfig}: {error}") from error
     return configuration
-
-
-__all__ = ["ApiError", "ClusterApi", "ObjectsError", "find_cluster"]

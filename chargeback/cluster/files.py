@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 import yaml
 
-from chargeback.cluster.objects import KubernetesObject, ObjectsError, to_namespace, to_quota
+from chargeback.cluster.objects import KubernetesObject, ObjectsError, to_namespace
+from chargeback.cluster.quota_objects import QuotaObject, to_quota_spec
 from chargeback.core.owners import LabelKeys, Namespace
-from chargeback.core.quotas import ResourceQuota
+from chargeback.core.quota_specs import QuotaSpec
+
+T = TypeVar("T")
 
 
 class _StringLoader(yaml.BaseLoader):
@@ -19,19 +23,19 @@ class _StringLoader(yaml.BaseLoader):
 
 def read_namespaces(path: Path, keys: LabelKeys) -> list[Namespace]:
     """Raises ObjectsError, OSError."""
-    return [to_namespace(found, keys) for found in _objects(path, "Namespace")]
+    return [to_namespace(found, keys) for found in _objects(path, "Namespace", KubernetesObject)]
 
 
-def read_quotas(path: Path) -> list[ResourceQuota]:
+def read_quotas(path: Path) -> list[QuotaSpec]:
     """Raises ObjectsError, OSError."""
-    quotas = [to_quota(found) for found in _objects(path, "ResourceQuota")]
+    quotas = [to_quota_spec(found) for found in _objects(path, "ResourceQuota", QuotaObject)]
     for quota in quotas:
         if not quota.namespace:
             raise ObjectsError(f"{path}: ResourceQuota {quota.name}: metadata.namespace: missing")
     return quotas
 
 
-def _objects(path: Path, kind: str) -> Iterator[KubernetesObject]:
+def _objects(path: Path, kind: str, of: type[T]) -> Iterator[T]:
     """The file's objects of one kind; others are passed over, for people keep them in one file."""
     try:
         documents = [d for d in yaml.load_all(path.read_text(encoding="utf-8"), Loader=_StringLoader) if d]
@@ -46,7 +50,7 @@ def _objects(path: Path, kind: str) -> Iterator[KubernetesObject]:
             if isinstance(item, dict) and item.get("kind") not in (kind, None):
                 continue
             try:
-                yield msgspec.convert(item, KubernetesObject, strict=False)
+                yield msgspec.convert(item, of, strict=False)
             except msgspec.ValidationError as error:
                 raise ObjectsError(f"{path}: {kind} number {found + 1}: {error}") from error
             found += 1

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from chargeback.core.owners import LabelKeys, Namespace
-from chargeback.core.quotas import CAP, GUARANTEED, ResourceQuota
+from chargeback.core.quotas import CAP, GUARANTEED
 
 
 class ObjectsError(ValueError):
@@ -44,26 +44,16 @@ class Metadata(msgspec.Struct, frozen=True, rename="camel"):
     name: Name
     namespace: Annotated[str, Meta(max_length=253)] = ""
     uid: str | None = None
+    resource_version: str = ""
     creation_timestamp: datetime | None = None
     labels: dict[str, Label] | None = None
     annotations: dict[str, str] | None = None
     managed_fields: list[ManagedField] | None = None
 
 
-class QuotaSpec(msgspec.Struct, frozen=True):
-    hard: dict[str, str | int | float] | None = None
-    used: dict[str, str | int | float] | None = None
-
-
 class KubernetesObject(msgspec.Struct, frozen=True):
     metadata: Metadata
     kind: str = ""
-    spec: QuotaSpec | None = None
-    status: QuotaSpec | None = None
-
-
-class ObjectList(msgspec.Struct, frozen=True):
-    items: list[KubernetesObject]
 
 
 def to_namespace(found: KubernetesObject, keys: LabelKeys) -> Namespace:
@@ -71,36 +61,20 @@ def to_namespace(found: KubernetesObject, keys: LabelKeys) -> Namespace:
     return Namespace(
         name=meta.name,
         uid=meta.uid,
-        created_ms=_ms(meta.creation_timestamp),
+        created_ms=unix_ms(meta.creation_timestamp),
         labelled_ms=_labelled_ms(meta, keys),
+        labels=meta.labels or {},
         annotations={key: text for key, text in (meta.annotations or {}).items() if key in (GUARANTEED, CAP)},
         **keys.read(meta.labels or {}),
     )
 
 
-def to_quota(found: KubernetesObject) -> ResourceQuota:
-    """status.hard is what is enforced; before the controller has written it, spec.hard is all there is."""
-    status, spec = found.status, found.spec
-    hard = (status.hard if status else None) or (spec.hard if spec else None) or {}
-    return ResourceQuota(
-        namespace=found.metadata.namespace,
-        name=found.metadata.name,
-        hard=_texts(hard),
-        used=_texts((status.used if status else None) or {}),
-        annotations=found.metadata.annotations or {},
-    )
-
-
-def _texts(quantities: dict[str, str | int | float]) -> dict[str, str]:
-    return {key: str(quantity) for key, quantity in quantities.items()}
-
-
 def _labelled_ms(meta: Metadata, keys: LabelKeys) -> int | None:
     """When one of our labels was last written, by whoever manages it."""
     ours = {f"f:{key}" for key in (keys.cost_center, keys.team, keys.tier)}
-    times = [_ms(entry.time) for entry in meta.managed_fields or () if ours & entry.labels]
+    times = [unix_ms(entry.time) for entry in meta.managed_fields or () if ours & entry.labels]
     return max((at for at in times if at is not None), default=None)
 
 
-def _ms(at: datetime | None) -> int | None:
+def unix_ms(at: datetime | None) -> int | None:
     return None if at is None else int(at.timestamp() * 1000)

@@ -71,8 +71,10 @@ class CardAccount:
         self._context = context
         self._gpu = gpu
         self._pieces = [Piece(holding) for holding in holdings]
-        # Under `active` sharing and under a claim a holder's own part counts; else the slot's, held or not.
-        self._own = [context.policy.sharing == "active" or bool(holding.claim) for holding in holdings]
+        # Under `active` sharing, a claim or a scheduler's parts a holder's own counts; else the slot's, held or not.
+        self._own = [
+            context.policy.sharing == "active" or bool(holding.claim) or holding.portion != 1 for holding in holdings
+        ]
         self._slots = {
             (h.device, share) for h, own in zip(holdings, self._own, strict=True) if not own for share in h.shares
         }
@@ -139,7 +141,9 @@ class CardAccount:
         holding = piece.holding
         start_ms = self._context.hour * HOUR_MS + holding.start
         owner = self._context.owners.at(holding.namespace, start_ms) if holding.namespace else None
-        tier = owner.tier if owner else None
+        said = holding.labels
+        cost_center = said.cost_center or (owner.cost_center if owner else None)
+        tier = said.tier or (owner.tier if owner else None)
         rate = self._context.prices.holder_rate(self._gpu.model, piece.profile, tier, *self._context.price_span)
         card_ms = sum((piece.end[s].card_ms - piece.begin[s].card_ms for s in piece.begin), Fraction(0))
         device_ms = sum((piece.end[s].device_ms - piece.begin[s].device_ms for s in piece.begin), Fraction(0))
@@ -147,7 +151,7 @@ class CardAccount:
         line = self._line(
             start=holding.start,
             end=holding.end,
-            account=_account(holding, owner.cost_center if owner else None),
+            account=_account(holding, cost_center),
             kind=ledger.HELD,
             device=holding.device,
             profile=piece.profile,
@@ -162,8 +166,8 @@ class CardAccount:
             pod=holding.pod,
             container=holding.container,
             claim=holding.claim or "",
-            cost_center=owner.cost_center if owner else None,
-            team=owner.team if owner else None,
+            cost_center=cost_center,
+            team=said.team or (owner.team if owner else None),
             tier=tier,
             owner_version=owner.version if owner else None,
             evidence=holding.evidence,

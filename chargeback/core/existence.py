@@ -1,4 +1,6 @@
-"""When a card exists: from an observation until 72 h have passed without another, or a body omits it.
+"""When a card exists: from an observation until the API drops its node, or a body omits it.
+
+Without an API that knows the node, it exists until 72 h have passed without another observation.
 
 Worked out hour by hour: what an hour leaves to the next is the list of its cards that still exist, each with
 its last observation. So the account of a node is a fold over its hours, whatever the order of the pushes.
@@ -7,10 +9,10 @@ its last observation. So the account of a node is a fold over its hours, whateve
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from chargeback.core.hours import HOUR_MS
-from chargeback.core.node_hour import MEMORY_SLICES, Gpu, NodeHour
+from chargeback.core.node_hour import MEMORY_SLICES, Gpu, Instance, Layout, NodeHour
 from chargeback.core.spans import Spans, union
 
 # Without a Kubernetes API nobody tells us that a node has gone: a silent card stays on the account so long.
@@ -18,8 +20,20 @@ SILENT_MS = 72 * HOUR_MS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KnownInstance:
+    uuid: str
+    profile: str
+    gi: int
+    ci: int
+    c: int
+    g: int
+    m: int
+    shares: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KnownGpu:
-    """A card that exists at the end of an hour. last_observed_ms: unix ms; layout as it was last seen."""
+    """A card that exists at the end of an hour. last_observed_ms: unix ms; the rest as it was last seen."""
 
     uuid: str
     model: str
@@ -27,13 +41,23 @@ class KnownGpu:
     slices_max: int | None
     memory_slices: int = MEMORY_SLICES
     last_observed_ms: int
+    mig: bool = False
+    shares: int = 1
+    instances: tuple[KnownInstance, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Existence:
-    """spans: when each card existed within the hour, by uuid. known: what exists at its end, by uuid."""
+    """The cards of a node in one hour.
+
+    gpus       with the layout that was known before in front, until the card is observed again
+    instances  of the bodies, and before them those that were known before
+    spans      when each card existed within the hour, by uuid
+    known      what exists at its end, by uuid
+    """
 
     gpus: tuple[Gpu, ...]
+    instances: tuple[Instance, ...]
     spans: dict[str, Spans]
     known: tuple[KnownGpu, ...]
 
@@ -44,17 +68,20 @@ def exist(
     merged: NodeHour | None,
     before: Sequence[KnownGpu],
     until: int = HOUR_MS,
+    present: Spans | None = None,
 ) -> Existence:
     """The cards of one node in one hour.
 
-    bodies  as they came: a body omits a card that exists and that it does not list
-    merged  of them, None where no agent spoke
-    before  what existed at the end of the hour before
-    until   ms from the hour's start up to which the account goes (less than an hour: it still runs)
+    bodies   as they came: a body omits a card that exists and that it does not list
+    merged   of them, None where no agent spoke
+    before   what existed at the end of the hour before
+    until    ms from the hour's start up to which the account goes (less than an hour: it still runs)
+    present  when the API had the node; None: it never knew it
     """
     start_ms = hour * HOUR_MS
     listed = {gpu.uuid: gpu for gpu in (merged.gpus if merged else ())}
     carried = {known.uuid: known for known in before}
+    instances = list(merged.instances if merged else ())
     spans: dict[str, Spans] = {}
     known_after: list[KnownGpu] = []
     gpus: list[Gpu] = []
@@ -62,36 +89,41 @@ def exist(
         gpu = listed.get(uuid) or _unobserved(carried[uuid])
         last = carried[uuid].last_observed_ms - start_ms if uuid in carried else None
         omitted = sorted(_omissions(bodies, uuid))
-        lives, last = _lives(union(gpu.observed), last, omitted, until)
+        lives, last = _lives(union(gpu.observed), last, omitted, until, present)
         if not lives:
             continue
+        if uuid in carried:
+            gpu, earlier = _with_layout_before(gpu, carried[uuid], until)
+            instances = earlier + instances
         gpus.append(gpu)
         spans[uuid] = lives
-        if lives[-1][1] == until and last is not None and last + SILENT_MS > until:
-            known_after.append(
-                KnownGpu(
-                    uuid=uuid,
-                    model=gpu.model,
-                    memory_mib=gpu.memory_mib,
-                    slices_max=gpu.slices_max,
-                    memory_slices=gpu.memory_slices,
-                    last_observed_ms=start_ms + last,
-                )
-            )
-    return Existence(gpus=tuple(gpus), spans=spans, known=tuple(known_after))
+        silent = last is not None and last + SILENT_MS <= until
+        if lives[-1][1] == until and last is not None and (present is not None or not silent):
+            known_after.append(_known(gpu, [i for i in instances if i.gpu == uuid], start_ms, last))
+    return Existence(gpus=tuple(gpus), instances=tuple(instances), spans=spans, known=tuple(known_after))
 
 
-def _lives(observed: Spans, last: int | None, omitted: Sequence[int], until: int) -> tuple[Spans, int | None]:
+def _lives(
+    observed: Spans, last: int | None, omitted: Sequence[int], until: int, present: Spans | None
+) -> tuple[Spans, int | None]:
     """When the card lives in [0, until), and its last observation. last: before this hour (≤ 0), or None."""
     lives: list[tuple[int, int]] = []
     for start, end in (*observed, (until, until)):
         if last is not None and last < start:
-            dies = min([at for at in omitted if last <= at < start] + [last + SILENT_MS, start])
+            dies = min([at for at in omitted if last <= at < start] + [_silence_ends(last, present), start])
             lives.append((max(last, 0), dies))
         if start < end:
             lives.append((start, end))
             last = end
     return union((a, b) for a, b in lives if a < b), last
+
+
+def _silence_ends(last: int, present: Spans | None) -> int:
+    """Until when a card lives on that nobody observes: as long as the API has its node."""
+    if present is None:
+        return last + SILENT_MS
+    since = max(last, 0)  # what was before this hour, the hours before have settled
+    return next((end for start, end in present if start <= since <= end), since)
 
 
 def _omissions(bodies: Sequence[NodeHour], uuid: str) -> list[int]:
@@ -111,4 +143,41 @@ def _unobserved(known: KnownGpu) -> Gpu:
         memory_mib=known.memory_mib,
         slices_max=known.slices_max,
         memory_slices=known.memory_slices,
+    )
+
+
+def _with_layout_before(gpu: Gpu, known: KnownGpu, until: int) -> tuple[Gpu, list[Instance]]:
+    """The card with its last known layout, until it is observed again, and the instances of that layout."""
+    first = min((start for start, _ in gpu.observed), default=until)
+    if first <= 0:
+        return gpu, []
+    layout = Layout(start=0, end=first, mig=known.mig, shares=known.shares)
+    instances = [
+        Instance(
+            uuid=i.uuid, gpu=gpu.uuid, profile=i.profile, start=0, end=first,
+            gi=i.gi, ci=i.ci, c=i.c, g=i.g, m=i.m, shares=i.shares,
+        )
+        for i in known.instances
+    ]  # fmt: skip
+    return replace(gpu, layouts=(layout, *gpu.layouts)), instances
+
+
+def _known(gpu: Gpu, instances: Sequence[Instance], start_ms: int, last: int) -> KnownGpu:
+    """The card as it was when it was last observed. last: ms from the hour's start."""
+    at = max(last, 1) - 1
+    layout = next((each for each in gpu.layouts if each.start <= at < each.end), None)
+    return KnownGpu(
+        uuid=gpu.uuid,
+        model=gpu.model,
+        memory_mib=gpu.memory_mib,
+        slices_max=gpu.slices_max,
+        memory_slices=gpu.memory_slices,
+        last_observed_ms=start_ms + last,
+        mig=layout.mig if layout else False,
+        shares=layout.shares if layout else 1,
+        instances=tuple(
+            KnownInstance(uuid=i.uuid, profile=i.profile, gi=i.gi, ci=i.ci, c=i.c, g=i.g, m=i.m, shares=i.shares)
+            for i in instances
+            if i.start <= at < i.end
+        ),
     )

@@ -17,7 +17,7 @@ DIFFERENCE = "platform:difference"
 
 # Kinds: what a line is about. `held` is a holder's; the others are the platform's.
 HELD, FREE, UNSOLD, UNPARTITIONED, ROUNDING = "held", "free", "unsold", "unpartitioned", "rounding"
-GAP_KIND, UNHEALTHY, DISCOUNT_KIND, EXCESS = "gap", "unhealthy", "discount", "excess"
+GAP_KIND, UNHEALTHY, CORDONED, DISCOUNT_KIND, EXCESS = "gap", "unhealthy", "cordoned", "discount", "excess"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

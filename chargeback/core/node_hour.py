@@ -6,12 +6,15 @@ Times are ms from the hour's start. `exporter/wire.py` says what each field mean
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 from chargeback.core.hours import HOUR_MS
 from chargeback.core.money import split
+from chargeback.core.pods import NO_LABELS, OwnerLabels
 from chargeback.core.spans import Span, Spans, covers, union
 
 MEMORY_SLICES = 8
+WHOLE = Fraction(1)
 
 
 class Refused(ValueError):
@@ -76,6 +79,10 @@ class Holding:
     memory_byte_seconds: int | None = None
     memory_peak_bytes: int | None = None
     energy_mj: int | None = None
+    # Of the slot: less than all only where a scheduler shares a card out. No agent says this.
+    portion: Fraction = WHOLE
+    # What the pod's own labels say of its owner, where they may.
+    labels: OwnerLabels = NO_LABELS
 
     @property
     def holder(self) -> tuple[str, str, str]:

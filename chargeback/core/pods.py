@@ -25,12 +25,13 @@ class Ask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupPart:
-    """A pod's part of a card that its scheduler shares out: a portion of it, or so much of its memory.
+    """A pod's part of cards that its scheduler shares out: a portion of each, or so much of its memory.
 
-    Both None: the pod of the reservation itself, which holds the card for the group.
+    groups  of each card, as its scheduler names them
+    Neither portion nor memory: the pod of the reservation itself, which holds the card for its group.
     """
 
-    group: str
+    groups: tuple[str, ...]
     container: str
     portion: Fraction | None = None
     memory_mib: int | None = None
@@ -43,6 +44,9 @@ class OwnerLabels:
     cost_center: str | None = None
     team: str | None = None
     tier: str | None = None
+
+
+NO_LABELS = OwnerLabels()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +76,7 @@ class Pod:
     has_deadline: bool = False
     best_effort: bool = False
     waits: str | None = None
-    labels: OwnerLabels = OwnerLabels()
+    labels: OwnerLabels = NO_LABELS
 
     @property
     def requests(self) -> dict[str, int]:

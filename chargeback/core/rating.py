@@ -13,10 +13,11 @@ from chargeback.core.card import CardAccount, Context
 from chargeback.core.existence import Existence
 from chargeback.core.hours import HOUR_MS, RatingInterval, rating_intervals
 from chargeback.core.lines import Line, Problem
-from chargeback.core.node_hour import Gpu, Holding, Instance, NodeHour, cut
+from chargeback.core.node_hour import Gpu, Holding, Instance, cut
 from chargeback.core.owners import OwnerBook
 from chargeback.core.policy import PolicyBook
 from chargeback.core.prices import PriceBook
+from chargeback.core.spans import Spans
 from chargeback.core.timeline import segments
 
 
@@ -24,23 +25,27 @@ def rate_node_hour(
     cluster: str,
     node: str,
     hour: int,
-    merged: NodeHour | None,
+    held: Sequence[Holding],
     existence: Existence,
     owners: OwnerBook,
     prices: PriceBook,
     policies: PolicyBook,
     until: int = HOUR_MS,
+    *,
+    counted: Sequence[Holding] = (),
+    cordoned: Spans = (),
 ) -> tuple[list[Line], list[Problem]]:
     """The lines of one node in one hour, and what is wrong with it.
 
-    merged     the agents' account, None where none spoke
+    held       who held what, after the second meter
     existence  of the node's cards in that hour
     until      ms from the hour's start up to which to rate (a running hour is rated up to what was pushed)
+    counted    what agents saw held, before the second meter: it counts where shares are counted
+    cordoned   when no new pods might come to the node
     """
     timezone = policies.first.timezone
     intervals = rating_intervals(hour, timezone)
-    pieces = _cut(merged.holdings if merged else (), hour, [i.start for i in intervals], owners)
-    instances = merged.instances if merged else ()
+    pieces = _cut(held, hour, [i.start for i in intervals], owners)
     lines: list[Line] = []
     problems: list[Problem] = []
     for interval in intervals:
@@ -60,34 +65,26 @@ def rate_node_hour(
             price_span=(start_ms, hour * HOUR_MS + interval.end),
         )
         for gpu in existence.gpus:
-            made, wrong = _rate_card(
-                context,
+            instances = [i for i in existence.instances if i.gpu == gpu.uuid]
+            holdings = _pieces_of(gpu, instances, pieces, interval, end)
+            timeline = segments(
                 gpu,
-                existence,
-                [i for i in instances if i.gpu == gpu.uuid],
-                _pieces_of(gpu, instances, pieces, interval, end),
+                existence.spans[gpu.uuid],
+                instances,
+                holdings,
+                context.policy,
+                interval.start,
                 end,
+                counted=counted,
+                cordoned=cordoned,
             )
+            account = CardAccount(context, gpu, holdings)
+            for segment in timeline:
+                account.add(segment)
+            made, wrong = account.close()
             lines += made
             problems += wrong
     return lines, problems
-
-
-def _rate_card(
-    context: Context,
-    gpu: Gpu,
-    existence: Existence,
-    instances: Sequence[Instance],
-    holdings: Sequence[Holding],
-    end: int,
-) -> tuple[list[Line], list[Problem]]:
-    timeline = segments(
-        gpu, existence.spans[gpu.uuid], instances, holdings, context.policy, context.interval.start, end
-    )
-    account = CardAccount(context, gpu, holdings)
-    for segment in timeline:
-        account.add(segment)
-    return account.close()
 
 
 def _cut(holdings: Iterable[Holding], hour: int, midnights: Sequence[int], owners: OwnerBook) -> list[Holding]:
@@ -106,5 +103,5 @@ def _pieces_of(
     gpu: Gpu, instances: Iterable[Instance], pieces: Iterable[Holding], interval: RatingInterval, end: int
 ) -> list[Holding]:
     """What is held on this card within the interval; pieces never cross its borders."""
-    devices = {gpu.uuid} | {i.uuid for i in instances if i.gpu == gpu.uuid}
+    devices = {gpu.uuid} | {i.uuid for i in instances}
     return [p for p in pieces if p.device in devices and interval.start <= p.start and p.end <= end]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from chargeback.core.node_hour import Gpu, Holding, Instance, Layout
@@ -44,6 +44,7 @@ class Segment:
     end: int
     observed: bool
     healthy: bool
+    cordoned: bool
     devices: tuple[Device, ...]
     held: tuple[Held, ...]
     sold: dict[str, Fraction]
@@ -67,29 +68,32 @@ def segments(
     policy: Policy,
     start: int,
     end: int,
+    *,
+    counted: Sequence[Holding] = (),
+    cordoned: Spans = (),
 ) -> list[Segment]:
-    """The segments of the card's existence within [start, end), in order. Holdings: those on this card."""
-    cuts = _cuts(gpu, lives, instances, holdings, start, end)
+    """The segments of the card's existence within [start, end), in order. Holdings: those on this card.
+
+    counted   what agents saw held: a device has at least as many shares, whoever is billed for them
+    cordoned  when no new pods might come
+    """
+    cuts = _cuts(gpu, (lives, gpu.observed, gpu.unhealthy, cordoned), (*instances, *holdings, *counted), start, end)
     made: list[Segment] = []
-    devices: tuple[Device, ...] | None = None
-    first_known = _first_devices(gpu, instances, policy)
     for a, b in itertools.pairwise(cuts):
         if not _at(lives, a):
             continue
-        observed = _at(gpu.observed, a)
-        if observed:
-            devices = _devices(gpu, instances, policy, a)
-        # Unobserved time keeps the layout that was known before it, or else the first that is known after.
-        present = devices if devices is not None else first_known
         holding = [(i, h) for i, h in enumerate(holdings) if h.start <= a < h.end]
+        present = _devices(gpu, instances, policy, _known_at(gpu, a))
+        present = _with_counted(present, [h for h in counted if h.start <= a < h.end])
         present = _with_held(present, gpu, instances, [h for _, h in holding], policy, a)
         held = _held(present, holding, policy)
         made.append(
             Segment(
                 start=a,
                 end=b,
-                observed=observed,
+                observed=_at(gpu.observed, a),
                 healthy=not _at(gpu.unhealthy, a),
+                cordoned=_at(cordoned, a),
                 devices=present,
                 held=held,
                 sold=_sold(present, held, holding, policy),
@@ -98,15 +102,11 @@ def segments(
     return made
 
 
-def _cuts(
-    gpu: Gpu, lives: Spans, instances: Iterable[Instance], holdings: Iterable[Holding], start: int, end: int
-) -> list[int]:
+def _cuts(gpu: Gpu, spans: Iterable[Spans], records: Iterable[Instance | Holding], start: int, end: int) -> list[int]:
     cuts = {start, end}
-    for spans in (lives, gpu.observed, gpu.unhealthy):
-        cuts.update(at for span in spans for at in span)
+    cuts.update(at for each in spans for span in each for at in span)
     cuts.update(at for layout in gpu.layouts for at in (layout.start, layout.end))
-    cuts.update(at for instance in instances for at in (instance.start, instance.end))
-    cuts.update(at for holding in holdings for at in (holding.start, holding.end))
+    cuts.update(at for record in records for at in (record.start, record.end))
     return sorted(at for at in cuts if start <= at <= end)
 
 
@@ -118,8 +118,22 @@ def _layout(gpu: Gpu, at: int) -> Layout | None:
     return next((layout for layout in gpu.layouts if layout.start <= at < layout.end), None)
 
 
+def _known_at(gpu: Gpu, at: int) -> int:
+    """An instant at which the layout is known that holds at `at`.
+
+    Unobserved time keeps the layout that was known before it, or else the first that is known after.
+    """
+    if _at(gpu.observed, at) or _layout(gpu, at) is not None:
+        return at
+    before = [end - 1 for _, end in gpu.observed if end <= at]
+    after = [start for start, _ in gpu.observed if start > at]
+    return max(before) if before else min(after, default=at)
+
+
 def _devices(gpu: Gpu, instances: Iterable[Instance], policy: Policy, at: int) -> tuple[Device, ...]:
-    """What the card is made of at an observed instant."""
+    """What the card is made of at an instant at which that is known; nothing is known of a card never observed."""
+    if not gpu.observed and not gpu.layouts:
+        return ()
     layout = _layout(gpu, at)
     if layout is not None and layout.mig:
         return tuple(
@@ -130,9 +144,15 @@ def _devices(gpu: Gpu, instances: Iterable[Instance], policy: Policy, at: int) -
     return (Device(uuid=gpu.uuid, profile=None, weight=Fraction(1), shares=layout.shares if layout else 1),)
 
 
-def _first_devices(gpu: Gpu, instances: Iterable[Instance], policy: Policy) -> tuple[Device, ...]:
-    starts = [span[0] for span in gpu.observed]
-    return _devices(gpu, instances, policy, min(starts)) if starts else ()
+def _with_counted(devices: tuple[Device, ...], counted: Sequence[Holding]) -> tuple[Device, ...]:
+    """The devices, each with at least as many shares as agents saw held."""
+    seen: dict[str, set[int]] = {}
+    for holding in counted:
+        seen.setdefault(holding.device, set()).update(holding.shares)
+    return tuple(
+        replace(device, shares=max(device.shares, len(seen[device.uuid]))) if device.uuid in seen else device
+        for device in devices
+    )
 
 
 def _with_held(
@@ -182,7 +202,7 @@ def _held(devices: Iterable[Device], holding: Sequence[tuple[int, Holding]], pol
         slot = device.weight / (sold[uuid] if policy.sharing == "active" else device.shares)
         for i, h in holders:
             claimants = len({o.holder for _, o in holders if o.claim == h.claim}) if h.claim else 1
-            made.append(Held(holding=i, device=uuid, share=share, weight=slot / claimants))
+            made.append(Held(holding=i, device=uuid, share=share, weight=slot * h.portion / claimants))
     return tuple(made)
 
 

@@ -65,10 +65,10 @@ def unsold(segment: Segment, card: str) -> list[Unsold]:
         parts = [_idle(device, segment) for device in segment.devices]
         uncovered = 1 - sum((device.weight for device in segment.devices), Fraction(0))
         excess += max(-uncovered, Fraction(0))
-        if segment.healthy:
+        if (why := _unavailable(segment)) is None:
             parts.append(_part(ledger.IDLE, ledger.UNPARTITIONED, card, uncovered))
         else:
-            parts.append(_part(ledger.UNAVAILABLE, ledger.UNHEALTHY, card, uncovered))
+            parts.append(_part(ledger.UNAVAILABLE, why, card, uncovered))
     found = [part for part in parts if part.weight > 0]
     if excess:
         found.append(_part(ledger.DIFFERENCE, ledger.EXCESS, card, -excess))
@@ -77,9 +77,16 @@ def unsold(segment: Segment, card: str) -> list[Unsold]:
 
 def _idle(device: Device, segment: Segment) -> Unsold:
     left = device.weight - segment.sold.get(device.uuid, Fraction(0))
-    if not segment.healthy:
-        return _part(ledger.UNAVAILABLE, ledger.UNHEALTHY, device.uuid, left, device.profile)
+    if (why := _unavailable(segment)) is not None:
+        return _part(ledger.UNAVAILABLE, why, device.uuid, left, device.profile)
     return _part(ledger.IDLE, ledger.UNSOLD if device.shares > 1 else ledger.FREE, device.uuid, left, device.profile)
+
+
+def _unavailable(segment: Segment) -> str | None:
+    """Why what nobody holds could not have been held; None: it could."""
+    if not segment.healthy:
+        return ledger.UNHEALTHY
+    return ledger.CORDONED if segment.cordoned else None
 
 
 def _part(account: str, kind: str, device: str, weight: Fraction, profile: str | None = None) -> Unsold:

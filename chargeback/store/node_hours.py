@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import msgspec
 from sqlalchemy import Connection, and_, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from chargeback.bodies import decode, to_node_hour
 from chargeback.core.existence import KnownGpu
 from chargeback.core.hours import HOUR_MS
 from chargeback.core.node_hour import NodeHour
-from chargeback.store.database import lock
+from chargeback.store.database import insert_or, lock
 from chargeback.store.tables import node_hour_bodies, node_hours, nodes
 
 # The ledger keeps bodies for long; the fastest level already makes them four times smaller.
@@ -43,7 +43,7 @@ def put_body(connection: Connection, body: NodeHour, data: bytes, *, now_ms: int
         "body": gzip.compress(data, _GZIP_LEVEL, mtime=0),
     }
     key = {"cluster": body.cluster, "node": body.node, "hour": body.hour, "instance": body.instance}
-    upsert = _insert(connection, node_hour_bodies).values(**key, **values)
+    upsert = insert_or(connection, node_hour_bodies).values(**key, **values)
     stored = connection.execute(
         upsert.on_conflict_do_update(
             index_elements=list(key),
@@ -66,8 +66,8 @@ def make_due(connection: Connection, key: NodeHourKey, now_ms: int, grace_ms: in
     if create:
         first_due = max(now_ms, (key.hour + 1) * HOUR_MS + grace_ms)
         connection.execute(
-            _insert(connection, node_hours)
-            .values(**asdict(key), due_ms=first_due, revision=0, known="[]", error_ms=0)
+            insert_or(connection, node_hours)
+            .values(**asdict(key), due_ms=first_due, revision=0, known=_write_known(NOTHING), error_ms=0)
             .on_conflict_do_nothing(index_elements=["cluster", "node", "hour"])
         )
     # Unconditional: on PostgreSQL it waits for a claim of this row, which may not have seen what makes it due.
@@ -87,14 +87,38 @@ def make_all_due(connection: Connection, cluster: str | None, from_hour: int, no
     return connection.execute(update(node_hours).where(*where).values(due_ms=now_ms)).rowcount
 
 
+def make_due_between(
+    connection: Connection, cluster: str, node: str | None, first_hour: int, last_hour: int, now_ms: int
+) -> None:
+    """Have a node's (None: every node's) rated hours between two, both included, rated again.
+
+    Unconditional, as in `make_due`: it waits for claims that may not have seen what changed.
+    """
+    where = [node_hours.c.cluster == cluster, node_hours.c.hour >= first_hour, node_hours.c.hour <= last_hour]
+    if node is not None:
+        where.append(node_hours.c.node == node)
+    connection.execute(update(node_hours).where(*where).values(due_ms=func.coalesce(node_hours.c.due_ms, now_ms)))
+
+
 def skip_grace(connection: Connection, now_ms: int) -> None:
     """Have every hour that is over rated now, without waiting for late bodies."""
     over = node_hours.c.hour < now_ms // HOUR_MS
     connection.execute(update(node_hours).where(node_hours.c.due_ms > now_ms, over).values(due_ms=now_ms))
 
 
-def claim(connection: Connection, now_ms: int, limit: int) -> list[tuple[NodeHourKey, int, list[KnownGpu]]]:
-    """Node-hours that are due, oldest hour first, locked until the transaction ends: key, revision, known cards."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What an hour leaves to the next: its living cards, and the slots that known pods hold (device, share, uid)."""
+
+    gpus: tuple[KnownGpu, ...] = ()
+    held: tuple[tuple[str, int, str], ...] = ()
+
+
+NOTHING = Known()
+
+
+def claim(connection: Connection, now_ms: int, limit: int) -> list[tuple[NodeHourKey, int, Known]]:
+    """Node-hours that are due, oldest hour first, locked until the transaction ends: key, revision, what was left."""
     query = (
         select(node_hours)
         .where(node_hours.c.due_ms <= now_ms)
@@ -103,18 +127,44 @@ def claim(connection: Connection, now_ms: int, limit: int) -> list[tuple[NodeHou
         .with_for_update(skip_locked=True)
     )
     return [
-        (NodeHourKey(cluster=row.cluster, node=row.node, hour=row.hour), row.revision, _known(row.known))
+        (NodeHourKey(cluster=row.cluster, node=row.node, hour=row.hour), row.revision, _read_known(row.known))
         for row in connection.execute(query)
     ]
 
 
-def settle(connection: Connection, key: NodeHourKey, revision: int, known: Sequence[KnownGpu], error_ms: int) -> None:
+def settle(
+    connection: Connection,
+    key: NodeHourKey,
+    revision: int,
+    known: Known,
+    error_ms: int,
+    differences: Mapping[str, int],
+) -> None:
     """Note that a node-hour was rated."""
     connection.execute(
         update(node_hours)
         .where(_is(key))
-        .values(due_ms=None, revision=revision, known=json.dumps([asdict(gpu) for gpu in known]), error_ms=error_ms)
+        .values(
+            due_ms=None,
+            revision=revision,
+            known=_write_known(known),
+            error_ms=error_ms,
+            differences=json.dumps(dict(differences)),
+        )
     )
+
+
+def differences_since(connection: Connection, from_hour: int) -> dict[str, dict[str, int]]:
+    """By cluster and kind, ms of slots in which the meters differ, of rated hours from one on."""
+    query = select(node_hours.c.cluster, node_hours.c.differences).where(
+        node_hours.c.hour >= from_hour, node_hours.c.differences != "{}"
+    )
+    found: dict[str, dict[str, int]] = {}
+    for row in connection.execute(query):
+        of = found.setdefault(row.cluster, {})
+        for kind, ms in json.loads(row.differences).items():
+            of[kind] = of.get(kind, 0) + ms
+    return found
 
 
 def bodies_of(connection: Connection, key: NodeHourKey) -> list[NodeHour]:
@@ -131,11 +181,11 @@ def bodies_of(connection: Connection, key: NodeHourKey) -> list[NodeHour]:
     return [to_node_hour(decode(gzip.decompress(row.body))) for row in connection.execute(query)]
 
 
-def known_before(connection: Connection, key: NodeHourKey) -> list[KnownGpu]:
-    """The cards that existed at the end of the hour before."""
+def known_before(connection: Connection, key: NodeHourKey) -> Known:
+    """What the hour before left."""
     query = select(node_hours.c.known).where(_is(NodeHourKey(cluster=key.cluster, node=key.node, hour=key.hour - 1)))
     row = connection.execute(query).first()
-    return _known(row.known) if row else []
+    return _read_known(row.known) if row else NOTHING
 
 
 def unrated(connection: Connection) -> list[NodeHourKey]:
@@ -190,20 +240,19 @@ def count_rated(connection: Connection, cluster: str, until_hour: int) -> int:
 
 
 def _note_push(connection: Connection, body: NodeHour, now_ms: int) -> None:
-    upsert = _insert(connection, nodes).values(cluster=body.cluster, node=body.node, last_push_ms=now_ms)
+    upsert = insert_or(connection, nodes).values(cluster=body.cluster, node=body.node, last_push_ms=now_ms)
     connection.execute(
         upsert.on_conflict_do_update(index_elements=["cluster", "node"], set_={"last_push_ms": now_ms})
     )
-
-
-def _insert(connection: Connection, table: Any) -> Any:
-    """An INSERT that knows ON CONFLICT, which both databases spell the same way."""
-    return (sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert)(table)
 
 
 def _is(key: NodeHourKey) -> Any:
     return and_(node_hours.c.cluster == key.cluster, node_hours.c.node == key.node, node_hours.c.hour == key.hour)
 
 
-def _known(text: str) -> list[KnownGpu]:
-    return [KnownGpu(**fields) for fields in json.loads(text)]
+def _read_known(text: str) -> Known:
+    return msgspec.json.decode(text, type=Known)
+
+
+def _write_known(known: Known) -> str:
+    return msgspec.json.encode(known).decode()

@@ -16,6 +16,8 @@ from chargeback.rater import Rated, rate, read_terms
 from chargeback.store.database import Database, DatabaseUnavailable
 from chargeback.store.ledger import replace_lines
 from chargeback.store.node_hours import NodeHourKey, claim, known_before, make_due, settle
+from chargeback.store.pods import note_sights
+from chargeback.store.problems import replace_problems
 from chargeback.store.rollup import mark_days, rebuild_marked_day
 
 log = logging.getLogger(__name__)
@@ -33,16 +35,18 @@ def close_due(database: Database, now_ms: int, grace_ms: int, limit: int = BATCH
             return 0
         terms = read_terms(connection)
         days: set[tuple[str, str]] = set()
-        for key, revision, known in claimed:
+        for key, revision, left in claimed:
             started = time.perf_counter()
             rated = rate(terms, key, known_before(connection, key))
             changed = replace_lines(connection, key, rated.lines, revision + 1)
             days |= {(key.cluster, day) for day in changed}
             wrong = sum(abs(problem.ms) for problem in rated.problems if problem.kind == "conservation")
-            settle(connection, key, revision + 1, rated.existence.known, round(wrong))
-            if list(rated.existence.known) != known:
+            settle(connection, key, revision + 1, rated.known, round(wrong), rated.differences)
+            replace_problems(connection, key, rated.problems)
+            note_sights(connection, key, rated.sights, now_ms)
+            if rated.known != left:
                 after = NodeHourKey(cluster=key.cluster, node=key.node, hour=key.hour + 1)
-                make_due(connection, after, now_ms, grace_ms, create=bool(rated.existence.known))
+                make_due(connection, after, now_ms, grace_ms, create=bool(rated.known.gpus))
             _note_rated(key, revision + 1, rated, time.perf_counter() - started)
         mark_days(connection, days)
     return len(claimed)

@@ -1,113 +1,149 @@
-"""Keep owners and quotas as the cluster has them: ask, take in what changed, wait, ask again.
-
-A source that fails leaves the last answer in place, old rather than empty; its age is a metric.
-"""
+"""What the cluster says now, in tables, and what of it goes into the ledger's history: owners, pods and nodes."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Protocol
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
 
 from chargeback.clock import Clock
-from chargeback.cluster.api import ApiError, ClusterApi
-from chargeback.cluster.files import read_namespaces, read_quotas
-from chargeback.cluster.objects import ObjectsError
+from chargeback.cluster.api import ClusterApi
+from chargeback.cluster.kinds import kinds
+from chargeback.core.claims import Claim, DeviceClass, DeviceSlice
+from chargeback.core.limit_ranges import LimitRange
+from chargeback.core.nodes import Node
+from chargeback.core.owner_rules import NO_RULES, OwnerRules
 from chargeback.core.owners import LabelKeys, Namespace
-from chargeback.core.quotas import ResourceQuota, quota_uses
-from chargeback.store.database import Database, DatabaseUnavailable
+from chargeback.core.pods import Pod
+from chargeback.core.quota_specs import PriorityClass, QuotaSpec
+from chargeback.core.quotas import ResourceQuota
+from chargeback.core.refusals import Refusal
+from chargeback.store.database import Connection, Database, DatabaseUnavailable
+from chargeback.store.node_states import note_nodes
 from chargeback.store.owners import note_namespaces
+from chargeback.store.pods import GonePod, note_pods
+from chargeback.tasks.reflect import Table, keep_reflecting
 
 log = logging.getLogger(__name__)
 
-EVERY_S = 30.0
-
-
-class ClusterSource(Protocol):
-    """Where namespaces and quotas come from; None: this source says nothing about them."""
-
-    @property
-    def name(self) -> str: ...
-    async def namespaces(self) -> Sequence[Namespace] | None: ...
-    async def quotas(self) -> Sequence[ResourceQuota] | None: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileSource:
-    """YAML files, read again each time."""
-
-    owners: Path | None
-    quota_file: Path | None
-    keys: LabelKeys
-    name: str = "file"
-
-    async def namespaces(self) -> Sequence[Namespace] | None:
-        return None if self.owners is None else read_namespaces(self.owners, self.keys)
-
-    async def quotas(self) -> Sequence[ResourceQuota] | None:
-        return None if self.quota_file is None else read_quotas(self.quota_file)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApiSource:
-    """The cluster's API."""
-
-    api: ClusterApi
-    keys: LabelKeys
-    name: str = "api"
-
-    async def namespaces(self) -> Sequence[Namespace] | None:
-        return await self.api.namespaces(self.keys)
-
-    async def quotas(self) -> Sequence[ResourceQuota] | None:
-        return await self.api.quotas()
+# Changes that come together are noted together; and how far the API was followed is noted at least so often.
+TOGETHER_S, EVERY_S = 0.5, 10.0
 
 
 @dataclass(slots=True)
 class ClusterTables:
-    """The last answers, and when they came (unix ms; None: never)."""
+    """The cluster as it was last known, a table a kind, named as the API names it. wake: set when one changes."""
 
-    quotas: Sequence[ResourceQuota] = ()
-    read_ms: dict[str, int] = field(default_factory=dict)
+    namespaces: Table[Namespace] = field(default_factory=Table)
+    resourcequotas: Table[QuotaSpec] = field(default_factory=Table)
+    nodes: Table[Node] = field(default_factory=Table)
+    pods: Table[Pod] = field(default_factory=Table)
+    limitranges: Table[LimitRange] = field(default_factory=Table)
+    priorityclasses: Table[PriorityClass] = field(default_factory=Table)
+    resourceclaims: Table[Claim] = field(default_factory=Table)
+    resourceslices: Table[DeviceSlice] = field(default_factory=Table)
+    deviceclasses: Table[DeviceClass] = field(default_factory=Table)
+    events: Table[Refusal] = field(default_factory=Table)
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
 
+    def __post_init__(self) -> None:
+        for table in self.by_name().values():
+            table.wake = self.wake.set
 
-async def follow_once(
-    source: ClusterSource, tables: ClusterTables, database: Database, cluster: str, clock: Clock
-) -> None:
-    """Take in what the source says now. Raises what the source raises; what it said before stays."""
-    namespaces = await source.namespaces()
-    now_ms = clock.now_ms()
-    if namespaces is not None:
-        added = await asyncio.to_thread(_note, database, cluster, namespaces, source.name, now_ms)
-        tables.read_ms["namespaces"] = now_ms
-        if added:
-            log.info("owners changed", extra={"cluster": cluster, "source": source.name, "versions": added})
-    quotas = await source.quotas()
-    if quotas is not None:
-        if quotas != tables.quotas:
-            _, problems = quota_uses(quotas, "annotations")
-            for problem in problems:
-                log.warning("quota not read", extra={"problem": problem})
-        tables.quotas = quotas
-        tables.read_ms["resourcequotas"] = now_ms
+    def by_name(self) -> dict[str, Table[object]]:
+        return {each.name: getattr(self, each.name) for each in fields(self) if each.name != "wake"}
+
+    @property
+    def quotas(self) -> list[ResourceQuota]:
+        """As Kubernetes enforces them."""
+        return [spec.as_enforced() for spec in self.resourcequotas.values()]
+
+    @property
+    def read_ms(self) -> dict[str, int]:
+        """When each table that was ever whole was last known to be."""
+        return {name: table.read_ms for name, table in self.by_name().items() if table.read_ms is not None}
 
 
 async def keep_following(
-    sources: Sequence[ClusterSource], tables: ClusterTables, database: Database, cluster: str, clock: Clock
+    api: ClusterApi,
+    tables: ClusterTables,
+    keys: LabelKeys,
+    own_labels: frozenset[str],
+    clock: Clock,
+    without: frozenset[str] = frozenset(),
 ) -> None:
-    """Follow every source. Ends only by cancellation."""
-    while True:
-        for source in sources:
+    """Follow every kind on the API, but those that come from elsewhere. Ends only by cancellation."""
+    by_name = tables.by_name()
+    async with asyncio.TaskGroup() as group:
+        for kind in kinds(keys, own_labels):
+            if kind.name not in without:
+                group.create_task(keep_reflecting(api, kind, by_name[kind.name], clock))
+
+
+@dataclass(slots=True, kw_only=True)
+class Noter:
+    """Takes into the ledger's history what the tables learn. source: where the namespaces come from."""
+
+    database: Database
+    cluster: str
+    tables: ClusterTables
+    source: str
+    rules: Callable[[], OwnerRules] = lambda: NO_RULES
+    _noted: dict[str, tuple[int, OwnerRules]] = field(default_factory=dict)
+
+    async def keep_noting(self, clock: Clock) -> None:
+        """Ends only by cancellation. What could not be noted is noted later."""
+        while True:
             try:
-                await follow_once(source, tables, database, cluster, clock)
-            except (ApiError, ObjectsError, OSError, DatabaseUnavailable) as error:
-                log.warning("cluster not read", extra={"source": source.name, "error": str(error)})
-        await clock.sleep(EVERY_S)
+                await asyncio.to_thread(self.note)
+            except DatabaseUnavailable as error:
+                log.warning("cluster not noted", extra={"error": str(error), "todo": "tried again shortly"})
+            await self._wait()
+            await clock.sleep(TOGETHER_S)
 
+    async def _wait(self) -> None:
+        try:
+            async with asyncio.timeout(EVERY_S):
+                await self.tables.wake.wait()
+        except TimeoutError:
+            pass
+        self.tables.wake.clear()
 
-def _note(database: Database, cluster: str, namespaces: Sequence[Namespace], source: str, now_ms: int) -> int:
-    with database.write() as connection:
-        return len(note_namespaces(connection, cluster, namespaces, source, now_ms))
+    def note(self) -> None:
+        """Note what is new. Raises DatabaseUnavailable: nothing was noted."""
+        changes = self.tables.pods.take()
+        rules = self.rules()
+        try:
+            with self.database.write() as connection:
+                self._note_namespaces(connection, rules)
+                self._note_nodes(connection)
+                if self.tables.pods.read_ms is not None:
+                    note_pods(
+                        connection,
+                        self.cluster,
+                        changes.changed.values(),
+                        [GonePod(pod=pod, alive_ms=at, gone_ms=gone) for pod, at, gone in changes.gone.values()],
+                        self.tables.pods.read_ms,
+                        all_there=self.tables.pods.items.keys() if changes.listed else None,
+                    )
+        except DatabaseUnavailable:
+            self.tables.pods.untake(changes)
+            raise
+
+    def _note_namespaces(self, connection: Connection, rules: OwnerRules) -> None:
+        table = self.tables.namespaces
+        if table.read_ms is None or self._noted.get("namespaces") == (table.read_ms, rules):
+            return
+        seen = table.values()
+        added = note_namespaces(connection, self.cluster, seen, self.source, table.read_ms, rules=rules)
+        self._noted["namespaces"] = (table.read_ms, rules)
+        if added:
+            log.info("owners changed", extra={"cluster": self.cluster, "source": self.source, "versions": len(added)})
+
+    def _note_nodes(self, connection: Connection) -> None:
+        table = self.tables.nodes
+        if table.read_ms is None or self._noted.get("nodes") == (table.read_ms, NO_RULES):
+            return
+        note_nodes(connection, self.cluster, table.values(), table.read_ms)
+        self._noted["nodes"] = (table.read_ms, NO_RULES)

@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 
 from chargeback.cluster.api import ApiError, ClusterApi, find_cluster
+from chargeback.cluster.kinds import kinds
 from chargeback.core.owners import LabelKeys, Namespace
 from chargeback.core.quotas import ResourceQuota, quota_uses
 from tests.cluster.control_plane import AGGREGATOR_TOKEN, ControlPlane, Refused, apply_shipped_rights, control_plane
 from tests.programs import fetch, running, wait_for
 
+KINDS = {kind.name: kind for kind in kinds(LabelKeys())}
 QUOTAS = "/api/v1/namespaces/{}/resourcequotas"
 
 
@@ -31,7 +33,9 @@ async def ask(plane: ControlPlane, token: str = AGGREGATOR_TOKEN) -> tuple[list[
     configuration = await find_cluster(plane.kubeconfig(token))
     assert configuration is not None
     async with ClusterApi(configuration) as api:
-        return await api.namespaces(LabelKeys()), await api.quotas()
+        namespaces = await api.list_all(KINDS["namespaces"])
+        quotas = await api.list_all(KINDS["resourcequotas"])
+        return list(namespaces.items.values()), [spec.as_enforced() for spec in quotas.items.values()]
 
 
 def pod(name: str, gpus: int, **limits: str) -> dict[str, Any]:
@@ -86,14 +90,23 @@ async def test_kubernetes_counts_requests_and_ignores_limits(plane: ControlPlane
 
 
 async def test_the_shipped_rights_are_enough_and_no_more(plane: ControlPlane) -> None:
-    """The aggregator may list namespaces and quotas; pods, secrets and any change are refused."""
-    await ask(plane)
+    """The aggregator may list and watch every kind that it follows; secrets and any change are refused."""
     configuration = await find_cluster(plane.kubeconfig(AGGREGATOR_TOKEN))
     assert configuration is not None
     async with ClusterApi(configuration) as api:
-        for path in ("/api/v1/secrets", "/api/v1/pods", "/api/v1/nodes"):
+        for kind in KINDS.values():
+            version = (await api.list_all(kind)).version
+            query = [("watch", "1"), ("resourceVersion", version), ("timeoutSeconds", "1"), *kind.query]
+            await api.call("GET", kind.path, query=query)
+        for method, path in (
+            ("GET", "/api/v1/secrets"),
+            ("GET", "/api/v1/configmaps"),
+            ("POST", "/api/v1/namespaces/default/pods"),
+            ("DELETE", "/api/v1/nodes"),
+            ("PATCH", "/api/v1/namespaces/default"),
+        ):
             with pytest.raises(ApiError, match=f"{re.escape(path)}: 403"):
-                await api._list(path)
+                await api.call(method, path, {})
 
 
 async def test_a_wrong_token_is_an_error_that_says_so(plane: ControlPlane) -> None:

@@ -148,7 +148,9 @@ policies = st.builds(
 
 def rated(body: NodeHour, owners: OwnerBook, prices: PriceBook, policy: Policy) -> tuple[list[Line], Existence]:
     existence = exist(HOUR, [body], body, [])
-    lines, problems = rate_node_hour("lab", "n1", HOUR, body, existence, owners, prices, PolicyBook([policy]))
+    lines, problems = rate_node_hour(
+        "lab", "n1", HOUR, body.holdings, existence, owners, prices, PolicyBook([policy])
+    )
     assert not problems
     return lines, existence
 

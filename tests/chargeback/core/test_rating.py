@@ -70,7 +70,14 @@ def rate(
     )
     existence = exist(hour, [body], body, before)
     lines, _ = rate_node_hour(
-        "lab", "n1", hour, body, existence, OwnerBook(owners), prices or book(), PolicyBook([policy or Policy()])
+        "lab",
+        "n1",
+        hour,
+        body.holdings,
+        existence,
+        OwnerBook(owners),
+        prices or book(),
+        PolicyBook([policy or Policy()]),
     )
     return lines
 

@@ -11,6 +11,8 @@ from chargeback.core.owners import Namespace
 from chargeback.store.database import Database, open_database
 from chargeback.store.ledger import lines_of_month
 from chargeback.store.node_hours import (
+    NOTHING,
+    Known,
     NodeHourKey,
     backlog,
     bodies_of,
@@ -40,7 +42,7 @@ def due(database: Database, now_ms: int) -> list[NodeHourKey]:
 def settle_all(database: Database, now_ms: int) -> None:
     with database.write() as connection:
         for key, revision, known in claim(connection, now_ms, 1000):
-            settle(connection, key, revision + 1, known, 0)
+            settle(connection, key, revision + 1, known, 0, {})
 
 
 def test_the_newest_body_of_an_instance_stays(database: Database) -> None:
@@ -101,13 +103,14 @@ def test_the_oldest_hours_are_claimed_first(database: Database) -> None:
 
 def test_settling_keeps_revision_known_cards_and_error(database: Database) -> None:
     """The next hour begins with the cards that this one leaves."""
-    known = KnownGpu(uuid="GPU-1", model="m", memory_mib=1, slices_max=7, last_observed_ms=5)
+    card = KnownGpu(uuid="GPU-1", model="m", memory_mib=1, slices_max=7, last_observed_ms=5)
+    known = Known(gpus=(card,), held=(("GPU-1", 0, "uid"),))
     put(database, body())
     with database.write() as connection:
-        settle(connection, key_of(body()), 1, [known], 12)
+        settle(connection, key_of(body()), 1, known, 12, {"late": 5})
     with database.read() as connection:
-        assert known_before(connection, key_of(body(hour=HOUR + 1))) == [known]
-        assert known_before(connection, key_of(body())) == []
+        assert known_before(connection, key_of(body(hour=HOUR + 1))) == known
+        assert known_before(connection, key_of(body())) == NOTHING
         assert backlog(connection, LATER_MS).error_ms == {CLUSTER: 12}
         assert backlog(connection, LATER_MS).due == {CLUSTER: 0}
         assert unrated(connection) == []
@@ -167,7 +170,7 @@ def test_a_push_that_lands_while_its_hour_is_claimed_makes_it_due_again(ledger: 
         assert len(bodies_of(connection, key)) == 1
         late.start()
         late.join(0.3)  # it waits for the claim
-        settle(connection, key, revision + 1, known, 0)
+        settle(connection, key, revision + 1, known, 0, {})
     late.join()
     assert due(ledger, LATER_MS) == [key]
 
@@ -186,7 +189,7 @@ def test_an_owner_who_changes_while_an_hour_is_claimed_makes_it_due_again(ledger
         ((key, revision, known),) = claim(connection, LATER_MS, 10)
         change.start()
         change.join(0.3)
-        settle(connection, key, revision + 1, known, 0)
+        settle(connection, key, revision + 1, known, 0, {})
     change.join()
     assert due(ledger, LATER_MS) == [key]
 

@@ -1,0 +1,172 @@
+"""Pods as the API writes them, decoded into the few fields that metering and quotas ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from fractions import Fraction
+from typing import Any
+
+import msgspec
+
+from chargeback.cluster.objects import Name, unix_ms
+from chargeback.core.owners import LabelKeys
+from chargeback.core.pods import RESERVATION_NAMESPACES, Ask, GroupPart, OwnerLabels, Pod
+from chargeback.core.quota_specs import amount, is_gpu
+
+# How KAI-Scheduler and Run:ai say which part of a card a pod has.
+GROUP_LABEL = "runai-gpu-group"
+PORTION, MEMORY_MIB, CONTAINER = "gpu-fraction", "gpu-memory", "gpu-fraction-container-name"
+# finishedAt has whole seconds: the container may have run until the next.
+RESOLUTION_MS = 1000
+
+
+class PodMetadata(msgspec.Struct, frozen=True, rename="camel"):
+    name: Name
+    namespace: Name
+    uid: str
+    resource_version: str = ""
+    creation_timestamp: datetime | None = None
+    labels: dict[str, str] | None = None
+    annotations: dict[str, str] | None = None
+
+
+class Resources(msgspec.Struct, frozen=True):
+    requests: dict[str, str] | None = None
+    limits: dict[str, str] | None = None
+
+
+class Container(msgspec.Struct, frozen=True, rename="camel"):
+    name: Name
+    resources: Resources | None = None
+    restart_policy: str | None = None
+
+
+class PodSpec(msgspec.Struct, frozen=True, rename="camel"):
+    containers: list[Container]
+    node_name: str | None = None
+    init_containers: list[Container] | None = None
+    priority_class_name: str | None = None
+    active_deadline_seconds: int | None = None
+    resource_claims: list[msgspec.Raw] | None = None
+
+
+class Terminated(msgspec.Struct, frozen=True, rename="camel"):
+    finished_at: datetime | None = None
+
+
+class State(msgspec.Struct, frozen=True):
+    terminated: Terminated | None = None
+
+
+class ContainerStatus(msgspec.Struct, frozen=True):
+    state: State | None = None
+
+
+class Condition(msgspec.Struct, frozen=True, rename="camel"):
+    type: str
+    status: str
+    last_transition_time: datetime | None = None
+    message: str = ""
+
+
+class PodStatus(msgspec.Struct, frozen=True, rename="camel"):
+    phase: str = ""
+    conditions: list[Condition] | None = None
+    start_time: datetime | None = None
+    qos_class: str = ""
+    container_statuses: list[ContainerStatus] | None = None
+    init_container_statuses: list[ContainerStatus] | None = None
+
+
+class PodObject(msgspec.Struct, frozen=True):
+    metadata: PodMetadata
+    spec: PodSpec
+    status: PodStatus = PodStatus()
+
+
+def to_pod(found: PodObject, keys: LabelKeys, own_labels: frozenset[str] = frozenset()) -> Pod | None:
+    """A pod that uses GPUs; None for any other. own_labels: the owner's fields that a pod's labels may say."""
+    meta, spec, status = found.metadata, found.spec, found.status
+    asks = tuple(_asks(spec))
+    part = _part(found)
+    if not asks and part is None and not spec.resource_claims:
+        return None
+    created_ms = unix_ms(meta.creation_timestamp) or 0
+    terminal = status.phase in ("Succeeded", "Failed")
+    labels = keys.read(meta.labels or {})
+    said: dict[str, Any] = {field: value for field, value in labels.items() if field in own_labels}
+    return Pod(
+        namespace=meta.namespace,
+        name=meta.name,
+        uid=meta.uid,
+        node=spec.node_name or None,
+        created_ms=created_ms,
+        bound_ms=_bound_ms(found, created_ms) if spec.node_name else None,
+        terminal=terminal,
+        finished_ms=_finished_ms(status) if terminal else None,
+        asks=asks,
+        uses_claims=bool(spec.resource_claims),
+        part=part,
+        priority_class=spec.priority_class_name or None,
+        has_deadline=spec.active_deadline_seconds is not None,
+        best_effort=status.qos_class == "BestEffort",
+        waits=_waits(status),
+        labels=OwnerLabels(**said),
+    )
+
+
+def _asks(spec: PodSpec) -> Iterator[Ask]:
+    """A sidecar is an init container that is restarted: it runs beside the others."""
+    for container in (*(spec.init_containers or ()), *spec.containers):
+        init = container not in spec.containers and container.restart_policy != "Always"
+        resources = container.resources or Resources()
+        # Of GPUs Kubernetes wants requests and limits to be equal, and fills in the one that is not said.
+        for resource, text in ((resources.limits or {}) | (resources.requests or {})).items():
+            count = amount(text) if is_gpu(resource) else None
+            if count:
+                yield Ask(container=container.name, resource=resource, count=int(count), init=init)
+
+
+def _part(found: PodObject) -> GroupPart | None:
+    meta = found.metadata
+    groups = tuple(sorted(_groups(meta.labels or {})))
+    if not groups:
+        return None
+    annotations = meta.annotations or {}
+    container = annotations.get(CONTAINER) or found.spec.containers[0].name
+    if meta.namespace in RESERVATION_NAMESPACES:
+        return GroupPart(groups=groups, container=container)
+    portion, memory = amount(annotations.get(PORTION, "")), amount(annotations.get(MEMORY_MIB, ""))
+    if portion:
+        return GroupPart(groups=groups, container=container, portion=Fraction(portion))
+    return GroupPart(groups=groups, container=container, memory_mib=int(memory)) if memory else None
+
+
+def _groups(labels: Mapping[str, str]) -> Iterator[str]:
+    """One label for one card; several cards have one each, with the group behind a slash."""
+    for key, value in labels.items():
+        if key == GROUP_LABEL or key.startswith(GROUP_LABEL + "/"):
+            yield value or key.removeprefix(GROUP_LABEL + "/")
+
+
+def _bound_ms(found: PodObject, created_ms: int) -> int:
+    """When it was given its node: else when the kubelet took it, else when it was made (a static pod's mirror)."""
+    for condition in found.status.conditions or ():
+        if condition.type == "PodScheduled" and condition.status == "True" and condition.last_transition_time:
+            return unix_ms(condition.last_transition_time) or created_ms
+    return unix_ms(found.status.start_time) or created_ms
+
+
+def _finished_ms(status: PodStatus) -> int | None:
+    states = [each.state for each in (*(status.container_statuses or ()), *(status.init_container_statuses or ()))]
+    times = [unix_ms(state.terminated.finished_at) for state in states if state and state.terminated]
+    known = [at for at in times if at]
+    return max(known) + RESOLUTION_MS if known else None
+
+
+def _waits(status: PodStatus) -> str | None:
+    for condition in status.conditions or ():
+        if condition.type == "PodScheduled" and condition.status == "False":
+            return condition.message or "not scheduled"
+    return None

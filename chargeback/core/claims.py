@@ -1,0 +1,60 @@
+"""Devices by claim (DRA), as the API shows them now: classes, what nodes offer, what is claimed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# A claim for all devices of a class counts as so many in a quota, as Kubernetes does (AllocationResultsMaxSize).
+ALL_DEVICES = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceClass:
+    """extended_resource: the resource name under which pods may ask for it, too; selectors: its CEL expressions."""
+
+    name: str
+    extended_resource: str | None = None
+    selectors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimRequest:
+    """classes: one, or those of which the first available is taken. admin: sees devices without holding them."""
+
+    classes: tuple[str, ...]
+    count: int
+    admin: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A ResourceClaim. pods: uids of those that may use it; devices: driver, pool and device, once allocated."""
+
+    namespace: str
+    name: str
+    uid: str
+    requests: tuple[ClaimRequest, ...] = ()
+    pods: tuple[str, ...] = ()
+    devices: tuple[tuple[str, str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferedDevice:
+    """kind: gpu, mig, vfio. uuid: None where the driver makes the device only when it is claimed."""
+
+    name: str
+    kind: str | None = None
+    uuid: str | None = None
+    parent_uuid: str | None = None
+    product: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceSlice:
+    """A ResourceSlice: what a driver offers on a node."""
+
+    name: str
+    driver: str
+    pool: str
+    node: str | None = None
+    devices: tuple[OfferedDevice, ...] = ()

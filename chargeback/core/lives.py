@@ -1,0 +1,67 @@
+"""What the cluster's API tells of one node and its pods over time: the second meter's side of the account."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chargeback.core.pods import NO_LABELS, Ask, GroupPart, OwnerLabels
+from chargeback.core.spans import Spans
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodSlot:
+    """A slot that an agent saw a pod's container hold. The kubelet gives it for the pod's whole life."""
+
+    container: str
+    device: str
+    shares: tuple[int, ...]
+    resource: str
+    source: str = "device-plugin"
+    claim: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodLife:
+    """A pod on its node. Times: unix ms, by the API server's clock.
+
+    bound_ms  when it was given the node
+    alive_ms  up to when it is known to have lived
+    ended_ms  from when it is known to be over; None: it lives, as far as the API was followed
+    seen_ms   when an agent first saw it hold something, and what; None: never
+    """
+
+    namespace: str
+    pod: str
+    uid: str
+    bound_ms: int
+    alive_ms: int
+    ended_ms: int | None = None
+    seen_ms: int | None = None
+    slots: tuple[PodSlot, ...] = ()
+    asks: tuple[Ask, ...] = ()
+    uses_claims: bool = False
+    part: GroupPart | None = None
+    labels: OwnerLabels = NO_LABELS
+
+    @property
+    def name(self) -> tuple[str, str]:
+        return (self.namespace, self.pod)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterWord:
+    """What the API says of one node in one hour. Spans: ms from the hour's start.
+
+    lives        pods that used GPUs on it in this hour, and earlier ones of the same names
+    followed_ms  up to when the API was followed (unix ms)
+    present      when the API had the node; None: it never knew it, so its silence means nothing
+    cordoned     when no new pods might come
+    """
+
+    lives: tuple[PodLife, ...] = ()
+    followed_ms: int = 0
+    present: Spans | None = None
+    cordoned: Spans = ()
+
+
+SILENT = ClusterWord()

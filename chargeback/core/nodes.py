@@ -1,0 +1,23 @@
+"""Nodes as the API shows them now: what GPUs they offer, and whether new pods may come."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """A node of the cluster. Times: unix ms, by the API server's clock.
+
+    gpus         devices of each GPU resource that it offers (allocatable)
+    cordoned     no new pods may come
+    cordoned_ms  when that was last written; None where the API does not say
+    """
+
+    name: str
+    uid: str
+    created_ms: int
+    gpus: Mapping[str, int] = field(default_factory=dict)
+    cordoned: bool = False
+    cordoned_ms: int | None = None

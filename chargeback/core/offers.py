@@ -1,0 +1,108 @@
+"""The slots of a node in one hour: what a pod could hold on it, and when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from chargeback.core.existence import Existence
+from chargeback.core.node_hour import Gpu, Instance
+from chargeback.core.spans import Span, Spans, intersect, subtract, union
+
+_GPU, _MIG = "nvidia.com/gpu", "nvidia.com/mig-"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """One slot. Spans: ms from the hour's start.
+
+    present   when it was there; unobserved time keeps what was known before it
+    observed  when its card was
+    whole     a card, or a share of one, and not of a MIG instance
+    """
+
+    device: str
+    share: int
+    model: str
+    profile: str | None
+    present: Spans
+    observed: Spans
+    whole: bool
+    alone: bool = False
+
+    @property
+    def slot(self) -> tuple[str, int]:
+        return (self.device, self.share)
+
+    def gives(self, resource: str) -> bool:
+        """Whether a pod that asks for a resource could get this slot.
+
+        MIG instances go by their profile; where a node has nothing else, they go by the plain name as well.
+        """
+        if resource.startswith(_MIG):
+            return self.profile is not None and _name(self.profile) == resource.removeprefix(_MIG)
+        return self.whole or self.alone
+
+
+def offers(existence: Existence, until: int) -> list[Offer]:
+    """All slots of the node's cards, in the order in which a pod nobody saw takes them."""
+    found: list[Offer] = []
+    has_whole = any(not layout.mig for gpu in existence.gpus for layout in gpu.layouts)
+    for gpu in existence.gpus:
+        lives = existence.spans[gpu.uuid]
+        observed = intersect(union(gpu.observed), lives)
+        unobserved = subtract(intersect(lives, ((0, until),)), observed)
+        found += _whole(gpu, observed, unobserved)
+        instances = [i for i in existence.instances if i.gpu == gpu.uuid]
+        for uuid in sorted({i.uuid for i in instances}):
+            found += _instance(
+                gpu, [i for i in instances if i.uuid == uuid], observed, unobserved, alone=not has_whole
+            )
+    return found
+
+
+def _whole(gpu: Gpu, observed: Spans, unobserved: Spans) -> Iterator[Offer]:
+    layouts = [layout for layout in gpu.layouts if not layout.mig]
+    shares = max((layout.shares for layout in layouts), default=0)
+    for share in range(shares):
+        there = union((layout.start, layout.end) for layout in layouts if share < layout.shares)
+        yield Offer(
+            device=gpu.uuid,
+            share=share,
+            model=gpu.model,
+            profile=None,
+            present=_kept(there, unobserved),
+            observed=observed,
+            whole=True,
+        )
+
+
+def _instance(
+    gpu: Gpu, records: list[Instance], observed: Spans, unobserved: Spans, *, alone: bool
+) -> Iterator[Offer]:
+    for share in range(max(record.shares for record in records)):
+        there = union((record.start, record.end) for record in records if share < record.shares)
+        yield Offer(
+            device=records[0].uuid,
+            share=share,
+            model=gpu.model,
+            profile=records[0].profile,
+            present=_kept(there, unobserved),
+            observed=observed,
+            whole=False,
+            alone=alone,
+        )
+
+
+def _kept(there: Spans, unobserved: Spans) -> Spans:
+    """With the unobserved time after it, and with that before the first observation."""
+    kept: list[Span] = list(there)
+    for start, end in unobserved:
+        if any(a <= start <= b for a, b in there) or (start == 0 and any(a == end for a, _ in there)):
+            kept.append((start, end))
+    return union(kept)
+
+
+def _name(profile: str) -> str:
+    """As resource names write it: `1g.10gb+me` is `1g.10gb.me`."""
+    return profile.replace("+", ".")

@@ -1,0 +1,275 @@
+"""The second meter: what the cluster's API knows of pods clips and fills what agents saw them hold.
+
+It takes from a holding only what lies between a pod's end and the next bind of the same name, and adds only on slots
+that nobody else holds: from bind to the first sight, across unobserved time, and for pods that no agent ever saw.
+How much the two meters differ is kept, by kind of difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+
+from chargeback.core.existence import Existence
+from chargeback.core.hours import HOUR_MS
+from chargeback.core.lines import Problem
+from chargeback.core.lives import ClusterWord, PodLife, PodSlot
+from chargeback.core.node_hour import Holding, cut
+from chargeback.core.offers import Offer, offers
+from chargeback.core.spans import Span, Spans, intersect, length, subtract, union
+
+API = "api"
+# Kinds of difference, in ms of slots: the agent saw it held after its end; only the API knows of it, before the first
+# sight, while nobody observed, or of a pod that no agent saw; the API knows of it, and no slot can be named for it.
+LATE, EARLY, UNOBSERVED, UNSEEN, UNPLACED = "late", "early", "unobserved", "unseen", "unplaced"
+DIFFERENCES = (LATE, EARLY, UNOBSERVED, UNSEEN, UNPLACED)
+
+Slot = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sight:
+    """What an agent saw a pod hold in this hour, for the first time in it. at_ms: unix ms."""
+
+    uid: str
+    at_ms: int
+    slots: tuple[PodSlot, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metered:
+    """What both meters together say.
+
+    holdings     who held what
+    held         the slots that known pods hold at the hour's end, with their uids
+    differences  ms of slots by kind
+    """
+
+    holdings: tuple[Holding, ...]
+    held: tuple[tuple[str, int, str], ...] = ()
+    sights: tuple[Sight, ...] = ()
+    differences: dict[str, int] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
+
+
+def meter(
+    hour: int,
+    holdings: Sequence[Holding],
+    existence: Existence,
+    word: ClusterWord,
+    held_before: Iterable[tuple[str, int, str]],
+    same_price: Callable[[Sequence[Offer], PodLife], bool],
+    until: int = HOUR_MS,
+) -> Metered:
+    """Put both meters together for one node-hour.
+
+    holdings     as the agents saw them
+    held_before  what `held` said at the end of the hour before
+    same_price   whether a pod would pay the same for each of some slots
+    until        ms from the hour's start up to which the account goes
+    """
+    work = _Work(hour, existence, word, frozenset(held_before), until)
+    work.clip(holdings)
+    lives = sorted(word.lives, key=lambda life: (life.bound_ms, life.uid))
+    for life in lives:
+        work.fill(life)
+    for life in lives:
+        work.place(life, same_price)
+    return work.result()
+
+
+class _Work:
+    """One node-hour's holdings while they are put together. Times: ms from the hour's start."""
+
+    def __init__(
+        self, hour: int, existence: Existence, word: ClusterWord, before: frozenset[tuple[str, int, str]], until: int
+    ) -> None:
+        self._start_ms = hour * HOUR_MS
+        self._word = word
+        self._before = before
+        self._until = until
+        self._offers = {offer.slot: offer for offer in offers(existence, until)}
+        self._lives_of: dict[tuple[str, str], list[PodLife]] = {}
+        for life in sorted(word.lives, key=lambda life: (life.bound_ms, life.uid)):
+            self._lives_of.setdefault(life.name, []).append(life)
+        self._holdings: list[Holding] = []
+        self._seen: dict[str, list[Holding]] = {}  # by the pod's uid, where the API knows it
+        self._on: dict[Slot, list[tuple[Span, str]]] = {}  # who is on a slot, by uid
+        self._held: set[tuple[str, int, str]] = set()
+        self._differences = dict.fromkeys(DIFFERENCES, 0)
+        self._problems: list[Problem] = []
+
+    def clip(self, holdings: Iterable[Holding]) -> None:
+        """Take from what agents saw what lies between a pod's end and the next bind of its name."""
+        for holding in holdings:
+            lives = self._lives_of.get((holding.namespace, holding.pod), [])
+            left = subtract(((holding.start, holding.end),), union(self._over(lives)))
+            self._differences[LATE] += (holding.end - holding.start - length(left)) * len(holding.shares)
+            for piece in cut(holding, left):
+                life = self._life_of(piece, lives)
+                if life is None:
+                    self._take(piece, "")
+                else:
+                    piece = replace(piece, labels=life.labels)
+                    self._take(piece, life.uid)
+                    self._seen.setdefault(life.uid, []).append(piece)
+
+    def _over(self, lives: Sequence[PodLife]) -> Iterator[Span]:
+        again = [life.bound_ms for life in lives[1:]] + [self._word.followed_ms]
+        for life, again_ms in zip(lives, again, strict=False):
+            if life.ended_ms is not None and life.ended_ms < again_ms:
+                yield (life.ended_ms - self._start_ms, again_ms - self._start_ms)
+
+    def _life_of(self, piece: Holding, lives: Sequence[PodLife]) -> PodLife | None:
+        """The last that was bound before the piece ends; clocks differ, so else the first."""
+        bound = [life for life in lives if life.bound_ms - self._start_ms < piece.end]
+        return bound[-1] if bound else next(iter(lives), None)
+
+    def _take(self, holding: Holding, uid: str, *, guessed: bool = False) -> None:
+        self._holdings.append(holding)
+        for share in holding.shares:
+            self._on.setdefault((holding.device, share), []).append(((holding.start, holding.end), uid))
+            if uid and not guessed and holding.end == self._until:
+                self._held.add((holding.device, share, uid))
+
+    def fill(self, life: PodLife) -> None:
+        """Extend a pod that agents saw: back to its bind, and across time that nobody observed."""
+        seen_ms = self._seen_ms(life)
+        if seen_ms is None:
+            return
+        slots = {
+            (what.device, share): what
+            for what in (*life.slots, *map(_slot_of, self._seen.get(life.uid, ())))
+            for share in what.shares
+        }
+        for slot, what in sorted(slots.items()):
+            offer = self._offers.get(slot)
+            missing = self._missing(life, offer, seen_ms - self._start_ms) if offer else ()
+            for span in missing:
+                self._take(_holding(life, what, slot, span), life.uid)
+            if offer:
+                self._differences[EARLY] += length(intersect(missing, offer.observed))
+                self._differences[UNOBSERVED] += length(subtract(missing, offer.observed))
+
+    def _seen_ms(self, life: PodLife) -> int | None:
+        """When an agent first saw it, in this hour or another."""
+        starts = [self._start_ms + holding.start for holding in self._seen.get(life.uid, ())]
+        return min(starts + ([life.seen_ms] if life.seen_ms is not None else []), default=None)
+
+    def _window(self, life: PodLife) -> Spans:
+        """When the pod is known to have held, within the hour."""
+        start = max(life.bound_ms - self._start_ms, 0)
+        end = min(life.alive_ms - self._start_ms, self._until)
+        return ((start, end),) if start < end else ()
+
+    def _missing(self, life: PodLife, offer: Offer, seen: int) -> Spans:
+        """What is to be added on a slot: before the first sight, and in unobserved time that touches its own."""
+        on = self._on.get(offer.slot, ())
+        own = union(span for span, uid in on if uid == life.uid)
+        others = union(span for span, uid in on if uid != life.uid)
+        free = subtract(intersect(self._window(life), offer.present), union(others + own))
+        if not free:
+            return ()
+        # Before the first sight, but not before the slot's previous holder ended.
+        previous = max((end for _, end in others if end <= seen), default=0)
+        found = intersect(free, ((previous, seen),)) if previous < seen else ()
+        own = union(own + found)
+        carried = (*offer.slot, life.uid) in self._before
+        for start, end in subtract(offer.present, offer.observed):
+            if (carried and start == 0) or any(b == start or a == end for a, b in own):
+                found = union(found + intersect(free, ((start, end),)))
+        return found
+
+    def place(self, life: PodLife, same_price: Callable[[Sequence[Offer], PodLife], bool]) -> None:
+        """A pod that no agent ever saw takes the first free slots, if all that are free cost the same."""
+        window = self._window(life)
+        if not window or self._seen_ms(life) is not None:
+            return
+        for container, resource, count in _wanted(life):
+            free = [
+                offer
+                for _, offer in sorted(self._offers.items())
+                if offer.gives(resource) and self._is_free(offer, window)
+            ]
+            if len(free) < count or not same_price(free, life):
+                self._unplaced(life, f"{count} of {resource}", count * length(window))
+                continue
+            for offer in free[:count]:
+                what = PodSlot(container=container, device=offer.device, shares=(offer.share,), resource=resource)
+                for span in window:
+                    self._take(_holding(life, what, offer.slot, span), life.uid, guessed=True)
+                self._differences[UNSEEN] += length(window)
+        if life.uses_claims and not life.asks:
+            self._unplaced(life, "devices of a claim", length(window))
+
+    def _is_free(self, offer: Offer, window: Spans) -> bool:
+        taken = union(span for span, _ in self._on.get(offer.slot, ()))
+        return not subtract(window, offer.present) and not intersect(window, taken)
+
+    def _unplaced(self, life: PodLife, what: str, ms: int) -> None:
+        self._differences[UNPLACED] += ms
+        subject = f"{life.namespace}/{life.pod}: {what}"
+        self._problems.append(Problem(kind=UNPLACED, subject=subject, ms=Fraction(ms)))
+
+    def result(self) -> Metered:
+        return Metered(
+            holdings=tuple(sorted(self._holdings, key=lambda h: (h.start, h.device, h.shares, h.holder))),
+            held=tuple(sorted(self._held)),
+            sights=tuple(self._sights()),
+            differences={kind: ms for kind, ms in self._differences.items() if ms},
+            problems=tuple(self._problems),
+        )
+
+    def _sights(self) -> Iterator[Sight]:
+        """First sights, as far as this hour knows."""
+        for life in self._word.lives:
+            own = self._seen.get(life.uid, ())
+            first_ms = min((self._start_ms + holding.start for holding in own), default=None)
+            if first_ms is not None and (life.seen_ms is None or first_ms < life.seen_ms):
+                slots = sorted(
+                    {_slot_of(holding) for holding in own}, key=lambda s: (s.container, s.device, s.shares)
+                )
+                yield Sight(uid=life.uid, at_ms=first_ms, slots=tuple(slots))
+
+
+def _slot_of(holding: Holding) -> PodSlot:
+    return PodSlot(
+        container=holding.container,
+        device=holding.device,
+        shares=holding.shares,
+        resource=holding.resource,
+        source=holding.source,
+        claim=holding.claim,
+    )
+
+
+def _holding(life: PodLife, what: PodSlot, slot: Slot, span: Span) -> Holding:
+    return Holding(
+        device=slot[0],
+        shares=(slot[1],),
+        start=span[0],
+        end=span[1],
+        namespace=life.namespace,
+        pod=life.pod,
+        container=what.container,
+        resource=what.resource,
+        source=what.source,
+        claim=what.claim,
+        evidence=API,
+        pod_uid=life.uid,
+        labels=life.labels,
+    )
+
+
+def _wanted(life: PodLife) -> Iterator[tuple[str, str, int]]:
+    """Container, resource and count. What an init container asks beyond the others is held for the pod's life."""
+    running: dict[str, int] = {}
+    for ask in life.asks:
+        if not ask.init:
+            running[ask.resource] = running.get(ask.resource, 0) + ask.count
+            yield ask.container, ask.resource, ask.count
+    for ask in life.asks:
+        if ask.init and ask.count > running.get(ask.resource, 0):
+            yield ask.container, ask.resource, ask.count - running.get(ask.resource, 0)
+            running[ask.resource] = ask.count

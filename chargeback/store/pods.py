@@ -1,0 +1,221 @@
+"""Pods that used GPUs: each is a row from its bind on, which is ended once and then stays."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Row, or_, select, update
+
+from chargeback.core.hours import HOUR_MS
+from chargeback.core.lives import PodLife, PodSlot
+from chargeback.core.pods import NO_LABELS, Ask, GroupPart, OwnerLabels, Pod
+from chargeback.core.second_meter import Sight
+from chargeback.store.database import insert_or
+from chargeback.store.feeds import followed, note_followed
+from chargeback.store.node_hours import NodeHourKey, make_due_between
+from chargeback.store.tables import pods
+
+FEED = "pods"
+# A pod that was bound while the list was made may be missing in it.
+LIST_SLACK_MS = 5_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GonePod:
+    """A pod that is no longer there. alive_ms: when it last was, for certain; gone_ms: when it was not (unix ms)."""
+
+    pod: Pod
+    alive_ms: int
+    gone_ms: int
+
+
+class _About(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the API says of a pod beyond its name and times, as the ledger keeps it."""
+
+    asks: tuple[Ask, ...] = ()
+    uses_claims: bool = False
+    groups: tuple[str, ...] = ()
+    container: str = ""
+    portion: str | None = None
+    memory_mib: int | None = None
+    labels: OwnerLabels = NO_LABELS
+
+
+def note_pods(
+    connection: Connection,
+    cluster: str,
+    changed: Iterable[Pod],
+    gone: Iterable[GonePod],
+    now_ms: int,
+    *,
+    all_there: Collection[str] | None = None,
+) -> int:
+    """Take what changed of a cluster's pods; how many rows did. Node-hours that were rated without it become due.
+
+    all_there  the uids of all pods, where a whole list was made: others that lived until now are gone
+    now_ms     by the API server's clock
+    """
+    before_ms = followed(connection, cluster, FEED) or 0
+    ends = {each.pod.uid: each for each in gone}
+    bound = [
+        pod for pod in (*changed, *(each.pod for each in ends.values())) if pod.bound_ms is not None and pod.node
+    ]
+    rows = _rows(connection, cluster, {pod.uid for pod in bound})
+    touched = _Touched()
+    new: dict[str, dict[str, object]] = {}
+    for pod in bound:
+        row = rows.get(pod.uid)
+        alive_ms, ended_ms = _end(pod, ends.get(pod.uid), before_ms, now_ms, row)
+        if row is None:
+            new[pod.uid] = _new_row(cluster, pod, alive_ms, ended_ms)
+            touched.add(pod.node, pod.bound_ms, ended_ms or now_ms)
+        elif row.ended_ms is None and ended_ms is not None:
+            _update(connection, cluster, pod.uid, alive_ms=alive_ms, ended_ms=ended_ms)
+            touched.add(row.node, min(before_ms, alive_ms or before_ms, ended_ms), ended_ms)
+    if new:
+        insert = insert_or(connection, pods)
+        connection.execute(insert.on_conflict_do_nothing(index_elements=["cluster", "uid"]), list(new.values()))
+    if all_there is not None:
+        _end_missing(connection, cluster, all_there, before_ms, now_ms, touched)
+    if before_ms and before_ms // HOUR_MS != now_ms // HOUR_MS:
+        # Who lives still has lived through these hours, which was not known when they were rated.
+        touched.add(None, before_ms, now_ms)
+    for node, (first_ms, last_ms) in touched.spans.items():
+        make_due_between(connection, cluster, node, first_ms // HOUR_MS, last_ms // HOUR_MS, now_ms)
+    note_followed(connection, cluster, FEED, now_ms)
+    return touched.count
+
+
+class _Touched:
+    """By node (None: all), from when to when something changed."""
+
+    def __init__(self) -> None:
+        self.spans: dict[str | None, tuple[int, int]] = {}
+        self.count = 0
+
+    def add(self, node: str | None, first_ms: int | None, last_ms: int) -> None:
+        assert first_ms is not None
+        first, last = self.spans.get(node, (first_ms, last_ms))
+        self.spans[node] = (min(first, first_ms), max(last, last_ms))
+        self.count += node is not None
+
+
+def _end(
+    pod: Pod, gone: GonePod | None, before_ms: int, now_ms: int, row: Row[Any] | None
+) -> tuple[int | None, int | None]:
+    """Up to when the pod lived for certain, and from when it did not; None, None: it lives."""
+    assert pod.bound_ms is not None
+    if pod.finished_ms is not None:
+        # As the kubelet says, to its second: it lived up to the second and was over at the next.
+        return max(pod.finished_ms - 1000, pod.bound_ms), pod.finished_ms
+    if gone is not None:
+        return max(gone.alive_ms, pod.bound_ms), gone.gone_ms
+    if pod.terminal:
+        return (pod.bound_ms if row is None else max(before_ms, pod.bound_ms)), now_ms
+    return None, None
+
+
+def _end_missing(
+    connection: Connection, cluster: str, all_there: Collection[str], before_ms: int, now_ms: int, touched: _Touched
+) -> None:
+    """Pods that lived when we last looked, and are not in a list of all: when each went is not known."""
+    living = select(pods.c.uid, pods.c.node, pods.c.bound_ms).where(
+        pods.c.cluster == cluster, pods.c.ended_ms.is_(None), pods.c.bound_ms < now_ms - LIST_SLACK_MS
+    )
+    for row in [row for row in connection.execute(living) if row.uid not in all_there]:
+        alive_ms = max(before_ms, row.bound_ms)
+        _update(connection, cluster, row.uid, alive_ms=alive_ms, ended_ms=now_ms)
+        touched.add(row.node, alive_ms, now_ms)
+
+
+def lives_of(connection: Connection, key: NodeHourKey, names: Collection[str], followed_ms: int) -> list[PodLife]:
+    """A node's pods that lived in an hour, and those of some names whenever they lived; as they were bound."""
+    start_ms = key.hour * HOUR_MS
+    query = (
+        select(pods)
+        .where(
+            pods.c.cluster == key.cluster,
+            pods.c.node == key.node,
+            pods.c.bound_ms < start_ms + HOUR_MS,
+            or_(pods.c.ended_ms.is_(None), pods.c.ended_ms > start_ms, pods.c.pod.in_(sorted(names))),
+        )
+        .order_by(pods.c.bound_ms, pods.c.uid)
+    )
+    return [_life(row, followed_ms) for row in connection.execute(query)]
+
+
+def note_sights(connection: Connection, key: NodeHourKey, sights: Iterable[Sight], now_ms: int) -> None:
+    """Keep when agents first saw pods, and with which slots. Hours before, rated without it, become due."""
+    for sight in sights:
+        is_it = (pods.c.cluster == key.cluster, pods.c.uid == sight.uid)
+        row = connection.execute(select(pods.c.bound_ms, pods.c.seen_ms).where(*is_it)).first()
+        if row is None or (row.seen_ms is not None and row.seen_ms <= sight.at_ms):
+            continue
+        slots = msgspec.json.encode(sight.slots).decode()
+        _update(connection, key.cluster, sight.uid, seen_ms=sight.at_ms, slots=slots)
+        make_due_between(connection, key.cluster, key.node, row.bound_ms // HOUR_MS, key.hour - 1, now_ms)
+
+
+def _update(connection: Connection, cluster: str, uid: str, **values: object) -> None:
+    connection.execute(update(pods).where(pods.c.cluster == cluster, pods.c.uid == uid).values(values))
+
+
+def _rows(connection: Connection, cluster: str, uids: Collection[str]) -> Mapping[str, Row[Any]]:
+    found: dict[str, Row[Any]] = {}
+    wanted = sorted(uids)
+    for start in range(0, len(wanted), 500):  # a statement takes only so many parameters
+        query = select(pods).where(pods.c.cluster == cluster, pods.c.uid.in_(wanted[start : start + 500]))
+        found |= {row.uid: row for row in connection.execute(query)}
+    return found
+
+
+def _new_row(cluster: str, pod: Pod, alive_ms: int | None, ended_ms: int | None) -> dict[str, object]:
+    part = pod.part
+    about = _About(
+        asks=pod.asks,
+        uses_claims=pod.uses_claims,
+        groups=part.groups if part else (),
+        container=part.container if part else "",
+        portion=str(part.portion) if part and part.portion is not None else None,
+        memory_mib=part.memory_mib if part else None,
+        labels=pod.labels,
+    )
+    return {
+        "cluster": cluster,
+        "uid": pod.uid,
+        "namespace": pod.namespace,
+        "pod": pod.name,
+        "node": pod.node,
+        "bound_ms": pod.bound_ms,
+        "alive_ms": alive_ms,
+        "ended_ms": ended_ms,
+        "seen_ms": None,
+        "slots": "[]",
+        "about": msgspec.json.encode(about).decode(),
+    }
+
+
+def _life(row: Row[Any], followed_ms: int) -> PodLife:
+    about = msgspec.json.decode(row.about, type=_About)
+    part = None
+    if about.groups:
+        portion = Fraction(about.portion) if about.portion is not None else None
+        part = GroupPart(groups=about.groups, container=about.container, portion=portion, memory_mib=about.memory_mib)
+    return PodLife(
+        namespace=row.namespace,
+        pod=row.pod,
+        uid=row.uid,
+        bound_ms=row.bound_ms,
+        alive_ms=max(followed_ms, row.bound_ms) if row.ended_ms is None else row.alive_ms,
+        ended_ms=row.ended_ms,
+        seen_ms=row.seen_ms,
+        slots=msgspec.json.decode(row.slots, type=tuple[PodSlot, ...]),
+        asks=about.asks,
+        uses_claims=about.uses_claims,
+        part=part,
+        labels=about.labels,
+    )
