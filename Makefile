@@ -29,7 +29,7 @@ format: $(VENV)/.dev ## format and mend what can be mended
 test-gpu: $(VENV)/.dev ## run the tests that need a real NVIDIA card
 	$(BIN)/python -m pytest -m gpu $(ARGS)
 
-test-cluster: $(VENV)/.dev ## build the Kubernetes control plane that tests use (needs Go; kept outside the checkout)
+test-cluster: $(VENV)/.dev ## build what tests need of Kubernetes (with Go, about 10 minutes; kept outside the checkout)
 	$(BIN)/python -m tests.cluster.binaries
 
 bench-cluster: $(VENV)/.dev ## measure the aggregator beside 1,000 simulated nodes (about 10 minutes); ARGS="--nodes 100"

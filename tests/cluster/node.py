@@ -6,7 +6,6 @@ import json
 import shutil
 import subprocess
 import time
-import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.cluster import binaries
-from tests.cluster.cgroup_tree import MOUNT, CgroupTree
+from tests.cluster.cgroup_tree import CgroupTree, own_cgroups
 from tests.cluster.control_plane import NODE_TOKEN, ControlPlane, Refused
 from tests.cluster.daemon import Daemon
 from tests.cluster.image import IMAGE, SANDBOX_IMAGE, write_image
@@ -162,7 +161,7 @@ def node(plane: ControlPlane, folder: Path, name: str) -> Iterator[Node]:
     _write_settings(plane, folder)
     with ExitStack() as running:
         sandbox = running.enter_context(Sandbox(folder))
-        cgroups = _cgroups()
+        cgroups = own_cgroups()
         running.callback(_empty, sandbox, cgroups)
         (folder / "kubelet.yaml").write_text(json.dumps(_kubelet_settings(cgroups.name)))
         runtime = sandbox.daemon(["containerd", "--config", f"{folder}/containerd.toml"], folder / "containerd.log")
@@ -176,13 +175,6 @@ def node(plane: ControlPlane, folder: Path, name: str) -> Iterator[Node]:
         made = Node(name=name, plane=plane, sandbox=sandbox, cgroups=cgroups, kubelet=daemon)
         _wait_ready(made)
         yield made
-
-
-def _cgroups() -> CgroupTree:
-    try:
-        return CgroupTree(f"gpu-chargeback-{uuid.uuid4().hex[:8]}")
-    except OSError as error:
-        pytest.skip(f"no cgroups for a node: {error}; run where root may write {MOUNT}")
 
 
 def _empty(sandbox: Sandbox, cgroups: CgroupTree) -> None:

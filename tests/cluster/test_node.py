@@ -122,8 +122,8 @@ def api_ms(text: str) -> int:
 
 
 def seen_within_a_beat(at_ms: int, event_ms: int) -> bool:
-    """event_ms: a whole second of the API server's, so up to one later."""
-    return event_ms <= at_ms <= event_ms + API_RESOLUTION_MS + BEAT_MS + SLACK_MS
+    """event_ms: a whole second of the API server's; the event itself was up to one later."""
+    return event_ms - BEAT_MS <= at_ms <= event_ms + API_RESOLUTION_MS + BEAT_MS + SLACK_MS
 
 
 def test_every_container_holds_what_the_plugin_gave_it(past: Past) -> None:

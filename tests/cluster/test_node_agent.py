@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import time
 import urllib.error
 import urllib.request
@@ -20,6 +21,7 @@ from tests.cluster.control_plane import Refused
 from tests.cluster.device_plugin import device_plugin
 from tests.cluster.lab import CLUSTER, NAMESPACE, NODE, Lab, lab, now_ms
 from tests.cluster.node import Container
+from tests.cluster.processes import descendants, listening
 from tests.nvml.fake import FakeNvml
 from tests.programs import wait_for
 
@@ -103,6 +105,12 @@ def test_it_runs_as_shipped(agent: Container) -> None:
     assert status["Uid"][0] == "0"
     assert {status[f"Cap{name}"][0] for name in ("Inh", "Prm", "Eff", "Bnd", "Amb")} == {"0" * 16}
     assert (status["NoNewPrivs"], status["Seccomp"]) == (["1"], ["2"])
+
+
+def test_nothing_listens_beyond_loopback(cluster: Lab) -> None:
+    """Of control plane, node, device plugin, aggregator and agent."""
+    assert cluster.server.process.pid in (ours := descendants(os.getpid()))
+    assert listening(ours) == {"127.0.0.1"}
 
 
 def test_its_token_counts_for_its_own_node_only(cluster: Lab, token: str) -> None:
