@@ -127,6 +127,7 @@ class _Reader:
             if not isinstance(entry, yaml.MappingNode):
                 self.problem(entry, f"rules[{i}]: {entry.value!r}: want a mapping")
                 continue
+            before = len(self.problems)
             rule = self._rule(entry, f"rules[{i}].")
             if rule.name in names:
                 self.problem(entry, f"rules[{i}].name: {rule.name!r} again: want a name of its own for each rule")
@@ -134,7 +135,7 @@ class _Reader:
                 self.problem(
                     entry, f"rules[{i}]: never reached: rule {catches_all} before it matches every namespace"
                 )
-            elif rule.matches_all:
+            elif rule.matches_all and len(self.problems) == before:
                 catches_all = rule.name
             names |= {rule.name} - {""}
             rules.append(rule)

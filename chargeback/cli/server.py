@@ -15,6 +15,7 @@ from chargeback.cluster.api import ApiError
 from chargeback.cluster.objects import ObjectsError
 from chargeback.core.hours import parse_hour
 from chargeback.logs import log_to_stderr
+from chargeback.owner_rules_file import OwnerRulesError
 from chargeback.price_file import PriceFileError
 from chargeback.store.database import DatabaseError, DatabaseUnavailable, open_database
 from chargeback.store.node_hours import make_all_due, skip_grace
@@ -40,6 +41,7 @@ def serve(**options: Any) -> None:
         DatabaseError,
         DatabaseUnavailable,
         ObjectsError,
+        OwnerRulesError,
         PriceFileError,
         TermsConflict,
         TokensError,

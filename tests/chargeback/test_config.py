@@ -62,3 +62,14 @@ def test_the_server_refuses_to_start_and_says_why() -> None:
     assert ended.returncode == 2
     assert "beyond loopback" in ended.stderr.decode()
     assert "--currency='euro': want an ISO 4217 code" in ended.stderr.decode()
+
+
+def test_labels_of_owners_have_keys_that_kubernetes_takes() -> None:
+    """And each its own."""
+    keys = read_settings({"label-team": "example.com/team"}, {"CHARGEBACK_LABEL_TIER": "tier"}).label_keys
+    assert (keys.cost_center, keys.team, keys.tier) == ("cost-center", "example.com/team", "tier")
+    with pytest.raises(SettingsError) as refused:
+        read_settings({"label-team": "gpu-tier", "label-cost-center": "-x"}, {})
+    said = str(refused.value)
+    assert "--label-cost-center='-x': want a Kubernetes label key" in said
+    assert "--label-tier='gpu-tier': is the label of --label-team too: want a label of its own" in said
