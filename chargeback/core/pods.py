@@ -84,13 +84,15 @@ class Pod:
 
 
 def requests_of(asks: Iterable[Ask]) -> dict[str, int]:
-    """Devices by resource as Kubernetes counts them: of all containers, or of the greediest init container."""
-    asks = tuple(asks)
-    total: dict[str, int] = {}
+    """Devices by resource as Kubernetes counts them. asks: as the pod declares them, init containers first.
+
+    All containers together, or the greediest init container with the sidecars that were started before it.
+    """
+    running: dict[str, int] = {}
+    peak: dict[str, int] = {}
     for ask in asks:
+        beside = running.get(ask.resource, 0) + ask.count
+        peak[ask.resource] = max(peak.get(ask.resource, 0), beside)
         if not ask.init:
-            total[ask.resource] = total.get(ask.resource, 0) + ask.count
-    for ask in asks:
-        if ask.init:
-            total[ask.resource] = max(total.get(ask.resource, 0), ask.count)
-    return total
+            running[ask.resource] = beside
+    return peak

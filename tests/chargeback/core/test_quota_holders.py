@@ -96,15 +96,21 @@ def test_holders_by_workload() -> None:
 
 
 def test_init_containers_count_as_kubernetes_counts_them() -> None:
-    """The greediest one, or all the others together."""
-    asks = (
-        Ask(container="fetch", resource=GPU, count=2, init=True),
-        Ask(container="main", resource=GPU, count=1),
-        Ask(container="side", resource="nvidia.com/mig-1g.10gb", count=1),
-    )
-    found = holders(scoped(), GPU, [pod(asks=asks)])
-    assert found is not None
-    assert devices_of(found) == 2
+    """The greediest one with the sidecars started before it, or all the others together."""
+    fetch, later = (Ask(container=name, resource=GPU, count=count, init=True) for name, count in (("a", 5), ("b", 2)))
+    side, main = Ask(container="side", resource=GPU, count=1), Ask(container="main", resource=GPU, count=3)
+    other = Ask(container="main", resource="nvidia.com/mig-1g.10gb", count=7)
+    for asks, devices in (
+        ((side, fetch, main, other), 6),
+        ((fetch, side, main, other), 5),
+        ((later, side, main, other), 4),
+        ((later, main), 3),
+        ((later,), 2),
+        ((other,), 0),
+    ):
+        found = holders(scoped(), GPU, [pod(asks=asks)])
+        assert found is not None
+        assert devices_of(found) == devices, asks
 
 
 @pytest.mark.parametrize(
