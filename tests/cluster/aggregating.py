@@ -24,6 +24,8 @@ from tests.cluster.control_plane import AGGREGATOR_TOKEN, ControlPlane
 from tests.programs import fetch
 
 CLUSTER = "lab"
+# TLS says goodbye after the client was closed; a loop that ends before leaves open sockets.
+CLOSES_S = 1.0
 
 
 class ShiftedClock(SystemClock):
@@ -109,6 +111,7 @@ def aggregating(plane: ControlPlane, folder: Path, *, ahead_ms: int = 0) -> Iter
         async with serving(aggregator) as found:
             url.set_result(found)
             await stop.wait()
+        await asyncio.sleep(CLOSES_S)
 
     def run() -> None:
         try:

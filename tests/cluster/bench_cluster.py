@@ -19,7 +19,7 @@ from pathlib import Path
 from tests.cluster.control_plane import AGGREGATOR_TOKEN, ControlPlane, apply_shipped_rights, control_plane
 from tests.cluster.kwok import kwok
 from tests.cluster.list_pods import list_pods
-from tests.cluster.load import GPU, Load, create_all, delete_all, fill, pod, wait_running
+from tests.cluster.load import GPU, RUNNING, Load, create_all, delete_all, fill, patch_all, pod, wait_running
 from tests.cluster.serving import Serving, serving
 
 MIB = 2**20
@@ -61,12 +61,7 @@ def bench(load: Load, listed: int, folder: Path) -> list[str]:
             _measure_serving(figures, plane, server, load)
         with figures.timed(f"{listed - load.pods} pods more, without quotas"):
             _add_pods(plane, load, listed - load.pods)
-            wait_running(plane)
-        for _ in range(3):
-            found = list_pods(plane.kubeconfig(AGGREGATOR_TOKEN))
-            assert found.pods == listed, found
-            figures.note(f"{listed} pods listed", found.seconds, "s", 5)
-            figures.note("… and the memory of that process at its peak", found.peak_bytes / MIB, "MiB", 300)
+        _measure_list(figures, plane, listed)
         with serving(plane, folder / "more") as server:
             figures.note(f"`chargeback serve` beside {listed} pods: ready", server.ready_s, "s", 30)
             figures.note("… quotas equal the controller's", server.wait_equal(plane, FOLLOWS_WITHIN_S), "s")
@@ -89,17 +84,25 @@ def _measure_serving(figures: Figures, plane: ControlPlane, server: Serving, loa
     figures.note("… processor time since its start", server.cpu_s(), "s")
 
 
+def _measure_list(figures: Figures, plane: ControlPlane, pods: int) -> None:
+    """The best of three: what is measured is the program, not what else the machine does."""
+    found = [list_pods(plane.kubeconfig(AGGREGATOR_TOKEN)) for _ in range(3)]
+    assert {each.pods for each in found} == {pods}, found
+    figures.note(f"{pods} pods listed", min(each.seconds for each in found), "s", 5)
+    figures.note("… of that, processor time of the one who lists", min(each.cpu_s for each in found), "s")
+    figures.note("… memory of that process at its peak", max(each.peak_bytes for each in found) / MIB, "MiB", 300)
+
+
 def _add_pods(plane: ControlPlane, load: Load, count: int) -> None:
-    """Bound as they are made: no scheduler has to think about them."""
+    """They run at once: no scheduler binds them, and we say what a kubelet would, which is faster than kwok."""
     names = [f"free-{number:03}" for number in range(load.namespaces)]
     create_all(plane, [("/api/v1/namespaces", {"metadata": {"name": name}}) for name in names])
-    create_all(
-        plane,
-        (
-            pod(names[number % len(names)], f"pod-{number:05}", {GPU: "1"}, nodeName=f"gpu-{number % load.nodes:04}")
-            for number in range(count)
-        ),
-    )
+    create_all(plane, [("/api/v1/nodes", {"metadata": {"name": "plain"}})])
+    pods = [
+        pod(names[number % len(names)], f"pod-{number:05}", {GPU: "1"}, nodeName="plain") for number in range(count)
+    ]
+    create_all(plane, pods)
+    patch_all(plane, [(f"{path}/{body['metadata']['name']}/status", {"status": RUNNING}) for path, body in pods])
 
 
 def main(arguments: list[str]) -> int:

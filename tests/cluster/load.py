@@ -21,6 +21,29 @@ TRIES = 5
 GPU, MIG = "nvidia.com/gpu", "nvidia.com/mig-1g.10gb"
 MIG_SLICES = 7  # of the one card in MIG mode that every tenth node has
 WITHIN_S = 600.0
+# Of a pod's status, what a kubelet says of one that runs.
+RUNNING = {
+    "phase": "Running",
+    "hostIP": "127.0.0.1",
+    "podIP": "10.0.0.1",
+    "startTime": "2026-01-01T00:00:00Z",
+    "conditions": [
+        {"type": each, "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+        for each in ("PodScheduled", "Initialized", "ContainersReady", "Ready")
+    ],
+    "containerStatuses": [
+        {
+            "name": "main",
+            "image": "registry.example/train:1.4.2",
+            "imageID": "registry.example/train@sha256:" + "0" * 64,
+            "containerID": "containerd://" + "0" * 64,
+            "ready": True,
+            "started": True,
+            "restartCount": 0,
+            "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}},
+        }
+    ],
+}
 
 Call = tuple[str, Any]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import threading
 from collections.abc import Iterator
@@ -25,8 +26,9 @@ class Relay:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._listener.settimeout(STEP_S)
         self.url = f"{address.scheme}://127.0.0.1:{self._listener.getsockname()[1]}"
-        self._ended, self._cut, self._flows = threading.Event(), threading.Event(), threading.Event()
-        self._flows.set()
+        self._ended, self._cut = threading.Event(), threading.Event()
+        self._dead: set[socket.socket] = set()
+        self._open: set[socket.socket] = set()
         self._threads = [threading.Thread(target=self._accept)]
         self._threads[0].start()
 
@@ -34,13 +36,16 @@ class Relay:
         """Connections break, and new ones are broken at once."""
         self._cut.set()
 
-    def hang(self) -> None:
-        """Connections stay, new ones are taken, and nothing passes: as when a machine loses its power."""
-        self._flows.clear()
+    def hang(self) -> int:
+        """Open connections stay, but nothing passes: the other machine has lost its power. New ones work.
+
+        Returns how many.
+        """
+        self._dead |= self._open
+        return len(self._open)
 
     def mend(self) -> None:
         self._cut.clear()
-        self._flows.set()
 
     def close(self) -> None:
         self._ended.set()
@@ -53,6 +58,7 @@ class Relay:
         while not self._ended.is_set():
             with contextlib.suppress(TimeoutError):
                 client, _ = self._listener.accept()
+                client.setblocking(True)
                 pair = threading.Thread(target=self._connect, args=(client,))
                 self._threads.append(pair)
                 pair.start()
@@ -62,29 +68,28 @@ class Relay:
             if self._cut.is_set():
                 return
             try:
-                server = socket.create_connection(self._target, timeout=5)
+                server = socket.create_connection(self._target)
             except OSError:
                 return  # the server is down: so is the wire to it
+            self._open.add(client)
             with server:
-                back = threading.Thread(target=self._pump, args=(server, client))
+                back = threading.Thread(target=self._pump, args=(client, server, client))
                 back.start()
-                self._pump(client, server)
+                self._pump(client, client, server)
                 back.join()
+            self._open.discard(client)
 
-    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+    def _pump(self, client: socket.socket, source: socket.socket, sink: socket.socket) -> None:
         """Until one side ends or the wire is cut; then the other side learns of it."""
-        source.settimeout(STEP_S)
         with contextlib.suppress(OSError):
             while not self._cut.is_set():
-                if not self._flows.wait(STEP_S):
+                if not select.select([source], [], [], STEP_S)[0]:
                     continue
-                try:
-                    found = source.recv(CHUNK_BYTES)
-                except TimeoutError:
-                    continue
+                found = source.recv(CHUNK_BYTES)
                 if not found:
                     break
-                sink.sendall(found)
+                if client not in self._dead:
+                    sink.sendall(found)
         for side in (source, sink):
             with contextlib.suppress(OSError):
                 side.shutdown(socket.SHUT_RDWR)
