@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 from importlib.metadata import version
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
 
-from chargeback.core.lines import UNPRICED
-from chargeback.core.money import MICROS
+from chargeback import cost_samples
+from chargeback.core.nodes import UnmeteredNode
 from chargeback.core.owners import Owner
 from chargeback.core.quota_report import QuotaReport
 from chargeback.core.totals import Total
@@ -20,7 +19,12 @@ from chargeback.quota_samples import KEY_LABELS, NAMESPACE_LABELS, QUOTA_LABELS,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """What the metrics are made of, at one instant. Totals by period: today, yesterday, month, last_month."""
+    """What the metrics are made of, at one instant.
+
+    periods      totals of today, yesterday, month, last_month
+    differences  by cluster and kind, ms of slots in which the two meters differ
+    problems     by cluster and kind, how many there are
+    """
 
     periods: Mapping[str, list[Total]] = field(default_factory=dict)
     currency: str = ""
@@ -30,6 +34,9 @@ class Standing:
     lookalikes: Mapping[str, Sequence[Sequence[str]]] = field(default_factory=dict)
     backlog: Mapping[str, int] = field(default_factory=dict)
     conservation_error_ms: Mapping[str, int] = field(default_factory=dict)
+    differences: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    problems: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    unmetered: Sequence[UnmeteredNode] = ()
     last_pushes: list[tuple[str, str, int]] = field(default_factory=list)
     refused: Mapping[tuple[str, str], int] = field(default_factory=dict)
     accepted: Mapping[str, int] = field(default_factory=dict)
@@ -50,41 +57,6 @@ class Family:
     read: Callable[[Standing], Iterable[Sample]]
 
 
-_COST = ("period", "cluster", "cost_center", "team", "namespace", "sku", "kind")
-
-
-def _costs(standing: Standing) -> Iterator[Sample]:
-    sums: dict[tuple[str, ...], int] = {}
-    for period, totals in standing.periods.items():
-        for total in totals:
-            if total.amount_micros is not None:
-                key = (*_cost_labels(period, total), standing.currency)
-                sums[key] = sums.get(key, 0) + total.amount_micros
-    return ((labels, micros / MICROS) for labels, micros in sums.items())
-
-
-def _gpu_seconds(standing: Standing) -> Iterator[Sample]:
-    sums: dict[tuple[str, ...], Fraction] = {}
-    for period, totals in standing.periods.items():
-        for total in totals:
-            key = _cost_labels(period, total)
-            sums[key] = sums.get(key, Fraction(0)) + total.gpu_ms
-    return ((labels, float(ms / 1000)) for labels, ms in sums.items())
-
-
-def _cost_labels(period: str, total: Total) -> tuple[str, ...]:
-    return (period, total.cluster, total.account, total.team, total.namespace, total.sku, total.kind)
-
-
-def _unpriced(standing: Standing) -> Iterator[Sample]:
-    """This month's, of every model that there is: zero where all of its time has a price."""
-    sums: dict[tuple[str, ...], Fraction] = {}
-    for total in standing.periods.get("month", ()):
-        key = (total.cluster, total.model)
-        sums[key] = sums.get(key, Fraction(0)) + (total.gpu_ms if total.account == UNPRICED else 0)
-    return ((labels, float(ms / 1000)) for labels, ms in sums.items())
-
-
 def _by_cluster(values: Mapping[str, int], divisor: int = 1) -> Iterator[Sample]:
     return (((cluster,), value / divisor) for cluster, value in values.items())
 
@@ -94,22 +66,22 @@ FAMILIES = (
         kind=GaugeMetricFamily,
         name="chargeback_cost",
         help="Cost in units of the currency, rated hours and the provisional running ones. For bills see the CSV.",
-        labels=(*_COST, "currency"),
-        read=_costs,
+        labels=(*cost_samples.LABELS, "currency"),
+        read=lambda standing: cost_samples.costs(standing.periods, standing.currency),
     ),
     Family(
         kind=GaugeMetricFamily,
         name="chargeback_gpu_seconds",
         help="Whole-card seconds, held or not.",
-        labels=_COST,
-        read=_gpu_seconds,
+        labels=cost_samples.LABELS,
+        read=lambda standing: cost_samples.gpu_seconds(standing.periods),
     ),
     Family(
         kind=GaugeMetricFamily,
         name="chargeback_unpriced_gpu_seconds",
         help="Whole-card seconds of this month that have no price.",
         labels=("cluster", "model"),
-        read=_unpriced,
+        read=lambda standing: cost_samples.unpriced(standing.periods),
     ),
     Family(
         kind=GaugeMetricFamily,
@@ -200,6 +172,36 @@ FAMILIES = (
         help="Card seconds that the lines of rated hours have too many or too few. Anything but 0 is a defect.",
         labels=("cluster",),
         read=lambda standing: _by_cluster(standing.conservation_error_ms, 1000),
+    ),
+    Family(
+        kind=GaugeMetricFamily,
+        name="chargeback_meter_difference_seconds",
+        help="Slot seconds of the last 24 rated hours in which the API and the agents differ, by kind of difference.",
+        labels=("cluster", "kind"),
+        read=lambda standing: (
+            ((cluster, kind), ms / 1000) for cluster, of in standing.differences.items() for kind, ms in of.items()
+        ),
+    ),
+    Family(
+        kind=GaugeMetricFamily,
+        name="chargeback_problems",
+        help="What is wrong with the data of the last 24 hours, by kind; `chargeback status` names each.",
+        labels=("cluster", "kind"),
+        read=lambda standing: standing.problems.items(),
+    ),
+    Family(
+        kind=GaugeMetricFamily,
+        name="chargeback_unmetered_pods",
+        help="GPU pods that the API knows on a node whose agent never pushed: nobody is billed for them.",
+        labels=("cluster", "node"),
+        read=lambda standing: (((each.cluster, each.node), each.pods) for each in standing.unmetered),
+    ),
+    Family(
+        kind=GaugeMetricFamily,
+        name="chargeback_unmetered_devices",
+        help="GPU devices that a node offers now and whose agent never pushed.",
+        labels=("cluster", "node"),
+        read=lambda standing: (((each.cluster, each.node), each.devices) for each in standing.unmetered),
     ),
     Family(
         kind=GaugeMetricFamily,

@@ -223,10 +223,12 @@ def quotas() -> Iterator[Placed]:
         QUOTA_KEYS,
         (
             Column(title="Used", expr=q.quota("used", by=by), unit=COUNT, decimals=0),
+            Column(title="Own count", expr=q.quota("counted", by=by), unit=COUNT, decimals=0),
             Column(title="Hard", expr=q.quota("hard", by=by), unit=COUNT, decimals=0),
             Column(title="Saturation", expr=q.quota_saturation(by), unit=RATIO, decimals=0),
             Column(title="Guaranteed", expr=q.quota("guaranteed", by=by), unit=COUNT, decimals=0),
             Column(title="Cap", expr=q.quota("cap", by=by), unit=COUNT, decimals=0),
+            Column(title="Full in", expr=q.quota("saturation_seconds", by=by), unit=SECONDS, decimals=0),
         ),
     )
     yield Placed(panel=table, width=24, height=9)
@@ -240,6 +242,15 @@ def quotas() -> Iterator[Placed]:
         Query(expr=q.quota(figure), legend=f"{figure} {name}") for figure in ("used", "hard", "guaranteed", "cap")
     ]
     yield Placed(panel=line_panel("Quota, guarantee and cap", description, COUNT, figures), width=12, height=9)
+    description = "Workloads whose pods a quota's key refuses: `chargeback quota show` names them."
+    lines = (Query(expr=q.quota("refusals"), legend=name),)
+    yield Placed(panel=line_panel("Refused by a quota", description, COUNT, lines), width=8, height=7)
+    description = "GPU pods that a quota admitted and no node has room for."
+    lines = (Query(expr=q.quota("waiting_pods"), legend="{{cluster}} {{namespace}}"),)
+    yield Placed(panel=line_panel("Waiting for a node", description, COUNT, lines), width=8, height=7)
+    description = "Part of the held GPU time in which no process kept the device busy; absent where usage is unknown."
+    lines = (Query(expr=q.quota("idle_ratio"), legend="{{cluster}} {{namespace}}"),)
+    yield Placed(panel=line_panel("Held and idle", description, RATIO, lines), width=8, height=7)
 
 
 def account_health() -> Iterator[Placed]:
@@ -269,6 +280,23 @@ def account_health() -> Iterator[Placed]:
     )
     lines = (Query(expr=q.refused_per_hour(), legend="{{field}}"),)
     yield Placed(panel=line_panel("Refused node-hours per hour", description, COUNT, lines), width=8, height=7)
+    description = (
+        "Where the API and the agents differ over the last day: a pod's end that the kubelet told late, the time from "
+        "bind to first sight, time that nobody observed, pods too short to be seen, pods without a known slot."
+    )
+    lines = (Query(expr=q.health("chargeback_meter_difference_seconds"), legend="{{cluster}} {{kind}}"),)
+    yield Placed(panel=line_panel("Difference of the two meters", description, SECONDS, lines), width=8, height=7)
+    description = "What is wrong with the data of the last day, by kind. `chargeback status` names each."
+    lines = (Query(expr=q.health("chargeback_problems"), legend="{{cluster}} {{kind}}"),)
+    yield Placed(panel=line_panel("Problems", description, COUNT, lines), width=8, height=7)
+    description = (
+        "GPU nodes of the cluster whose agent never pushed: their devices, and the pods nobody is billed for."
+    )
+    lines = (
+        Query(expr=q.health("chargeback_unmetered_devices"), legend="{{cluster}} {{node}} devices"),
+        Query(expr=q.health("chargeback_unmetered_pods"), legend="{{cluster}} {{node}} pods"),
+    )
+    yield Placed(panel=line_panel("Nodes without an agent", description, COUNT, lines), width=8, height=7)
 
 
 # The order of the page.

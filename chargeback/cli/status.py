@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -13,30 +14,36 @@ from rich.table import Table
 
 from chargeback.cli.console import console
 from chargeback.cli.options import EXIT_INCOMPLETE, STORE, Failure, settings_options, take_database
-from chargeback.core.hours import format_instant
+from chargeback.core.hours import HOUR_MS, format_instant
 from chargeback.core.lookalikes import look_alikes
 from chargeback.store.database import DatabaseUnavailable
-from chargeback.store.node_hours import backlog, last_pushes
+from chargeback.store.node_hours import backlog, differences_since, last_pushes
+from chargeback.store.node_states import unmetered_nodes
 from chargeback.store.owners import owner_names
+from chargeback.store.problems import problems_since
 from chargeback.store.rollup import marked, months
 
 # An agent pushes its running hour every half minute.
 SILENT_AFTER_S = 300
+RECENT_HOURS = 24
 
 
 @click.command()
 @settings_options(*STORE)
 @click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def status(output: str, **options: Any) -> None:
-    """Show the backlog of rating, the last push of every node, and the months.
+    """Show the backlog of rating, where the two meters differ, what is wrong, and the last push of every node.
 
-    Exit 0: all is well; 1: node-hours are due, a node is silent, or time does not balance.
+    Differences and problems are those of the last 24 hours.
+
+    Exit 0: all is well; 1: node-hours are due, a node is silent or not metered, or time does not balance.
 
     \b
     Example: chargeback status --data /var/lib/chargeback
     """
     database = take_database(options)
     now_ms = time.time_ns() // 1_000_000
+    since = now_ms // HOUR_MS - RECENT_HOURS
     try:
         with database.read() as connection:
             waiting = backlog(connection, now_ms)
@@ -45,6 +52,9 @@ def status(output: str, **options: Any) -> None:
                 "days_to_sum": marked(connection),
                 "lookalikes": {name: look_alikes(names) for name, names in owner_names(connection, now_ms).items()},
                 "conservation_error_ms": sum(waiting.error_ms.values()),
+                "meter_difference_ms": differences_since(connection, since),
+                "problems": [asdict(problem) for problem in problems_since(connection, since)],
+                "unmetered": [asdict(node) for node in unmetered_nodes(connection)],
                 "months": [{"month": month, "state": "open"} for month in months(connection)],
                 "nodes": [
                     {
@@ -63,7 +73,7 @@ def status(output: str, **options: Any) -> None:
     else:
         _show(found)
     silent = any(node["silent"] for node in found["nodes"])
-    if found["due_node_hours"] or found["conservation_error_ms"] or silent:
+    if found["due_node_hours"] or found["conservation_error_ms"] or found["unmetered"] or silent:
         sys.exit(EXIT_INCOMPLETE)
 
 
@@ -76,6 +86,16 @@ def _show(found: dict[str, Any]) -> None:
         for group in groups:
             alike = escape(", ".join(group))
             out.print(f"look alike: {name.replace('_', ' ')} {alike}: each is billed by itself", highlight=False)
+    for cluster, kinds in found["meter_difference_ms"].items():
+        of = ", ".join(f"{kind} {ms / 1000:g} s" for kind, ms in kinds.items())
+        out.print(f"meters differ in {escape(cluster)}: {of}", highlight=False)
+    for problem in found["problems"]:
+        where = f"{problem['kind']} in {problem['cluster']}: {problem['subject']}"
+        hours = f"{problem['ms'] / HOUR_MS:.3f} h in {problem['node_hours']} node-hours"
+        out.print(escape(f"problem: {where}: {hours}"), highlight=False)
+    for node in found["unmetered"]:
+        what = f"{node['devices']} GPU devices, {node['pods']} pods so far"
+        out.print(escape(f"unmetered: {node['cluster']}/{node['node']}: {what}, and no agent"), highlight=False)
     table = Table("cluster", "node", "last push", "")
     for node in found["nodes"]:
         table.add_row(node["cluster"], node["node"], node["last_push"], "silent" if node["silent"] else "")

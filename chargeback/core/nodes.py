@@ -21,3 +21,13 @@ class Node:
     gpus: Mapping[str, int] = field(default_factory=dict)
     cordoned: bool = False
     cordoned_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnmeteredNode:
+    """A node whose agent never pushed. devices: of GPUs that it offers now; pods: that used GPUs on it so far."""
+
+    cluster: str
+    node: str
+    devices: int = 0
+    pods: int = 0

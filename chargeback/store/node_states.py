@@ -6,15 +6,15 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, exists, func, insert, select, update
 
 from chargeback.core.hours import HOUR_MS
-from chargeback.core.nodes import Node
+from chargeback.core.nodes import Node, UnmeteredNode
 from chargeback.core.spans import Spans, union
 from chargeback.store.database import lock
 from chargeback.store.feeds import followed, note_followed
 from chargeback.store.node_hours import make_due_between
-from chargeback.store.tables import node_states
+from chargeback.store.tables import node_states, nodes, pods
 
 FEED = "nodes"
 # Rated hours that a change of the future cannot reach.
@@ -101,10 +101,22 @@ def node_spans(connection: Connection, cluster: str, node: str, hour: int) -> tu
     return union((a, b) for a, b, _ in here), union((a, b) for a, b, cordoned in here if cordoned)
 
 
-def gpu_nodes(connection: Connection, cluster: str) -> dict[str, dict[str, int]]:
-    """The devices that each node of a cluster offers now, by resource; nodes without any are left out."""
-    rows = [row for row in _states(connection, cluster) if row.until_ms is None]
-    return {row.node: json.loads(row.gpus) for row in rows if any(json.loads(row.gpus).values())}
+def unmetered_nodes(connection: Connection) -> list[UnmeteredNode]:
+    """Nodes that offer GPUs, or had pods that used them, and whose agent never pushed; by cluster and node."""
+    pushed = exists().where(nodes.c.cluster == node_states.c.cluster, nodes.c.node == node_states.c.node)
+    offering = select(node_states).where(node_states.c.until_ms.is_(None), ~pushed)
+    devices = {
+        (row.cluster, row.node): sum(json.loads(row.gpus).values())
+        for row in connection.execute(offering)
+        if any(json.loads(row.gpus).values())
+    }
+    seen = exists().where(nodes.c.cluster == pods.c.cluster, nodes.c.node == pods.c.node)
+    counts = select(pods.c.cluster, pods.c.node, func.count()).where(~seen).group_by(pods.c.cluster, pods.c.node)
+    used = {(row[0], row[1]): int(row[2]) for row in connection.execute(counts)}
+    return [
+        UnmeteredNode(cluster=key[0], node=key[1], devices=devices.get(key, 0), pods=used.get(key, 0))
+        for key in sorted(devices.keys() | used.keys())
+    ]
 
 
 def _states(connection: Connection, cluster: str, *where: Any) -> Iterable[Row[Any]]:

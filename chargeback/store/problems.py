@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from fractions import Fraction
 
 from sqlalchemy import Connection, delete, func, insert, select
@@ -35,12 +36,26 @@ def replace_problems(connection: Connection, key: NodeHourKey, problems: Iterabl
         connection.execute(insert(table), rows)
 
 
-def problems_since(connection: Connection, from_hour: int) -> list[tuple[str, str, str, int, int]]:
-    """Cluster, kind, subject, how many node-hours and ms in all, of hours from one on; in that order."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProblemRow:
+    """One problem of some node-hours. ms: of all of them together."""
+
+    cluster: str
+    kind: str
+    subject: str
+    node_hours: int
+    ms: int
+
+
+def problems_since(connection: Connection, from_hour: int) -> list[ProblemRow]:
+    """The problems of hours from one on, by cluster, kind and subject."""
     query = (
         select(table.c.cluster, table.c.kind, table.c.subject, func.count(), func.sum(table.c.ms))
         .where(table.c.hour >= from_hour)
         .group_by(table.c.cluster, table.c.kind, table.c.subject)
         .order_by(table.c.cluster, table.c.kind, table.c.subject)
     )
-    return [(row[0], row[1], row[2], int(row[3]), int(row[4])) for row in connection.execute(query)]
+    return [
+        ProblemRow(cluster=row[0], kind=row[1], subject=row[2], node_hours=int(row[3]), ms=int(row[4]))
+        for row in connection.execute(query)
+    ]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from chargeback.clock import Clock
-from chargeback.core.hours import local_day, month_after
+from chargeback.core.hours import HOUR_MS, local_day, month_after
 from chargeback.core.idle_shares import recent_idle
 from chargeback.core.lines import Line
 from chargeback.core.lookalikes import look_alikes
@@ -18,8 +18,10 @@ from chargeback.core.totals import Total, total_of
 from chargeback.families import Standing, render
 from chargeback.rater import provisional
 from chargeback.store.database import Connection, Database, DatabaseUnavailable
-from chargeback.store.node_hours import backlog, last_pushes
+from chargeback.store.node_hours import backlog, differences_since, last_pushes
+from chargeback.store.node_states import unmetered_nodes
 from chargeback.store.owners import current_owners, owner_names
+from chargeback.store.problems import problems_since
 from chargeback.store.rollup import totals_of_day, totals_of_month
 from chargeback.store.terms import policy_book
 from chargeback.tasks.follow_cluster import ClusterTables
@@ -28,6 +30,8 @@ from chargeback.tasks.quota_look import QuotaTrends, look
 log = logging.getLogger(__name__)
 
 EVERY_S = 15.0
+# Differences between the meters and problems are shown for so long.
+RECENT_HOURS = 24
 
 
 # Counters that begin at zero, so that the first refusal is a rise.
@@ -59,6 +63,7 @@ def gather(
         policies = policy_book(connection)
         policy = policies.at(now_ms) if policies else None
         waiting = backlog(connection, now_ms)
+        recent_problems = problems_since(connection, now_ms // HOUR_MS - RECENT_HOURS)
         trends.idle = recent_idle(running, cluster, now_ms)
         quotas = look(tables, policy.plans_from if policy else "annotations", trends, now_ms)
         return Standing(
@@ -70,6 +75,9 @@ def gather(
             lookalikes={name: look_alikes(names) for name, names in owner_names(connection, now_ms).items()},
             backlog=waiting.due,
             conservation_error_ms=waiting.error_ms,
+            differences=differences_since(connection, now_ms // HOUR_MS - RECENT_HOURS),
+            problems=Counter((each.cluster, each.kind) for each in recent_problems),
+            unmetered=unmetered_nodes(connection),
             last_pushes=last_pushes(connection),
             refused=dict(pushes.refused),
             accepted=dict(pushes.accepted),

@@ -19,6 +19,7 @@ UNITS = {"locale", "short", "percentunit", "s"}
 NOT_SHOWN = {
     "chargeback_build_info": "a version is looked up, not watched",
     "chargeback_pushes_accepted_total": "the push ages say whether bodies arrive",
+    "chargeback_owner_lookalikes": "`chargeback owners list` names them, once and for all",
     "chargeback_rendered_timestamp_seconds": "an alert's matter: a page that is stuck looks fresh on a dashboard",
 }
 
