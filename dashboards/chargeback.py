@@ -296,7 +296,7 @@ def account_health() -> Iterator[Placed]:
         Query(expr=q.health("chargeback_unmetered_devices"), legend="{{cluster}} {{node}} devices"),
         Query(expr=q.health("chargeback_unmetered_pods"), legend="{{cluster}} {{node}} pods"),
     )
-    yield Placed(panel=line_panel("Nodes without an agent", description, COUNT, lines), width=8, height=7)
+    yield Placed(panel=line_panel("Nodes without an agent", description, COUNT, unmetered), width=8, height=7)
 
 
 # The order of the page.
