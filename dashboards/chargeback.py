@@ -289,10 +289,8 @@ def account_health() -> Iterator[Placed]:
     description = "What is wrong with the data of the last day, by kind. `chargeback status` names each."
     lines = (Query(expr=q.health("chargeback_problems"), legend="{{cluster}} {{kind}}"),)
     yield Placed(panel=line_panel("Problems", description, COUNT, lines), width=8, height=7)
-    description = (
-        "GPU nodes of the cluster whose agent never pushed: their devices, and the pods nobody is billed for."
-    )
-    lines = (
+    description = "GPU nodes of the cluster whose agent never pushed: devices, and pods that nobody is billed for."
+    unmetered = (
         Query(expr=q.health("chargeback_unmetered_devices"), legend="{{cluster}} {{node}} devices"),
         Query(expr=q.health("chargeback_unmetered_pods"), legend="{{cluster}} {{node}} pods"),
     )
