@@ -15,7 +15,7 @@ from rich.table import Table
 
 from chargeback.cli.console import console
 from chargeback.cli.options import EXIT_INCOMPLETE, Failure, settings_options, take_settings
-from chargeback.cli.quota_objects import ANSWERS, OUTPUT, cluster_objects, say_unread
+from chargeback.cli.quota_objects import ANSWERS, OUTPUT, cluster_objects, say_unknown
 from chargeback.cluster.api import ApiError, ClusterApi, find_cluster
 from chargeback.cluster.dry_run import ServerAnswer, try_pod
 from chargeback.cluster.objects import ObjectsError
@@ -23,9 +23,10 @@ from chargeback.cluster.pod_manifest import gpu_pod, to_pod_manifest
 from chargeback.cluster.quota_files import read_workload
 from chargeback.core.fit_ask import Ask, FitLine, ask_for_gpus, show
 from chargeback.core.quota_fit import fit, verdict
+from chargeback.fit_json import fit_json
 
 # To list what bears on a namespace; nodes and others need more rights than many people have.
-OF_NAMESPACES = ("ResourceQuota", "LimitRange", "PriorityClass", "Namespace", "RuntimeClass")
+OF_NAMESPACES = ("ResourceQuota", "LimitRange", "PriorityClass", "Namespace")
 
 
 @click.command("fit")
@@ -80,8 +81,9 @@ def fit_gpus(
         resource = resource or "nvidia.com/gpu"
         ask = ask_for_gpus(namespace, gpus or 0, resource=resource, pods=pods or 1, priority_class=priority_class)
         pod = gpu_pod(gpus or 0, resource, priority_class)
-    objects = cluster_objects([settings.quotas] if settings.quotas else [], settings, *OF_NAMESPACES)
-    say_unread(objects)
+    wanted = (*OF_NAMESPACES, *(["RuntimeClass"] if ask.pod.runtime_class else []))
+    objects = cluster_objects([settings.quotas] if settings.quotas else [], settings, *wanted)
+    say_unknown(objects)
     if namespace not in objects.namespace_names:
         raise Failure(f"{namespace}: no such namespace, and nothing that belongs to it")
     lines = fit(objects, ask)
@@ -154,21 +156,6 @@ def _remarks(ask: Ask, answer: ServerAnswer, estimated: bool | None) -> list[str
     elif answer.admitted is not None and estimated is not None and answer.admitted != estimated:
         remarks.append("the estimate differs: the server knows more (webhooks, its configuration, the last second)")
     return remarks
-
-
-def fit_json(ask: Ask, lines: list[FitLine]) -> dict[str, Any]:
-    """The estimate, for programs; quantities as text."""
-    return {
-        "estimate": True,
-        "ask": {
-            "namespace": ask.namespace,
-            "pods": ask.pods,
-            "priority_class": ask.pod.priority_class,
-            "gpus": {name: show(number) for name, number in ask.gpus.items()},
-        },
-        "fits": verdict(lines),
-        "lines": [asdict(line) for line in lines],
-    }
 
 
 def _asked(ask: Ask) -> str:

@@ -13,10 +13,13 @@ import click
 import yaml
 
 from chargeback.cli.options import EXIT_INCOMPLETE, settings_options, take_settings
-from chargeback.cli.quota_objects import OUTPUT, cluster_objects, say_unread
+from chargeback.cli.quota_objects import OUTPUT, cluster_objects, say_unknown
 from chargeback.cluster.quota_objects import to_manifest
 from chargeback.core.quota_fix import Mended, mend
 from chargeback.core.quota_lint import SEVERITIES, Finding, lint
+
+# All that the rules look at: no more than the rights that are shipped for the aggregator.
+LINTED = ("ResourceQuota", "LimitRange", "PriorityClass", "Namespace", "Node", "DeviceClass")
 
 
 @click.command("lint")
@@ -40,12 +43,12 @@ def lint_quotas(files: tuple[Path, ...], fix: bool, output: str, **options: Any)
     if files and options.get("kubeconfig"):
         raise click.UsageError("either FILES or --kubeconfig: not both")
     settings = take_settings(options)
-    objects = cluster_objects(files, settings)
-    say_unread(objects)
+    objects = cluster_objects(files, settings, *LINTED)
+    say_unknown(objects)
     findings = lint(objects, settings.plans_from)
     mended = mend(objects) if fix else []
     if output == "json":
-        found: dict[str, Any] = {"findings": [asdict(finding) for finding in findings], "unread": objects.unread}
+        found: dict[str, Any] = {"findings": [asdict(finding) for finding in findings], "unknown": objects.unknown}
         if fix:
             found["manifests"] = [to_manifest(each.object) for each in mended]
         click.echo(json.dumps(found, indent=2))

@@ -36,7 +36,7 @@ async def _ask(settings: Settings, kinds: tuple[str, ...]) -> QuotaObjects:
         return await api.objects(settings.label_keys, *kinds)
 
 
-def say_unread(objects: QuotaObjects) -> None:
+def say_unknown(objects: QuotaObjects) -> None:
     """On stderr, what could not be read: it is not known, and not judged."""
-    for kind, problem in objects.unread.items():
+    for kind, problem in objects.unknown.items():
         click.echo(f"not known: {kind}: {problem}", err=True)

@@ -25,15 +25,15 @@ class QuotaApi(ClusterApi):
 async def read_cluster(api: ClusterApi, keys: LabelKeys, *kinds: str) -> QuotaObjects:
     """The named kinds (all, if none is named). What may not be read is not known, and named. Raises ApiError."""
     found: dict[str, list[QuotaObject]] = {}
-    unread: dict[str, str] = {}
+    unknown: dict[str, str] = {}
     for kind in kinds or KINDS:
         try:
             found[kind] = await _list(api, kind)
         except ApiError as error:
             if kind in NEEDED or error.status not in (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND):
                 raise
-            unread[kind] = str(error)
-    return to_objects(found, keys, unread=unread)
+            unknown[kind] = str(error)
+    return to_objects(found, keys, unknown=unknown)
 
 
 async def _list(api: ClusterApi, kind: str) -> list[QuotaObject]:

@@ -100,9 +100,9 @@ def to_objects(
     keys: LabelKeys,
     *,
     workloads: Iterable[Workload] = (),
-    unread: Mapping[str, str] | None = None,
+    unknown: Mapping[str, str] | None = None,
 ) -> QuotaObjects:
-    """found: objects by kind. A kind that is absent is not known; unread: kinds that could not be read, and why."""
+    """found: objects by kind. A kind that is absent is not known; unknown: kinds that could not be read, and why."""
     return QuotaObjects(
         quotas=tuple(map(to_quota_spec, found.get("ResourceQuota", ()))),
         limit_ranges=tuple(map(to_limit_range, found.get("LimitRange", ()))),
@@ -112,7 +112,7 @@ def to_objects(
         device_classes=_known(found, "DeviceClass", to_device_class),
         overheads=dict(map(_overhead, found["RuntimeClass"])) if "RuntimeClass" in found else None,
         workloads=tuple(workloads),
-        unread=unread or {},
+        unknown=unknown or {},
     )
 
 

@@ -10,12 +10,13 @@ from chargeback.core.quota_specs import DEVICES, REQUESTS, QuotaObjects, QuotaSp
 
 
 def uncounted_claims(objects: QuotaObjects, _: str) -> Iterator[Found]:
-    for namespace, _quotas in objects.gpu_quotas():
-        for found in uncounted_classes(objects, namespace):
+    for namespace, quotas, classes in uncounted_classes(objects):
+        scoped = [quota.name for quota in quotas if quota.gpu_resources and quota.all_terms]
+        for found in classes:
             what = f"users may claim any number of GPUs of DeviceClass {found.name}: no quota counts them"
-            if scoped := _scoped(objects, namespace):
-                what += f" ({', '.join(quota.name for quota in scoped)} has a scope, and claims match none)"
-            if found.extended_resource and _counts(objects, namespace, REQUESTS + found.extended_resource):
+            if scoped:
+                what += f" ({', '.join(scoped)} has a scope, and claims match none)"
+            if found.extended_resource and _counts(quotas, REQUESTS + found.extended_resource):
                 what += f"; an API server with DRAExtendedResource does, as {REQUESTS}{found.extended_resource}"
             yield Found(
                 object=f"Namespace {namespace}",
@@ -25,17 +26,18 @@ def uncounted_claims(objects: QuotaObjects, _: str) -> Iterator[Found]:
             )
 
 
-def uncounted_classes(objects: QuotaObjects, namespace: str) -> list[DeviceClass]:
-    """Classes of GPUs that no quota of a namespace counts; none, where classes are not known."""
+def uncounted_classes(objects: QuotaObjects) -> Iterator[tuple[str, list[QuotaSpec], list[DeviceClass]]]:
+    """Each namespace with a GPU quota, its quotas, and the classes of GPUs that none of them counts.
+
+    Nothing, where classes are not known.
+    """
     gpus = [found for found in objects.device_classes or () if is_gpu_class(found)]
-    return [found for found in gpus if not _counts(objects, namespace, found.name + DEVICES)]
+    for namespace, quotas in sorted(objects.quotas_by_namespace().items()):
+        missing = [found for found in gpus if not _counts(quotas, found.name + DEVICES)]
+        if missing and any(quota.gpu_resources for quota in quotas):
+            yield namespace, quotas, missing
 
 
-def _counts(objects: QuotaObjects, namespace: str, key: str) -> bool:
+def _counts(quotas: list[QuotaSpec], key: str) -> bool:
     """Whether a quota counts a key for claims: one with a scope, of whatever kind, counts none."""
-    return any(key in quota.hard and not quota.all_terms for quota in objects.quotas if quota.namespace == namespace)
-
-
-def _scoped(objects: QuotaObjects, namespace: str) -> list[QuotaSpec]:
-    quotas = [quota for quota in objects.quotas if quota.namespace == namespace]
-    return [quota for quota in quotas if quota.gpu_resources and quota.all_terms]
+    return any(key in quota.hard and not quota.all_terms for quota in quotas)

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from chargeback.core.limit_ranges import amount, is_gpu
+from chargeback.core.plans import Plan, plans
 from chargeback.core.quota_found import Found
 from chargeback.core.quota_specs import GPU, REQUESTS, QuotaObjects
-from chargeback.core.quotas import GUARANTEED, quota_uses
+from chargeback.core.quotas import CAP, GUARANTEED
 
 # What NVIDIA's device plugin offers; anything else under its name is more likely a slip than a resource.
 _OFFERED = re.compile(r"nvidia\.com/(gpu|mig-\d+g\.\d+gb(\.me)?)(\.shared)?")
@@ -25,12 +26,11 @@ def oversold_guarantees(objects: QuotaObjects, plans_from: str) -> Iterator[Foun
     if objects.allocatable is None:
         return
     there = objects.allocatable.get(GPU, Decimal(0))
-    uses, _ = quota_uses([quota.as_written() for quota in objects.quotas], plans_from)
-    promised = [use for use in uses if use.guaranteed]
-    total = sum((use.guaranteed for use in promised if use.guaranteed), Decimal(0))
+    promised = {plan.namespace: plan.guaranteed for plan in _plans(objects, plans_from) if plan.guaranteed}
+    total = sum(promised.values(), Decimal(0))
     if total > there:
-        most = sorted(promised, key=lambda use: -(use.guaranteed or 0))[:3]
-        named = ", ".join(f"{use.namespace}/{use.quota} {use.guaranteed}" for use in most)
+        most = sorted(promised, key=lambda namespace: -promised[namespace])[:3]
+        named = ", ".join(f"{namespace} {promised[namespace]}" for namespace in most)
         yield Found(
             object="Cluster",
             field=GUARANTEED,
@@ -40,22 +40,43 @@ def oversold_guarantees(objects: QuotaObjects, plans_from: str) -> Iterator[Foun
 
 
 def guarantees_above_cap(objects: QuotaObjects, plans_from: str) -> Iterator[Found]:
-    uses, _ = quota_uses([quota.as_written() for quota in objects.quotas], plans_from)
-    labels = {(quota.namespace, quota.name): quota.label for quota in objects.quotas}
-    for use in uses:
-        if use.guaranteed is not None and use.guaranteed > use.hard:
+    quotas_of = objects.quotas_by_namespace()
+    for plan in _plans(objects, plans_from):
+        quotas = quotas_of.get(plan.namespace, [])
+        own = [quota for quota in quotas if quota.name == plan.quota] or [q for q in quotas if not q.all_terms]
+        hards = [hard for hard in (amount(quota.hard.get(REQUESTS + GPU, "")) for quota in own) if hard is not None]
+        bounds = [*hards, *([] if plan.cap is None else [plan.cap])]
+        if plan.guaranteed is None or not bounds or plan.guaranteed <= min(bounds):
+            continue
+        by_quota = bool(hards) and min(hards) == min(bounds)
+        yield Found(
+            object=own[0].label if by_quota and len(own) == 1 else f"Namespace {plan.namespace}",
+            field=GUARANTEED,
+            what=f"{plan.guaranteed} are guaranteed, but "
+            + (f"Kubernetes refuses pods beyond {min(hards)}" if by_quota else f"{plan.cap} are the most it may use"),
+            mend=f"raise {REQUESTS + GPU if by_quota else CAP}, or lower the guarantee",
+        )
+
+
+def unclear_plans(objects: QuotaObjects, plans_from: str) -> Iterator[Found]:
+    found, problems = plans(objects.quotas, objects.namespaces or (), plans_from)
+    # Of both numbers known, the one problem left is the order of them, which has a rule of its own.
+    ordered = {plan.namespace for plan in found if plan.guaranteed is not None and plan.cap is not None}
+    for problem in problems:
+        if problem.namespace not in ordered:
             yield Found(
-                object=labels[use.namespace, use.quota],
-                field=GUARANTEED,
-                what=f"{use.guaranteed} are guaranteed, but Kubernetes refuses pods beyond {use.hard}",
-                mend=f"raise {use.resource}, or lower the guarantee",
+                object=problem.object,
+                field=problem.field,
+                what=problem.what,
+                mend="one whole number of devices, in one place",
             )
 
 
 def ceilings_only(objects: QuotaObjects, plans_from: str) -> Iterator[Found]:
+    planned = {plan.namespace for plan in _plans(objects, plans_from)}
     for quota in objects.quotas:
         key = REQUESTS + GPU
-        if amount(quota.hard.get(key, "0")) and GUARANTEED not in quota.annotations and plans_from != "quota":
+        if amount(quota.hard.get(key, "0")) and quota.namespace not in planned:
             yield Found(
                 object=quota.label,
                 field=f"spec.hard[{key}]",
@@ -120,3 +141,7 @@ def unknown_resources(objects: QuotaObjects, _: str) -> Iterator[Found]:
 
 def _of_system(namespace: str) -> bool:
     return namespace.startswith("kube-")
+
+
+def _plans(objects: QuotaObjects, plans_from: str) -> list[Plan]:
+    return plans(objects.quotas, objects.namespaces or (), plans_from)[0]

@@ -81,11 +81,12 @@ def unequal_gpus(objects: QuotaObjects, _: str) -> Iterator[Found]:
 
 
 def must_say(objects: QuotaObjects, _: str) -> Iterator[Found]:
+    given: dict[str, set[str]] = {}
+    for limits in objects.limit_ranges:
+        given.setdefault(limits.namespace, set()).update(limits.gives)
     for quota in objects.quotas:
-        given = {
-            key for limits in objects.limit_ranges if limits.namespace == quota.namespace for key in limits.gives
-        }
-        for key in sorted(key for key in quota.hard if key in MUST_SAY and key not in given):
+        said = given.get(quota.namespace, set())
+        for key in sorted(key for key in quota.hard if key in MUST_SAY and key not in said):
             yield Found(
                 object=quota.label,
                 field=f"spec.hard[{key}]",

@@ -25,7 +25,7 @@ from chargeback.core.quota_specs import (
     class_text,
     is_counted,
 )
-from chargeback.core.quotas import GUARANTEED, gpu_resource
+from chargeback.core.quotas import GUARANTEED
 
 # What kubectl keeps for itself would be wrong in a corrected object.
 _NOT_OURS = "kubectl.kubernetes.io/last-applied-configuration"
@@ -65,14 +65,15 @@ def mend(objects: QuotaObjects) -> list[Mended]:
 
 def _mend_quota(quota: QuotaSpec, classes: frozenset[str] | None) -> tuple[QuotaSpec, list[str]]:
     hard, annotations = dict(quota.hard), dict(quota.annotations)
-    # Backwards, `request.` and bare names come before `limits.`: a pair is seen as one.
-    dead = sorted((key for key in quota.hard if not is_counted(key)), reverse=True)
-    done = [_mend_key(hard, annotations, key) for key in dead]
+    done = []
     for key, text in hard.items():
         number = amount(text)
-        if number is not None and number % 1 and all(gpu_resource(key)):
+        if number is not None and number % 1 and is_gpu(named_resource(key).removeprefix(REQUESTS)):
             hard[key] = str(number.to_integral_value(ROUND_FLOOR))
-            done.append(f"{key}: {text} is {hard[key]}, as Kubernetes counts it")
+            done.append(f"{key}: {text} is {hard[key]}, for pods ask for whole devices")
+    # Backwards, `request.` and bare names come before `limits.`: a pair is seen as one.
+    dead = sorted((key for key in quota.hard if not is_counted(key)), reverse=True)
+    done += [_mend_key(hard, annotations, key) for key in dead]
     terms = tuple(_mend_term(term, classes, done) for term in quota.terms)
     return replace(quota, hard=hard, annotations=annotations, terms=terms), done
 
@@ -146,16 +147,16 @@ def _close_holes(objects: QuotaObjects) -> Iterator[Mended]:
 
 def _count_claims(objects: QuotaObjects) -> Iterator[Mended]:
     """For classes of devices whose claims no quota counts, one that allows none."""
-    for namespace, quotas in objects.gpu_quotas():
-        if classes := uncounted_classes(objects, namespace):
-            quota = QuotaSpec(
-                namespace=namespace,
-                name=f"{quotas[0].name}-claims",
-                hard={found.name + DEVICES: "0" for found in classes},
-                labels=quotas[0].labels,
-            )
-            named = ", ".join(found.name for found in classes)
-            yield Mended(object=quota, done=(f"no quota counts claims of {named}: 0 until you say how many",))
+    for namespace, quotas, classes in uncounted_classes(objects):
+        first = next(quota for quota in quotas if quota.gpu_resources)
+        quota = QuotaSpec(
+            namespace=namespace,
+            name=f"{first.name}-claims",
+            hard={found.name + DEVICES: "0" for found in classes},
+            labels=first.labels,
+        )
+        named = ", ".join(found.name for found in classes)
+        yield Mended(object=quota, done=(f"no quota counts claims of {named}: 0 until you say how many",))
 
 
 def _term_for(objects: QuotaObjects, quotas: list[QuotaSpec], classes: tuple[str | None, ...]) -> ScopeTerm | None:

@@ -42,6 +42,7 @@ RULES = (
     Rule("unequal-gpus", "error", limit_rules.unequal_gpus),
     Rule("oversold-guarantees", "error", cluster_rules.oversold_guarantees),
     Rule("guarantee-above-cap", "error", cluster_rules.guarantees_above_cap),
+    Rule("unclear-plan", "error", cluster_rules.unclear_plans),
     Rule("unreadable-number", "error", quota_rules.unreadable_numbers),
     Rule("unknown-excluded-class", "warning", quota_rules.unknown_excluded_classes),
     Rule("uncovered-class", "warning", quota_rules.uncovered_classes),

@@ -17,7 +17,7 @@ from chargeback.core.quota_specs import (
     class_text,
     is_counted,
 )
-from chargeback.core.quotas import GUARANTEED, gpu_resource, quota_uses
+from chargeback.core.quotas import GUARANTEED, gpu_resource
 
 # What a quota with a pod scope may carry of the names without a slash.
 _OF_PODS = frozenset(
@@ -133,12 +133,12 @@ def fractional_gpus(objects: QuotaObjects, _: str) -> Iterator[Found]:
                 )
 
 
-def unreadable_numbers(objects: QuotaObjects, plans_from: str) -> Iterator[Found]:
+def unreadable_numbers(objects: QuotaObjects, _: str) -> Iterator[Found]:
     for quota in objects.quotas:
-        for problem in quota_uses([quota.as_written()], plans_from)[1]:
-            # "ResourceQuota a/b: KEY: 'x': want …", as quotas.py words it
-            key, _, what = problem.partition(": ")[2].partition(": ")
-            yield Found(object=quota.label, field=key, what=what, mend="write a number of devices")
+        for key, text in sorted(quota.hard.items()):
+            if amount(text) is None:
+                what = f"{text!r} cannot be read: want a Kubernetes quantity such as 8"
+                yield Found(object=quota.label, field=f"spec.hard[{key}]", what=what, mend="write a number")
 
 
 def low_counts(objects: QuotaObjects, _: str) -> Iterator[Found]:

@@ -117,7 +117,7 @@ class QuotaObjects:
 
     allocatable  devices of each GPU resource on all nodes together
     overheads    what each runtime class adds to a pod
-    unread       kinds that should have been asked for and were not to be had, and why
+    unknown      kinds that should have been asked for and were not to be had, and why
     """
 
     quotas: tuple[QuotaSpec, ...] = ()
@@ -128,7 +128,7 @@ class QuotaObjects:
     device_classes: tuple[DeviceClass, ...] | None = None
     overheads: Mapping[str, Mapping[str, Decimal]] | None = None
     workloads: tuple[Workload, ...] = ()
-    unread: Mapping[str, str] = field(default_factory=dict)
+    unknown: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def class_names(self) -> frozenset[str] | None:
@@ -155,9 +155,15 @@ class QuotaObjects:
 
     def gpu_quotas(self) -> Iterator[tuple[str, list[QuotaSpec]]]:
         """Each namespace with quotas that limit GPUs, and these."""
-        limiting = [quota for quota in self.quotas if quota.gpu_resources]
-        for namespace in sorted({quota.namespace for quota in limiting}):
-            yield namespace, [quota for quota in limiting if quota.namespace == namespace]
+        for namespace, quotas in sorted(self.quotas_by_namespace().items()):
+            if limiting := [quota for quota in quotas if quota.gpu_resources]:
+                yield namespace, limiting
+
+    def quotas_by_namespace(self) -> dict[str, list[QuotaSpec]]:
+        found: dict[str, list[QuotaSpec]] = {}
+        for quota in self.quotas:
+            found.setdefault(quota.namespace, []).append(quota)
+        return found
 
     def uncovered(self, quotas: list[QuotaSpec], resource: str) -> list[str | None]:
         """Priority classes (None: no class) whose pods none of a namespace's quotas limits in a resource.

@@ -37,7 +37,7 @@ def namespace(plane: ControlPlane, request: pytest.FixtureRequest) -> str:
 
 # The right to read what the estimate wants; and that to create pods, which only the dry run wants.
 READS = [
-    {"apiGroups": [""], "resources": ["resourcequotas", "limitranges", "namespaces"], "verbs": ["list"]},
+    {"apiGroups": [""], "resources": ["resourcequotas", "limitranges"], "verbs": ["list"]},
     {"apiGroups": ["scheduling.k8s.io"], "resources": ["priorityclasses"], "verbs": ["list"]},
 ]
 CREATES = [{"apiGroups": [""], "resources": ["pods"], "verbs": ["create"]}]
@@ -91,7 +91,7 @@ def test_a_missing_right_is_no_refusal_by_a_quota(plane: ControlPlane, asker: Pa
     server = found["server"]
     assert (server["admitted"], server["status"], server["refused_by"]) == (None, 403, "right")
     assert 'cannot create resource "pods"' in server["message"]
-    assert complaints.startswith("not known: RuntimeClass: /apis/node.k8s.io/v1/runtimeclasses: 403")
+    assert complaints.startswith("not known: Namespace: /api/v1/namespaces: 403")
     ended = chargeback("quota", "fit", namespace, "--gpus", "2", "--server", "--kubeconfig", str(asker), check=False)
     assert "no quota refused: this account may not create pods" in ended.stdout.decode()
 

@@ -11,6 +11,7 @@ import pytest
 from chargeback.cluster.quota_objects import to_manifest
 from chargeback.core.quota_fix import mend
 from chargeback.core.quota_lint import lint
+from chargeback.core.quota_specs import QuotaObjects, QuotaSpec
 from tests.cluster.control_plane import ControlPlane, Refused, control_plane
 from tests.cluster.quota_cluster import (
     COLLECTIONS,
@@ -237,3 +238,12 @@ async def test_a_quota_is_a_ceiling_and_reserves_nothing(plane: ControlPlane, na
         put_pod(plane, namespace, 2, name="more")
     (finding,) = lint(await ask(plane, namespace))
     assert (finding.rule, finding.severity) == ("ceiling-only", "info")
+
+
+async def test_a_quantity_that_is_none_is_refused(plane: ControlPlane, namespace: str) -> None:
+    """unreadable-number: 400, before anybody looks at it."""
+    with pytest.raises(Refused, match="quantities must match the regular expression") as refused:
+        put_quota(plane, namespace, {"requests.nvidia.com/gpu": "many"})
+    assert refused.value.status == 400
+    quota = QuotaSpec(namespace=namespace, name="gpu", hard={"requests.nvidia.com/gpu": "many"})
+    assert "unreadable-number" in {finding.rule for finding in lint(QuotaObjects(quotas=(quota,)))}
