@@ -21,8 +21,6 @@ log = logging.getLogger(__name__)
 V = TypeVar("V")
 
 RETRY_S, RETRY_MOST_S = 0.5, 30.0
-# A right that is missing, or a kind that the server does not have, comes seldom and never soon.
-REFUSED_S = 300.0
 # What a watch says first, after it was away, may have happened at any time since then.
 CATCH_UP_MS = 5_000
 
@@ -112,9 +110,9 @@ async def keep_reflecting(api: ClusterApi, kind: Kind[V], table: Table[V], clock
     """Follow one kind. Ends only by cancellation."""
     waits = backoff()
     while True:
+        before_ms = table.read_ms
         try:
             await reflect(api, kind, table)
-            waits = backoff()
             continue
         except Expired:
             log.info("watch expired: listing again", extra={"kind": kind.name})
@@ -124,9 +122,10 @@ async def keep_reflecting(api: ClusterApi, kind: Kind[V], table: Table[V], clock
             if not refused or table.lack is None:
                 log.warning("cluster not read", extra={"kind": kind.name, "error": str(error)})
             table.lack = str(error)
-            if refused:
+            if refused:  # not for long, as a rule: an API server that was just started refuses what it will grant
                 table.version = None
-                await clock.sleep(REFUSED_S)
+        if table.read_ms != before_ms:
+            waits = backoff()  # it went well for a while
         await clock.sleep(next(waits))
 
 
