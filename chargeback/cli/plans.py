@@ -13,7 +13,7 @@ import click
 from chargeback.cli.console import console
 from chargeback.cli.options import EXIT_INCOMPLETE, settings_options, take_settings
 from chargeback.cli.quota_reports import OUTPUT, SOURCES, read_report, say_missing
-from chargeback.cli.quota_tables import UNKNOWN, cell, table
+from chargeback.cli.quota_tables import UNKNOWN, cell, table, text_of
 from chargeback.core.statements import safe
 from chargeback.quota_json import Plain, plan_json
 
@@ -55,7 +55,7 @@ def show_plans(namespace: str | None, output: str, **options: Any) -> None:
                 numbers = [row[name] or UNKNOWN for name in ("guaranteed", "cap", "held")]
                 cells = (row["namespace"], row["resource"], *numbers, row["source"], row["quota"])
                 shown.add_row(*map(cell, cells))
-            console().print(shown)
+            click.echo(text_of(console(), shown))
     if say_missing(report, settings):
         sys.exit(EXIT_INCOMPLETE)
 

@@ -14,7 +14,7 @@ from rich.table import Table
 from chargeback.cli.console import console
 from chargeback.cli.options import EXIT_INCOMPLETE, Failure, settings_options, take_settings
 from chargeback.cli.quota_reports import OUTPUT, SOURCES, read_report, say_missing
-from chargeback.cli.quota_tables import details, legend, overview
+from chargeback.cli.quota_tables import details, legend, overview, text_of
 from chargeback.core.quota_report import QuotaReport
 from chargeback.core.statements import safe
 from chargeback.quota_json import report_json, use_json
@@ -60,12 +60,11 @@ def show_quotas(namespace: str | None, output: str, **options: Any) -> None:
 
 def _print(report: QuotaReport, *, with_details: bool) -> None:
     out = console()
-    out.print(overview(report))
-    parts: list[str | Table] = list(legend(report))
-    if with_details:
-        parts += [part for each in report.namespaces for part in details(each)]
-    for part in parts:
-        out.print(part, highlight=False, markup=False)
+    click.echo(text_of(out, overview(report)))
+    for line in legend(report):
+        click.echo(line)
+    for part in details(report.namespaces[0]) if with_details else ():
+        click.echo(text_of(out, part) if isinstance(part, Table) else f"\n{part}")
 
 
 def _csv(report: QuotaReport) -> str:

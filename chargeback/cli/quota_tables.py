@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
 from rich.box import SIMPLE
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -14,6 +15,7 @@ from chargeback.core.idle_shares import IdleShare
 from chargeback.core.plans import Plan
 from chargeback.core.quota_report import NamespaceQuotas, QuotaReport
 from chargeback.core.quota_uses import US, QuotaUse
+from chargeback.core.quotas import gpu_resource
 from chargeback.core.refusals import EXCEEDED
 from chargeback.quota_json import show
 
@@ -22,7 +24,7 @@ _MS_PER_HOUR = 3_600_000
 
 
 def overview(report: QuotaReport) -> Table:
-    """A row a GPU key; what is of the namespace stands in its first row."""
+    """A row a GPU key; what is the namespace's own stands in its first row."""
     found = table("namespace", "quota", "key", ">used", ">of", ">plan", ">idle", "full in", ">waits")
     for each in report.namespaces:
         of_namespace = [plan_text(each.plan), _percent(each.idle), waits_text(each)]
@@ -36,8 +38,11 @@ def overview(report: QuotaReport) -> Table:
 
 
 def legend(report: QuotaReport) -> Iterator[str]:
-    """What the marks in the overview mean, as far as they are there."""
+    """What the marks in the overview mean, as far as they are there; and what all of it is to be held against."""
     uses = report.uses
+    if report.offered is not None:
+        offered = ", ".join(f"{count} {resource}" for resource, count in report.offered.items())
+        yield f"Nodes offer: {offered or 'no GPU'}"
     if any(use.counted_by == US for use in uses):
         yield "*: counted by us: Kubernetes stores this key, and neither counts nor enforces it"
     if any(not use.enforced and use.counted is None for use in uses):
@@ -55,7 +60,7 @@ def details(found: NamespaceQuotas) -> Iterator[str | Table]:
     if found.idle is not None:
         yield _idle_sentence(found.idle)
     if any(use.holders for use in found.uses):
-        yield "Holders, by key and workload (a workload's name is told from its pods'):"
+        yield "Holders, by workload (whose name is told from its pods'):"
         yield _holders(found.uses)
     if found.refusals:
         yield "Refused by a quota:"
@@ -89,6 +94,13 @@ def table(*columns: str) -> Table:
     for column in columns:
         found.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left")
     return found
+
+
+def text_of(out: Console, found: Table) -> str:
+    """A table without the blanks around it, for people who copy it."""
+    with out.capture() as captured:
+        out.print(found)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines() if line.strip())
 
 
 def cell(text: object) -> str:
@@ -139,10 +151,12 @@ def _idle_sentence(idle: IdleShare) -> str:
 
 
 def _holders(uses: Iterable[QuotaUse]) -> Table:
-    found = table("quota", "key", "workload", ">pods", ">bound", ">pending")
-    for use in uses:
-        for holder in use.holders or ():
-            cells = (use.quota, use.resource, holder.workload, len(holder.pods), holder.bound, holder.pending or "")
+    """Keys of one quota that count the same resource have the same holders."""
+    found = table("quota", "resource", "workload", ">pods", ">bound", ">pending")
+    of_resource = {(use.quota, gpu_resource(use.resource)[0]): use.holders or () for use in uses}
+    for (quota, resource), holders in of_resource.items():
+        for holder in holders:
+            cells = (quota, resource, holder.workload, len(holder.pods), holder.bound, holder.pending or "")
             found.add_row(*map(cell, cells))
     return found
 
@@ -170,5 +184,15 @@ def _others(found: NamespaceQuotas) -> Table:
     made = table("quota", "key", ">used", ">of", ">full")
     for key in found.others:
         full = UNKNOWN if key.fullness is None else f"{key.fullness * Decimal(100):.0f}%"
-        made.add_row(*map(cell, (key.quota, key.key, show(key.used) or UNKNOWN, show(key.hard), full)))
+        made.add_row(*map(cell, (key.quota, key.key, _amount(key.used), _amount(key.hard), full)))
     return made
+
+
+def _amount(number: Decimal | None) -> str:
+    """Bytes as people write them, where that is exact: 256Gi."""
+    if number is None:
+        return UNKNOWN
+    for suffix, size in (("Ti", 2**40), ("Gi", 2**30), ("Mi", 2**20)):
+        if number and number % size == 0:
+            return f"{number // size}{suffix}"
+    return show(number) or ""

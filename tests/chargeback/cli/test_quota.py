@@ -204,6 +204,6 @@ def test_the_documented_examples_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each prints what docs/quotas.md shows."""
     monkeypatch.chdir(ROOT)
     blocks = re.findall(r"```console\n\$ chargeback quota (.*)\n([^`]*)```", DOCS)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     for command, output in blocks:
         assert run(*shlex.split(command)).stdout == output

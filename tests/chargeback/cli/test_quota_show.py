@@ -152,7 +152,8 @@ def test_the_tables_of_a_namespace(cluster: Path) -> None:
     ended = run("quota", "show", "team", "--quotas", cluster)
     assert ended.exit_code == 0
     text = ended.stdout
-    assert re.search(r"gpu +requests\.nvidia\.com/gpu +train +2 +4 +2", text)
+    assert len(re.findall(r"gpu +nvidia\.com/gpu +train +2 +4 +2\n", text)) == 1
+    assert re.search(r"gpu +requests\.memory +256Gi +1Ti +25%", text)
     assert re.search(r"Job big +gpu +requests\.nvidia\.com/gpu +3 +8 +8 +2026-10-03T14:10:00Z +4", text)
     assert re.search(r"train-1 +2 nvidia\.com/gpu +2026-10-03T14:00:00Z +0/1 nodes are available", text)
     assert re.search(r"gpu +pods +9 +10 +90%", text)
@@ -274,3 +275,11 @@ def test_no_source() -> None:
     for command in ("quota", "plans"):
         ended = run(command, "show")
         assert (ended.exit_code, ended.stderr) == (2, "no cluster here: name a file with --quotas, or --kubeconfig\n")
+
+
+def test_the_documented_examples_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of `plans` prints what docs/quotas.md shows; those of `quota` have a test beside the others."""
+    monkeypatch.chdir(ROOT)
+    blocks = re.findall(r"```console\n\$ chargeback (plans .*)\n([^`]*)```", (ROOT / "docs/quotas.md").read_text())
+    assert [run(*command.split()).stdout for command, _ in blocks] == [output for _, output in blocks]
+    assert blocks
