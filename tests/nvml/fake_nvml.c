@@ -269,8 +269,8 @@ nvmlReturn_t nvmlDeviceGetMaxMigDeviceCount(nvmlDevice_t handle, unsigned int *c
 nvmlReturn_t nvmlDeviceGetMigDeviceHandleByIndex(nvmlDevice_t handle, unsigned int index, nvmlDevice_t *instance) {
     BEGIN_DEVICE(handle);
     CARD_ONLY;
-    if (index >= FAKE_SLOTS || !device.gpu.mig_current) return NVML_ERROR_INVALID_ARGUMENT;
-    if (!device.gpu.slots[index].present) return NVML_ERROR_NOT_FOUND;
+    if (index >= FAKE_SLOTS) return NVML_ERROR_INVALID_ARGUMENT;
+    if (!device.gpu.mig_current || !device.gpu.slots[index].present) return NVML_ERROR_NOT_FOUND;
     *instance = handle_of(device.index, (int)index, device.gpu.mig_generation);
     return NVML_SUCCESS;
 }
@@ -290,14 +290,14 @@ nvmlReturn_t nvmlDeviceGetDeviceHandleFromMigDeviceHandle(nvmlDevice_t handle, n
 
 nvmlReturn_t nvmlDeviceGetGpuInstanceId(nvmlDevice_t handle, unsigned int *id) {
     BEGIN_DEVICE(handle);
-    INSTANCE_ONLY;
+    if (device.slot < 0) return NVML_ERROR_INVALID_ARGUMENT;
     *id = device.gpu.slots[device.slot].gpu_instance;
     return NVML_SUCCESS;
 }
 
 nvmlReturn_t nvmlDeviceGetComputeInstanceId(nvmlDevice_t handle, unsigned int *id) {
     BEGIN_DEVICE(handle);
-    INSTANCE_ONLY;
+    if (device.slot < 0) return NVML_ERROR_INVALID_ARGUMENT;
     *id = device.gpu.slots[device.slot].compute_instance;
     return NVML_SUCCESS;
 }
