@@ -74,8 +74,8 @@ class Namespace:
     cost_center: str | None = None
     team: str | None = None
     tier: str | None = None
-    labels: Mapping[str, str] = field(default_factory=dict, compare=False)
-    annotations: Mapping[str, str] = field(default_factory=dict, compare=False)
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+    annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
     rule: str | None = None
     ruled: frozenset[str] = frozenset()
 
