@@ -28,6 +28,13 @@ from tests.programs import Program, fetch, running, wait_for
 
 NODE, NAMESPACE = "n1", "ml"
 CLUSTER = "default"  # as the shipped settings have it
+COST_CENTER = "rd-001"
+# One micro a millisecond.
+PRICES = """
+currency: USD
+prices:
+  - {model: NVIDIA H100 80GB HBM3, price: "3.60", unit: gpu-hour}
+"""
 
 T = TypeVar("T")
 
@@ -50,21 +57,22 @@ class Lab:
 
     def running(self, pod: str, container: str = "main") -> Container:
         """The container, once it runs."""
+        wait_for(f"{pod} is there", lambda: self.has_pod(pod))
         return wait_until(f"{pod}/{container} runs", lambda: self.node.container(NAMESPACE, pod, container))
+
+    def has_pod(self, name: str) -> bool:
+        try:
+            self.pod(name)
+        except Refused as refused:
+            if refused.status != 404:
+                raise
+            return False
+        return True
 
     def delete_pod(self, name: str) -> int:
         """Have a pod go; when the API server had it no more, in unix ms."""
-        path = f"/api/v1/namespaces/{NAMESPACE}/pods/{name}"
-        self.plane.call("DELETE", path)
-
-        def gone() -> bool:
-            try:
-                self.plane.call("GET", path)
-            except Refused as refused:
-                return refused.status == 404
-            return False
-
-        wait_for(f"{name} is gone", gone)
+        self.plane.call("DELETE", f"/api/v1/namespaces/{NAMESPACE}/pods/{name}")
+        wait_for(f"{name} is gone", lambda: not self.has_pod(name))
         return now_ms()
 
     def samples(self, name: str) -> list[Sample]:
@@ -97,11 +105,12 @@ def lab(folder: Path, fill: Callable[[FakeNvml], None], offers: Mapping[str, int
         fill(nvml)
         shipped_agent.apply_namespace(machine)
         apply_shipped_rights(plane)
-        plane.create("/api/v1/namespaces", "Namespace", NAMESPACE, metadata={"labels": {"cost-center": "rd-001"}})
+        plane.create("/api/v1/namespaces", "Namespace", NAMESPACE, metadata={"labels": {"cost-center": COST_CENTER}})
         accounts = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts"
         wait_for("the namespace's account", lambda: plane.call("GET", accounts)["items"])
+        (folder / "prices.yaml").write_text(PRICES)
         arguments = (
-            *("serve", "--data", str(folder), "--cluster", CLUSTER),
+            *("serve", "--data", str(folder), "--cluster", CLUSTER, "--prices", str(folder / "prices.yaml")),
             *("--kubeconfig", str(plane.kubeconfig(AGGREGATOR_TOKEN))),
             *("--agent-account", f"{shipped_agent.NAMESPACE}/{shipped_agent.NAME}"),
         )

@@ -24,6 +24,7 @@ from tests.programs import free_port
 
 READY_WITHIN_S = 60.0
 CNI_PLUGINS = Path("/usr/lib/cni")
+STATIC_PODS = "static-pods"  # in the kubelet's folder
 _RUNTIME_SOCKET = "/run/containerd/containerd.sock"
 # Without the plugin that would make a folder in /opt. A runtime class `nvidia` is there as on a GPU node: it is
 # runc, for the driver's library reaches its containers as a mounted folder.
@@ -104,6 +105,12 @@ class Node:
         path = f"/api/v1/namespaces/{namespace}/pods"
         self.plane.create(path, "Pod", name, spec=_pod_spec(containers, spec))
 
+    def start_static_pod(self, namespace: str, name: str, *containers: Mapping[str, Any]) -> None:
+        """Lay a manifest into the kubelet's folder; the API server will know it by a mirror, NAME-NODE."""
+        metadata = {"name": name, "namespace": namespace}
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": _pod_spec(containers, {})}
+        (self.kubelet_folder / STATIC_PODS / f"{name}.json").write_text(json.dumps(pod))
+
     def start_job(self, namespace: str, name: str, container: Mapping[str, Any]) -> None:
         """Create a Job of one pod that is not tried again."""
         template = {"spec": _pod_spec([container], {"restartPolicy": "Never"})}
@@ -128,6 +135,12 @@ class Node:
                 pids = self.cgroups.pids(container_id)
                 return Container(container_id=container_id, pid=pids[0]) if pids else None
         return None
+
+    def log(self, namespace: str, pod: str, container: str) -> str:
+        """What a container's first process has written, while the pod is not deleted."""
+        uid = self.pod(namespace, pod)["metadata"]["uid"]
+        file = self.sandbox.root / f"var/log/pods/{namespace}_{pod}_{uid}/{container}/0.log"
+        return "".join(line.split(" ", 3)[3] for line in file.read_text().splitlines(keepends=True))
 
     def checkpoint(self) -> dict[tuple[str, str], set[str]]:
         """Device ids by (pod's UID, container), as the kubelet notes them on disk."""
@@ -163,6 +176,7 @@ def node(plane: ControlPlane, folder: Path, name: str) -> Iterator[Node]:
         sandbox = running.enter_context(Sandbox(folder))
         cgroups = own_cgroups()
         running.callback(_empty, sandbox, cgroups)
+        (sandbox.kubelet_folder / STATIC_PODS).mkdir()
         (folder / "kubelet.yaml").write_text(json.dumps(_kubelet_settings(cgroups.name)))
         runtime = sandbox.daemon(["containerd", "--config", f"{folder}/containerd.toml"], folder / "containerd.log")
         running.enter_context(runtime)
@@ -216,6 +230,8 @@ def _kubelet_settings(cgroup: str) -> dict[str, Any]:
         "resolvConf": "",
         "nodeStatusUpdateFrequency": "1s",
         "syncFrequency": "5s",
+        "fileCheckFrequency": "1s",
+        "staticPodPath": f"/var/lib/kubelet/{STATIC_PODS}",
         "volumePluginDir": "/var/lib/kubelet/volume-plugins",
     }
 

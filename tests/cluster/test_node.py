@@ -9,15 +9,18 @@ from typing import Any
 
 import pytest
 
+from chargeback.core.hours import HOUR_MS
 from tests.cluster import pushed, shipped_agent
-from tests.cluster.lab import NAMESPACE, Lab, lab, now_ms, wait_until
+from tests.cluster.lab import COST_CENTER, NAMESPACE, NODE, Lab, lab, now_ms, wait_until
 from tests.cluster.node import Container
 from tests.cluster.pushed import Held
 from tests.nvml.fake import MIB, FakeNvml
 from tests.programs import wait_for
 
-SLICE = "nvidia.com/mig-1g.10gb"
-OFFERS = {"nvidia.com/gpu": 3, SLICE: 2, "nvidia.com/mig-3g.40gb": 1}
+SKU = "gpu.h100-80gb-hbm3"
+ALL_TIME = "from=2020-01-01&until=2100-01-01"
+CARD, SLICE = "nvidia.com/gpu", "nvidia.com/mig-1g.10gb"
+OFFERS = {CARD: 4, SLICE: 2, "nvidia.com/mig-3g.40gb": 1}
 BEAT_MS = shipped_agent.BEAT_S * 1000
 API_RESOLUTION_MS = 1000
 # What a busy machine of two cores adds to a beat.
@@ -26,7 +29,7 @@ PROCESS_MIB, PROCESS_PERCENT = 20_480, 50
 
 
 def fill(nvml: FakeNvml) -> None:
-    for _ in range(3):
+    for _ in range(OFFERS[CARD]):
         nvml.add_gpu()
     nvml.add_gpu(mig=["3g.40gb", "1g.10gb", "1g.10gb"])
 
@@ -35,7 +38,7 @@ def fill(nvml: FakeNvml) -> None:
 class Past:
     """What happened.
 
-    job          the name of the pod of the Job `short`
+    job, mirror  the names of the Job's pod, and of the static pod's mirror
     pods         as the API server last had them, before any was deleted
     visible      devices the plugin gave, by (pod, container)
     checkpoint   devices the kubelet noted, by (UID of the pod, container)
@@ -44,6 +47,7 @@ class Past:
     """
 
     job: str
+    mirror: str
     bodies: list[pushed.Body]
     held: list[Held]
     pods: dict[str, dict[str, Any]]
@@ -67,23 +71,28 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 def past(cluster: Lab) -> Past:
     """Pods of every kind come, work, crash and go; the agent watches and pushes."""
     start_pods(cluster)
-    job = wait_until("the job's pod", lambda: cluster.node.pod_of_job(NAMESPACE, "short"))
-    names = ((job, "main"), ("train", "main"), ("train", "proxy"), ("tune", "main"), ("crash", "main"))
+    mirror = f"still-{NODE}"
+    names = ((mirror, "main"), ("train", "main"), ("train", "proxy"), ("tune", "main"), ("crash", "main"))
     running = {(pod, name): cluster.running(pod, name) for pod, name in names}
     visible = {key: container.visible_devices for key, container in running.items()}
+    worked_ms = now_ms()
+    for key in (("train", "main"), (mirror, "main")):
+        put_process(cluster, running[key], visible[key])
+    cluster.node.start_job(NAMESPACE, "short", container("main", 'echo "$NVIDIA_VISIBLE_DEVICES"; sleep 5', CARD))
+    job = wait_until("the job's pod", lambda: cluster.node.pod_of_job(NAMESPACE, "short"))
+    wait_for("the job's end", lambda: cluster.pod(job)["status"]["phase"] == "Succeeded")
+    visible[job, "main"] = {cluster.node.log(NAMESPACE, job, "main").strip()}
     checkpoint = cluster.node.checkpoint()
     stray = cluster.running("stray")
-    worked_ms = now_ms()
-    put_process(cluster, running["train", "main"], visible["train", "main"])
-    wait_for("the job's end", lambda: cluster.pod(job)["status"]["phase"] == "Succeeded")
     put_process(cluster, stray, visible[job, "main"])
     wait_for("the restart", lambda: cluster.pod("crash")["status"]["containerStatuses"][0]["restartCount"] > 0)
-    pods = {name: cluster.pod(name) for name in (job, "train", "tune", "crash", "stray")}
+    pods = {name: cluster.pod(name) for name in (job, mirror, "train", "tune", "crash", "stray")}
     tune_gone_ms = cluster.delete_pod("tune")
     bodies = cluster.bodies_through(now_ms() + 2 * BEAT_MS)
     held = pushed.holdings(bodies)
     return Past(
         job=job,
+        mirror=mirror,
         bodies=bodies,
         held=held,
         pods=pods,
@@ -95,26 +104,31 @@ def past(cluster: Lab) -> Past:
     )
 
 
+def container(name: str, script: str, resource: str = "", count: int = 1) -> dict[str, Any]:
+    limits = {resource: count} if resource else {}
+    return {"name": name, "command": ["sh", "-c", script], "resources": {"limits": limits}}
+
+
 def start_pods(cluster: Lab) -> None:
-    def container(name: str, script: str, **devices: int) -> dict[str, Any]:
-        return {"name": name, "command": ["sh", "-c", script], "resources": {"limits": devices}}
-
-    def gpus(count: int) -> dict[str, Any]:
-        return {"nvidia.com/gpu": count}
-
     start = cluster.node.start_pod
-    cluster.node.start_job(NAMESPACE, "short", container("main", "sleep 5", **gpus(1)))
-    start(NAMESPACE, "train", container("main", "sleep 1000", **gpus(2)), container("proxy", "sleep 1000"))
-    start(NAMESPACE, "tune", container("main", "sleep 1000", **{SLICE: 1}))
-    start(NAMESPACE, "crash", container("main", "sleep 3; exit 3", **{"nvidia.com/mig-3g.40gb": 1}))
+    cluster.node.start_static_pod(NAMESPACE, "still", container("main", "sleep 1000", CARD))
+    start(NAMESPACE, "train", container("main", "sleep 1000", CARD, 2), container("proxy", "sleep 1000"))
+    start(NAMESPACE, "tune", container("main", "sleep 1000", SLICE))
+    start(NAMESPACE, "crash", container("main", "sleep 3; exit 3", "nvidia.com/mig-3g.40gb"))
     start(NAMESPACE, "stray", container("main", "sleep 1000"))
 
 
-def put_process(cluster: Lab, container: Container, cards: set[str]) -> None:
+def put_process(cluster: Lab, worker: Container, cards: set[str]) -> None:
     """Have the driver say that the container's process works on these cards."""
     for gpu in cluster.nvml.gpus:
         if gpu.uuid in cards:
-            gpu.add_process(container.node_pid, memory_mib=PROCESS_MIB, sm_percent=PROCESS_PERCENT)
+            gpu.add_process(worker.node_pid, memory_mib=PROCESS_MIB, sm_percent=PROCESS_PERCENT)
+
+
+def uid_on_node(pod: dict[str, Any]) -> str:
+    """The kubelet's: of a static pod it is the hash of its manifest, and the API server's mirror has another."""
+    metadata = pod["metadata"]
+    return str(metadata.get("annotations", {}).get("kubernetes.io/config.mirror", metadata["uid"]))
 
 
 def api_ms(text: str) -> int:
@@ -133,7 +147,7 @@ def test_every_container_holds_what_the_plugin_gave_it(past: Past) -> None:
         assert each.holder[0] == NAMESPACE
         held.setdefault(each.holder[1:], set()).add(each.device)
     assert held == {key: devices for key, devices in past.visible.items() if devices}
-    by_uid = {(past.pods[pod]["metadata"]["uid"], container): devices for (pod, container), devices in held.items()}
+    by_uid = {(uid_on_node(past.pods[pod]), container): devices for (pod, container), devices in held.items()}
     assert by_uid == past.checkpoint
     for (pod, name), devices in past.visible.items():
         container = next(each for each in past.pods[pod]["spec"]["containers"] if each["name"] == name)
@@ -144,9 +158,7 @@ def test_two_cards_are_held_whole_from_admission_on(past: Past) -> None:
     """Two records, one a card; the sidecar without a device has none."""
     found = past.of("train")
     assert [each.holder[2] for each in found] == ["main", "main"]
-    assert {(record.resource, record.evidence) for each in found for record in each.records} == {
-        ("nvidia.com/gpu", "exclusive")
-    }
+    assert {(record.resource, record.evidence) for each in found for record in each.records} == {(CARD, "exclusive")}
     started = api_ms(past.pods["train"]["status"]["startTime"])
     assert all(seen_within_a_beat(each.start_ms, started) for each in found)
     through = pushed.through_ms(past.bodies)
@@ -158,7 +170,7 @@ def test_a_mig_slice_is_held_until_its_pod_is_gone(cluster: Lab, past: Past) -> 
     (found,) = past.of("tune")
     assert {(record.resource, record.evidence) for record in found.records} == {(SLICE, "mig")}
     instances = [each for _, body in past.bodies for each in body.instances if each.uuid == found.device]
-    assert {(each.profile, each.gpu) for each in instances} == {("1g.10gb", cluster.nvml.gpus[3].uuid)}
+    assert {(each.profile, each.gpu) for each in instances} == {("1g.10gb", cluster.nvml.gpus[-1].uuid)}
     assert seen_within_a_beat(found.start_ms, api_ms(past.pods["tune"]["status"]["startTime"]))
     assert abs(found.end_ms - past.tune_gone_ms) <= BEAT_MS + SLACK_MS
 
@@ -192,6 +204,14 @@ def test_a_process_is_its_pods_by_its_cgroup(past: Past) -> None:
         assert busy_ms == pytest.approx(present_ms * PROCESS_PERCENT / 100, abs=len(each.records))
 
 
+def test_a_static_pod_goes_by_its_mirrors_name(past: Past) -> None:
+    """But its processes bear the hash of its manifest as UID."""
+    (found,) = past.of(past.mirror)
+    mirror = past.pods[past.mirror]
+    assert found.holder == (NAMESPACE, mirror["metadata"]["name"], "main")
+    assert found.records[-1].pod_uid == uid_on_node(mirror) != mirror["metadata"]["uid"]
+
+
 def test_a_process_on_a_card_its_pod_does_not_hold_is_reported(past: Past) -> None:
     """By the container that the runtime knows; it makes no holding."""
     assert past.of("stray") == []
@@ -205,10 +225,32 @@ def test_the_account_balances_over_what_the_node_offers(cluster: Lab, past: Past
     """As many cards and slices as the API server shows, all observed without a gap."""
     _, body = past.bodies[-1]
     whole = [gpu for gpu in body.gpus if not gpu.layouts[-1].mig]
-    counted = {"nvidia.com/gpu": len(whole)}
+    counted = {CARD: len(whole)}
     for each in body.instances:
         counted[f"nvidia.com/mig-{each.profile}"] = counted.get(f"nvidia.com/mig-{each.profile}", 0) + 1
     assert counted == {resource: int(count) for resource, count in cluster.node.allocatable().items()}
     assert {len(gpu.observed) for gpu in body.gpus} == {1}
     assert {gpu.observed[0][1] for gpu in body.gpus} == {body.through}
     assert not any(gpu.unhealthy for gpu in body.gpus)
+
+
+def test_the_pods_owner_pays_for_what_they_held(cluster: Lab, past: Past) -> None:
+    """On the ledger as far as pushed: their namespace's label names the account, and the hours are those held."""
+    held_ms = 0
+    costs: list[dict[str, Any]] = []
+
+    def compared() -> bool:
+        """The account of one and the same push."""
+        nonlocal held_ms, costs
+        before = pushed.bodies(cluster.ledger, NODE)
+        found: Any = cluster.server.get_json(f"/v1/costs?{ALL_TIME}&group_by=account,namespace,kind,sku")
+        costs = found["costs"]
+        whole = (each for each in pushed.holdings(before) if each.device.startswith("GPU-"))
+        held_ms = sum(each.end_ms - each.start_ms for each in whole)
+        return pushed.bodies(cluster.ledger, NODE) == before
+
+    wait_for("a quiet moment", compared)
+    of_pods = {cost["sku"]: cost for cost in costs if cost["namespace"] == NAMESPACE}
+    assert {(cost["account"], cost["kind"]) for cost in of_pods.values()} == {(COST_CENTER, "held")}
+    assert of_pods.keys() == {SKU, f"{SKU}.mig-1g.10gb", f"{SKU}.mig-3g.40gb"}
+    assert float(of_pods[SKU]["gpu_hours"]) * HOUR_MS == pytest.approx(held_ms, abs=10)
