@@ -73,12 +73,14 @@ def sm_ratios(
 ) -> tuple[dict[int, float | None], int]:
     """Share of the SMs' time of each pid since `since_us`, and the instant up to which all is now known.
 
-    A pid without a sample was credited with nothing: idle, or outdone by others at every look. Dropped are pids that
-    nobody listed and samples from before the window (told already); a listed pid whose sample cannot be true (above
-    100, or from the future: seen beside zombies) is None.
+    A pid without a sample was credited with nothing: idle, or outdone by others at every look. Dropped are samples
+    from before the window (told already); a listed pid whose sample cannot be true (above 100, or from the future:
+    seen beside zombies) is None. So are all where a pid is credited that is not listed: whoever it is (one that only
+    draws, or is of another pid namespace), the sum over those listed is not the card's.
     """
     ratios: dict[int, float | None] = dict.fromkeys(pids, 0.0)
     until_us = since_us
+    hidden = False
     for sample in sorted(samples, key=lambda each: each.timestamp_us):
         if sample.timestamp_us <= since_us:
             continue
@@ -87,4 +89,6 @@ def sm_ratios(
             until_us = sample.timestamp_us
         if sample.pid in ratios:
             ratios[sample.pid] = sample.sm_percent / 100 if believable and sample.sm_percent <= 100 else None
-    return ratios, until_us
+        elif believable and 0 < sample.sm_percent <= 100:
+            hidden = True
+    return dict.fromkeys(pids) if hidden else ratios, until_us

@@ -15,9 +15,9 @@ class ProcessReading:
 
     device             UUID of the MIG instance it runs in, else of the whole GPU
     memory_used_bytes  None where the driver cannot say
-    sm_ratio           share (0 to 1) of the time since the last reading in which the SMs were busy and the driver
-                       credited it: one process at a time, so only the sum over a device's processes is their use.
-                       None where the driver cannot say (always under MIG)
+    sm_ratio           share (0 to 1) of the time since the last reading (of its last 14 s, if that is longer ago) in
+                       which the SMs were busy and the driver credited it: one process at a time, so only the sum over
+                       a device's processes is their use. None where the driver cannot say (always under MIG)
     """
 
     pid: int

@@ -439,7 +439,7 @@ async def test_windows_of_busy_ratios_tile(fake: FakeNvml, nvml: Nvml, clock: Re
 
 
 def test_nobody_busy_is_a_true_zero(fake: FakeNvml, nvml: Nvml) -> None:
-    """ "Not found", and a success with no sample (which pynvml raises), both mean that listed processes were idle."""
+    """ "Not found", and a success with no sample (which pynvml raises), both mean that nobody was credited."""
     fake.add_gpu().add_process(1)
     assert sm_ratios(only(nvml)) == {1: 0.0}
     fake.force("nvmlDeviceGetProcessUtilization", driver.SUCCESS)
@@ -447,14 +447,24 @@ def test_nobody_busy_is_a_true_zero(fake: FakeNvml, nvml: Nvml) -> None:
 
 
 def test_samples_that_cannot_be_true_are_dropped(fake: FakeNvml, nvml: Nvml, clock: ReplayClock) -> None:
-    """Above 100 or from the future is "cannot say"; unknown pids add nobody; the past was told already."""
+    """Above 100 or from the future is "cannot say", and of an unknown pid nothing; the past was told already."""
     gpu = fake.add_gpu()
     gpu.add_process(1, sm_percent=4_000_000, sample_us=NOW_US)
     gpu.add_process(2, sm_percent=50, sample_us=NOW_US + 3_600_000_000)
     gpu.add_process(3, sm_percent=50, sample_us=NOW_US - 3_600_000_000)
     gpu.add_process(4, sm_percent=50, sample_us=NOW_US)
-    gpu.add_process(5, sm_percent=50, sample_us=NOW_US, listed=False)
+    gpu.add_process(5, sm_percent=4_000_000, sample_us=NOW_US, listed=False)
+    gpu.add_process(6, sm_percent=50, sample_us=NOW_US + 3_600_000_000, listed=False)
     assert sm_ratios(only(nvml)) == {1: None, 2: None, 3: 0.0, 4: 0.5}
+
+
+def test_credit_of_a_process_that_is_not_listed_leaves_the_others_unknown(fake: FakeNvml, nvml: Nvml) -> None:
+    """It only draws, or is of another pid namespace: a listed one without credit may have been outdone by it."""
+    gpu = fake.add_gpu()
+    gpu.add_process(1)
+    gpu.add_process(2, sm_percent=30, sample_us=NOW_US)
+    gpu.add_process(3, sm_percent=50, sample_us=NOW_US, listed=False)
+    assert sm_ratios(only(nvml)) == {1: None, 2: None}
 
 
 def test_a_sample_that_was_told_already_is_not_told_again() -> None:
