@@ -97,13 +97,14 @@ def rate(terms: Terms, key: NodeHourKey, before: Known, *, running: bool = False
 def cluster_word(connection: Connection, key: NodeHourKey, names: Collection[str], at_least_ms: int) -> ClusterWord:
     """What the API says of a node-hour. names: of pods whose earlier lives matter, too.
 
-    at_least_ms: up to when those who live are taken to live on, though the API was not followed so far yet.
+    at_least_ms: up to when things are taken to be as they are, though the API was not followed so far yet.
     """
     followed_ms = followed(connection, key.cluster, PODS)
     present, cordoned = node_spans(connection, key.cluster, key.node, key.hour)
     if followed_ms is None:
         return ClusterWord(present=present, cordoned=cordoned)
-    lives = lives_of(connection, key, names, max(followed_ms, at_least_ms))
+    followed_ms = max(followed_ms, at_least_ms)
+    lives = lives_of(connection, key, names, followed_ms)
     return ClusterWord(lives=tuple(lives), followed_ms=followed_ms, present=present, cordoned=cordoned)
 
 

@@ -281,7 +281,7 @@ def account_health() -> Iterator[Placed]:
     lines = (Query(expr=q.refused_per_hour(), legend="{{field}}"),)
     yield Placed(panel=line_panel("Refused node-hours per hour", description, COUNT, lines), width=8, height=7)
     description = (
-        "Where the API and the agents differ over the last day: a pod's end that the kubelet told late, the time from "
+        "Where the API and the agents differ over the last day: a pod's end that the kubelet told late, time from "
         "bind to first sight, time that nobody observed, pods too short to be seen, pods without a known slot."
     )
     lines = (Query(expr=q.health("chargeback_meter_difference_seconds"), legend="{{cluster}} {{kind}}"),)

@@ -47,7 +47,7 @@ class Offer:
 def offers(existence: Existence, until: int) -> list[Offer]:
     """All slots of the node's cards, in the order in which a pod nobody saw takes them."""
     found: list[Offer] = []
-    has_whole = any(not layout.mig for gpu in existence.gpus for layout in gpu.layouts)
+    has_whole = any(not gpu.layouts or not all(layout.mig for layout in gpu.layouts) for gpu in existence.gpus)
     for gpu in existence.gpus:
         lives = existence.spans[gpu.uuid]
         observed = intersect(union(gpu.observed), lives)
@@ -62,19 +62,24 @@ def offers(existence: Existence, until: int) -> list[Offer]:
 
 
 def _whole(gpu: Gpu, observed: Spans, unobserved: Spans) -> Iterator[Offer]:
+    """The card's shares while it is not in MIG mode; where no layout is told it is one."""
+    told = union((layout.start, layout.end) for layout in gpu.layouts)
+    plain = subtract(observed, told)
     layouts = [layout for layout in gpu.layouts if not layout.mig]
-    shares = max((layout.shares for layout in layouts), default=0)
-    for share in range(shares):
+    for share in range(max((layout.shares for layout in layouts), default=1)):
         there = union((layout.start, layout.end) for layout in layouts if share < layout.shares)
-        yield Offer(
-            device=gpu.uuid,
-            share=share,
-            model=gpu.model,
-            profile=None,
-            present=_kept(there, unobserved),
-            observed=observed,
-            whole=True,
-        )
+        if share == 0:
+            there = union(there + plain)
+        if there:
+            yield Offer(
+                device=gpu.uuid,
+                share=share,
+                model=gpu.model,
+                profile=None,
+                present=_kept(there, unobserved),
+                observed=observed,
+                whole=True,
+            )
 
 
 def _instance(
