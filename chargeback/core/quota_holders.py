@@ -50,9 +50,12 @@ class Holder:
 
 def takes(quota: QuotaSpec, pod: Pod) -> bool | None:
     """Whether a quota counts a pod of its namespace; None: a scope asks what is not known of pods here."""
-    if pod.terminal or not quota.takes_class(pod.priority_class):
+    terms = quota.all_terms
+    if pod.terminal or not terms:
+        return not pod.terminal
+    if not quota.takes_class(pod.priority_class):
         return False
-    answers = [_in_scope(term.scope, pod) for term in quota.all_terms if term.scope != PRIORITY_CLASS]
+    answers = [_in_scope(term.scope, pod) for term in terms if term.scope != PRIORITY_CLASS]
     return False if False in answers else None if None in answers else True
 
 

@@ -143,8 +143,10 @@ def _held(pods: Iterable[Pod], resource: str) -> int:
     return sum(pod.requests.get(resource, 0) for pod in pods if not pod.terminal)
 
 
-def _of_gpus(refusals: Iterable[Refusal], pods: Iterable[Pod]) -> list[Refusal]:
+def _of_gpus(refusals: Sequence[Refusal], pods: Iterable[Pod]) -> list[Refusal]:
     """Refused by another key, a workload is known to be one of GPUs by the pods of it that were admitted."""
+    if not refusals:
+        return []
     workloads = {workload_of(pod.name) for pod in pods}
     return [
         replace(refusal, gpus=refusal.gpus or workload_of(f"{refusal.name}-xxxxx") in workloads or None)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from chargeback.core.claims import DeviceClass
@@ -16,7 +16,7 @@ from chargeback.core.limit_ranges import amount as amount
 from chargeback.core.limit_ranges import is_gpu as is_gpu
 from chargeback.core.owners import Namespace
 from chargeback.core.pod_template import PodTemplate
-from chargeback.core.quotas import ResourceQuota, gpu_resource
+from chargeback.core.quotas import gpu_resource
 
 PRIORITY_CLASS = "PriorityClass"
 # Scopes that are about pods; a quota with one counts nothing but pods.
@@ -85,14 +85,10 @@ class QuotaSpec:
         """Whether pods of a priority class (None: without one) match, as far as classes are concerned."""
         return all(_takes(term, name) for term in self.all_terms if term.scope == PRIORITY_CLASS)
 
-    def as_written(self) -> ResourceQuota:
-        return ResourceQuota(
-            namespace=self.namespace, name=self.name, hard=self.hard, used=self.used, annotations=self.annotations
-        )
-
-    def as_enforced(self) -> ResourceQuota:
-        """By its status; before the controller has written one, what is written is all there is."""
-        return replace(self, hard=self.status_hard or self.hard).as_written()
+    @property
+    def in_force(self) -> Mapping[str, str]:
+        """hard, by its status; before the controller has written one, what is written is all there is."""
+        return self.status_hard or self.hard
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -85,10 +85,11 @@ def quota_uses(
     problems: list[QuotaProblem] = []
     for quota in quotas:
         hard, used = read_numbers(quota, problems)
+        held: dict[str, list[Holder] | None] = {}
         for key in gpu_keys(hard, classes):
-            who = None
-            if pods is not None and key.resource is not None and key.resource not in claimed:
-                who = holders(quota, key.resource, pods.get(quota.namespace, ()))
+            if pods is not None and key.resource is not None and key.resource not in (held.keys() | claimed):
+                held[key.resource] = holders(quota, key.resource, pods.get(quota.namespace, ()))
+            who = held.get(key.resource or "")
             plan = planned.get((quota.namespace, quota.name, key.key))
             found.append(_use(quota, key, hard[key.key], used.get(key.key), who, plan))
     return sorted(found, key=lambda use: use.key), problems
@@ -115,7 +116,7 @@ def read_numbers(quota: QuotaSpec, problems: list[QuotaProblem]) -> tuple[dict[s
     """A quota's hard and used, as far as they can be read; what cannot is named once."""
     read: list[dict[str, Decimal]] = []
     unreadable: dict[str, str] = {}
-    for texts in (quota.status_hard or quota.hard, quota.used):
+    for texts in (quota.in_force, quota.used):
         numbers: dict[str, Decimal] = {}
         for key, text in texts.items():
             try:

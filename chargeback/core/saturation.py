@@ -26,17 +26,20 @@ class Samples(Generic[K]):
 
     def __init__(self) -> None:
         self._of: dict[K, tuple[array[int], array[int]]] = {}
+        self._slopes: dict[K, Fraction | None] = {}  # until the next sample
 
     def add(self, used: Mapping[K, Decimal], now_ms: int) -> None:
         """Take a sample, unless the last one is younger than a minute. Keys that are gone are forgotten."""
         for gone in self._of.keys() - used.keys():
             del self._of[gone]
+            self._slopes.pop(gone, None)
         for key, value in used.items():
             times, values = self._of.setdefault(key, (array("q"), array("q")))
             if times and now_ms < times[0]:  # the clock was set back: what is known is of another time
                 del times[:], values[:]
             if times and now_ms - times[-1] < EVERY_MS:
                 continue
+            self._slopes.pop(key, None)
             times.append(now_ms)
             values.append(int(value * _MILLI))
             expired = sum(1 for at in times if at <= now_ms - KEPT_MS) if times[0] <= now_ms - KEPT_MS else 0
@@ -56,7 +59,9 @@ class Samples(Generic[K]):
         times, values = self._of.get(key, (array("q"), array("q")))
         if len(times) < 2 or times[-1] - times[0] < SPAN_MIN_MS:
             return None
-        per_ms = slope(zip(times, values, strict=True))
+        if key not in self._slopes:
+            self._slopes[key] = slope(zip(times, values, strict=True))
+        per_ms = self._slopes[key]
         if per_ms is None or per_ms <= 0:
             return None
         return float(Fraction((hard - used) * _MILLI) / per_ms / 1000)

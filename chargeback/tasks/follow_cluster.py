@@ -17,7 +17,6 @@ from chargeback.core.owner_rules import NO_RULES, OwnerRules
 from chargeback.core.owners import LabelKeys, Namespace
 from chargeback.core.pods import Pod
 from chargeback.core.quota_specs import PriorityClass, QuotaSpec
-from chargeback.core.quotas import ResourceQuota
 from chargeback.core.refusals import Refusal
 from chargeback.store.database import Connection, Database, DatabaseUnavailable
 from chargeback.store.node_states import note_nodes
@@ -53,11 +52,6 @@ class ClusterTables:
 
     def by_name(self) -> dict[str, Table[object]]:
         return {each.name: getattr(self, each.name) for each in fields(self) if each.name != "wake"}
-
-    @property
-    def quotas(self) -> list[ResourceQuota]:
-        """As Kubernetes enforces them."""
-        return [spec.as_enforced() for spec in self.resourcequotas.values()]
 
     @property
     def read_ms(self) -> dict[str, int]:

@@ -14,7 +14,9 @@ import pytest
 from chargeback.cluster.api import ApiError, ClusterApi, find_cluster
 from chargeback.cluster.kinds import kinds
 from chargeback.core.owners import LabelKeys, Namespace
-from chargeback.core.quotas import ResourceQuota, quota_uses
+from chargeback.core.plans import plans
+from chargeback.core.quota_specs import QuotaSpec
+from chargeback.core.quota_uses import quota_uses
 from tests.cluster.control_plane import AGGREGATOR_TOKEN, ControlPlane, Refused, apply_shipped_rights, control_plane
 from tests.programs import fetch, running, wait_for
 
@@ -29,13 +31,13 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
         yield plane
 
 
-async def ask(plane: ControlPlane, token: str = AGGREGATOR_TOKEN) -> tuple[list[Namespace], list[ResourceQuota]]:
+async def ask(plane: ControlPlane, token: str = AGGREGATOR_TOKEN) -> tuple[list[Namespace], list[QuotaSpec]]:
     configuration = await find_cluster(plane.kubeconfig(token))
     assert configuration is not None
     async with ClusterApi(configuration) as api:
         namespaces = await api.list_all(KINDS["namespaces"])
         quotas = await api.list_all(KINDS["resourcequotas"])
-        return list(namespaces.items.values()), [spec.as_enforced() for spec in quotas.items.values()]
+        return list(namespaces.items.values()), list(quotas.items.values())
 
 
 def pod(name: str, gpus: int, **limits: str) -> dict[str, Any]:
@@ -77,7 +79,12 @@ async def test_kubernetes_counts_requests_and_ignores_limits(plane: ControlPlane
         plane.call("POST", "/api/v1/namespaces/counted/pods", pod("three", 3))
     assert refused.value.status == 403
     _, quotas = await ask(plane)
-    uses, problems = quota_uses([quota for quota in quotas if quota.namespace == "counted"], "quota")
+    counted = [quota for quota in quotas if quota.namespace == "counted"]
+    planned, contradictions = plans(counted, [], "quota")
+    assert [problem.what for problem in contradictions] == [
+        "8 are guaranteed, but 4 are the most that it may use: want no more than that"
+    ]
+    uses, problems = quota_uses(counted, None, planned)
     assert problems == []
     by_key = {use.resource: use for use in uses}
     requests = by_key["requests.nvidia.com/gpu"]

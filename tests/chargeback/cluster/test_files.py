@@ -83,10 +83,10 @@ def test_a_quota_as_it_is_enforced(tmp_path: Path) -> None:
         "  - kind: ResourceQuota\n    metadata: {name: new, namespace: b}\n"
         "    spec: {hard: {requests.nvidia.com/gpu: 2}}\n"
     )
-    first, second = (spec.as_enforced() for spec in read_quotas(path))
+    first, second = read_quotas(path)
     assert (first.namespace, first.name) == ("a", "gpu")
-    assert (first.hard, first.used) == ({"requests.nvidia.com/gpu": "4"}, {"requests.nvidia.com/gpu": "1"})
-    assert (second.hard, second.used) == ({"requests.nvidia.com/gpu": "2"}, {})
+    assert (first.in_force, first.used) == ({"requests.nvidia.com/gpu": "4"}, {"requests.nvidia.com/gpu": "1"})
+    assert (second.in_force, second.used) == ({"requests.nvidia.com/gpu": "2"}, {})
 
 
 def test_a_quota_without_a_namespace_is_named(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from chargeback.core.idle_shares import IdleShare, idle_shares
+from chargeback.core.hours import HOUR_MS
+from chargeback.core.idle_shares import IdleShare, idle_shares, recent_idle
 from chargeback.core.lines import FREE, HELD, Line
 
 
@@ -54,3 +55,10 @@ def test_only_what_a_namespace_holds() -> None:
         line(end_ms=0, busy_ms=0),
     ]
     assert {name: share.ratio for name, share in idle_shares(lines).items()} == {"web": 1.0, "team": None}
+
+
+def test_only_of_late() -> None:
+    """The running hour and the one before, of one cluster."""
+    lines = [line(hour=hour, namespace=f"h{hour}", busy_ms=0) for hour in range(4)]
+    lines.append(line(hour=3, cluster="other", namespace="elsewhere", busy_ms=0))
+    assert set(recent_idle(lines, "c", 3 * HOUR_MS + 1)) == {"h2", "h3"}

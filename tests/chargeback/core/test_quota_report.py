@@ -195,3 +195,12 @@ def test_what_is_idle_and_what_is_unknown_is_passed_on() -> None:
         {GPU: 16},
         {"events": "403"},
     )
+
+
+def test_the_report_of_one_namespace() -> None:
+    """Its problems alone, too."""
+    quotas = [quota({REQUESTS: "many"}), quota({REQUESTS: "8"}, namespace="web", annotations={GUARANTEED: "x"})]
+    report = quota_report(QuotaFacts(quotas=quotas, pods=[pod("a", 3, namespace="web")]), 0).of("web")
+    (web,) = report.namespaces
+    assert (web.namespace, web.held, [use.counted for use in web.uses]) == ("web", 3, [3])
+    assert [problem.namespace for problem in report.problems] == ["web"]

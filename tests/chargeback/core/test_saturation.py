@@ -24,6 +24,7 @@ def sampled(*used: float, every_ms: int = EVERY_MS) -> Samples[str]:
 def test_a_straight_line() -> None:
     """A device more each minute: four of sixteen are left after twelve minutes, so four minutes."""
     samples = sampled(*range(13))
+    assert samples.saturation_s("key", Decimal(18), Decimal(12)) == pytest.approx(360)
     assert samples.saturation_s("key", Decimal(16), Decimal(12)) == pytest.approx(240)
 
 
