@@ -93,7 +93,7 @@ class _Counted:
             what = f"its scope leaves out such pods ({class_text(self.priority_class)})"
             yield FitLine(object=quota.label, field="scope", what=what, fits=True)
             return
-        hard = quota.status_hard or quota.hard
+        hard = quota.in_force
         for key in sorted(hard):
             if (found := self._line(quota, key, hard[key])) is None:
                 continue
