@@ -198,8 +198,9 @@ def _with_defaults(item: LimitItem) -> LimitItem:
         bounds["default"][resource] = "0"
     # Kubernetes takes the default for these, and others would contradict it; a ratio refuses whoever has none.
     for name in ("defaultRequest", "min", "maxLimitRequestRatio"):
-        for resource in item.gpus(name):
-            del bounds[name][resource]
+        for resource, number in item.gpus(name).items():
+            if name == "maxLimitRequestRatio" or number != amount(bounds.get("default", {}).get(resource, "")):
+                del bounds[name][resource]
     bounds = {name: values for name, values in bounds.items() if values}
     return item if bounds == item.bounds else replace(item, bounds=bounds)
 

@@ -139,7 +139,7 @@ async def test_half_a_gpu_is_accepted_and_allows_none(plane: ControlPlane, names
 
 
 def test_the_corrected_objects_are_accepted_and_do_what_they_say(plane: ControlPlane) -> None:
-    """Each of them, in place of what was written; the lint of the live cluster has nothing to say of them."""
+    """Each of them, in place of what was written; of the live cluster there is nothing to say and nothing to mend."""
     for found in documents("as-written/namespaces.yaml"):
         path = COLLECTIONS["Pod"].format(found["metadata"]["name"])
         plane.call("DELETE", path + "?gracePeriodSeconds=0")
@@ -152,9 +152,10 @@ def test_the_corrected_objects_are_accepted_and_do_what_they_say(plane: ControlP
     with pytest.raises(Refused, match=r"maximum nvidia.com/gpu usage per Container is 8, but limit is 9"):
         put_pod(plane, "ml-production", 9, priority_class="ml-critical")
     put_pod(plane, "ml-research", 31)
-    ended = chargeback("quota", "lint", "--kubeconfig", str(plane.kubeconfig()), check=False)
-    about = [line for line in ended.stdout.decode().splitlines() if re.match(r"\w+: \w+ ml-", line)]
+    ended = chargeback("quota", "lint", "--fix", "--kubeconfig", str(plane.kubeconfig()), check=False)
+    about = [line for line in ended.stderr.decode().splitlines() if re.match(r"\w+: \w+ ml-", line)]
     assert about == []
+    assert "namespace: ml-" not in ended.stdout.decode()
 
 
 def test_guarantees_are_held_against_the_clusters_nodes(plane: ControlPlane) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from functools import partial
+from typing import Any
 
 import pytest
 
 from chargeback.core.fit_ask import Ask, FitLine, ask_for_gpus
 from chargeback.core.limit_ranges import LimitItem, LimitRange
+from chargeback.core.pod_template import Container, PodTemplate
 from chargeback.core.quota_fit import fit, verdict
 from chargeback.core.quota_specs import PriorityClass, QuotaObjects, QuotaSpec, ScopeTerm
 
@@ -143,3 +146,96 @@ def test_a_limit_that_gives_gpus_to_other_containers_is_named() -> None:
     item = LimitItem(type="Container", bounds={"max": {GPU: "8"}})
     (line, _) = lines(asked=ask(gpus=1), limits=(item, LimitItem(type="PersistentVolumeClaim")))
     assert line.what.endswith("any other container of the pod must say 0, or it gets 8 as well")
+
+
+def whole(*containers: Container, pods: int = 1, **fields: Any) -> Ask:
+    """A pod that is known whole, as from a manifest."""
+    return Ask(namespace="team", pod=PodTemplate(containers=containers, **fields), pods=pods)
+
+
+def container(name: str = "main", **numbers: int | str) -> Container:
+    found = {GPU if key == "gpu" else key: Decimal(number) for key, number in numbers.items()}
+    return Container(name=name, requests=found, limits=found)
+
+
+@pytest.mark.parametrize(
+    ("scope", "fields", "fits"),
+    [
+        ("Terminating", {"is_terminating": True}, False),
+        ("Terminating", {}, True),
+        ("NotTerminating", {"is_terminating": True}, True),
+        ("NotTerminating", {}, False),
+        ("BestEffort", {}, False),
+        ("BestEffort", {"requests": {"cpu": Decimal(1)}}, True),
+        ("NotBestEffort", {}, True),
+        ("CrossNamespacePodAffinity", {"crosses_namespaces": True}, False),
+        ("CrossNamespacePodAffinity", {}, True),
+    ],
+)
+def test_every_scope_is_decided_of_a_whole_pod(scope: str, fields: dict[str, Any], fits: bool) -> None:
+    full = quota(used="8", terms=(ScopeTerm(scope=scope),))
+    assert verdict(lines(full, asked=whole(container(gpu=1), **fields))) is fits
+
+
+def test_every_key_of_a_quota_is_added_up() -> None:
+    """MIG devices, memory and objects, times the pods; what the pods take nothing of is left out."""
+    mig = "requests.nvidia.com/mig-1g.10gb"
+    keys = {mig: "7", "limits.memory": "64Gi", "pods": "9", "services": "0", "requests.ephemeral-storage": "0"}
+    used = dict.fromkeys(keys, "0") | {"limits.memory": "32Gi"}
+    full = QuotaSpec(namespace="team", name="all", hard=keys, used=used)
+    main = container(**{"nvidia.com/mig-1g.10gb": 3, "memory": 16 * 2**30})
+    found = {line.field: line for line in fit(QuotaObjects(quotas=(full,)), whole(main, pods=2))}
+    assert {field: line.fits for field, line in found.items()} == {mig: True, "limits.memory": True, "pods": True}
+    assert found["limits.memory"].what == "32Gi of 64Gi used, 32Gi asked: 32Gi left"
+    assert verdict(fit(QuotaObjects(quotas=(full,)), whole(main, pods=3))) is False
+
+
+def test_a_quota_of_cpu_refuses_who_does_not_say() -> None:
+    """Each container, init ones too; unless the pod speaks as a whole, or a LimitRange says it for them."""
+    room = quota(hard="8", used="0", key="requests.cpu")
+    silent = whole(container("a", cpu=1), container("b", gpu=1), init=(container("c"),))
+    (line,) = [line for line in lines(room, asked=silent) if line.field == "requests.cpu"]
+    assert (line.fits, line.what) == (False, "every container must say requests.cpu, and b, c does not")
+    assert verdict(lines(room, asked=whole(container(gpu=1), requests={"cpu": Decimal(1)}))) is True
+    said = LimitItem(type="Container", bounds={"defaultRequest": {"cpu": "1"}})
+    assert verdict(lines(room, asked=silent, limits=(said,))) is True
+
+
+def test_what_a_runtime_class_adds() -> None:
+    """As it says; where it is not known, nothing is promised of cpu and memory; one that is not there is refused."""
+    room = quota(hard="2", used="0", key="requests.cpu")
+    asked = whole(container(cpu=1), runtime_class="kata")
+
+    def answer(**known: Any) -> bool | None:
+        return verdict(fit(QuotaObjects(quotas=(room,), **known), asked))
+
+    assert answer(overheads={"kata": {"cpu": Decimal(1)}}) is True
+    assert answer(overheads={"kata": {"cpu": Decimal(2)}}) is False
+    assert answer(overheads={}) is False
+    assert answer() is None
+    said = whole(container(cpu=1), runtime_class="kata", overhead={"cpu": Decimal(2)})
+    assert verdict(lines(room, asked=said)) is False
+    assert verdict(lines(quota(), asked=whole(container(gpu=1), runtime_class="kata"))) is True
+
+
+def test_claims_are_refused_after_the_pod() -> None:
+    """By a quota without a scope that counts them."""
+    key = "gpu.nvidia.com.deviceclass.resource.k8s.io/devices"
+    asked = whole(container(), makes_claims=True)
+    assert verdict(lines(quota(key=key), asked=asked)) is None
+    assert verdict(lines(quota(key=key), asked=whole(container()))) is True
+    assert verdict(lines(quota(key=key, terms=(ScopeTerm(scope="BestEffort"),)), asked=asked)) is True
+
+
+def test_several_containers_are_shown_as_one_sum() -> None:
+    """So that the number which quotas are asked for explains itself."""
+    found = lines(quota(), asked=whole(container("a", gpu=1), container("b", gpu=1)))
+    assert (found[0].object, found[0].what.partition(":")[0]) == ("the pod", "2 a pod")
+
+
+def test_gpus_that_a_limit_range_gives_are_counted() -> None:
+    """A web pod becomes one of eight GPUs."""
+    given = LimitItem(type="Container", bounds={"max": {GPU: "8"}})
+    found = lines(quota(), asked=whole(container()), limits=(given,))
+    assert found[0].what == f"container main says nothing of {GPU} and gets 8"
+    assert verdict(found) is False

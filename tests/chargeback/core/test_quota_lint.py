@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chargeback.core.claims import DeviceClass
 from chargeback.core.limit_ranges import LimitItem, LimitRange
 from chargeback.core.owners import Namespace
+from chargeback.core.pod_template import Container, PodTemplate
 from chargeback.core.quota_fix import mend
 from chargeback.core.quota_lint import RULES, SEVERITIES, Finding, lint
 from chargeback.core.quota_specs import (
@@ -19,6 +21,7 @@ from chargeback.core.quota_specs import (
     QuotaObjects,
     QuotaSpec,
     ScopeTerm,
+    Workload,
 )
 from chargeback.core.quotas import CAP, GUARANTEED
 
@@ -180,6 +183,10 @@ def test_parts_of_a_gpu(text: str, allowed: int) -> None:
         ("Container", {"max": {"nvidia.com/mig-1g.10gb": "7"}}, "injected-gpus"),
         ("Container", {"min": {GPU: "1"}}, "refused-containers"),
         ("Container", {"defaultRequest": {GPU: "0"}}, "refused-containers"),
+        ("Container", {"defaultRequest": {GPU: "1"}, "max": {GPU: "0"}}, "refused-containers"),
+        ("Container", {"defaultRequest": {GPU: "0"}, "default": {GPU: "0"}}, None),
+        ("Container", {"maxLimitRequestRatio": {GPU: "1"}}, "refused-containers"),
+        ("Pod", {"maxLimitRequestRatio": {GPU: "1"}}, "refused-pods"),
         ("Pod", {"max": {GPU: "8"}}, "refused-pods"),
         ("Pod", {"min": {GPU: "1"}}, "refused-pods"),
         ("Pod", {"max": {"cpu": "8"}}, None),
@@ -243,6 +250,69 @@ def test_plans_that_are_unclear() -> None:
 def test_quantities_that_are_none() -> None:
     """In a file, for the API server takes none."""
     assert rules(quota(hard={"requests.cpu": "many"})) == ["unreadable-number"]
+
+
+@pytest.mark.parametrize(
+    ("found", "is_so"),
+    [
+        (DeviceClass(name="gpu.nvidia.com"), True),
+        (DeviceClass(name="mig.nvidia.com"), True),
+        (DeviceClass(name="h100", selectors=("device.driver == 'gpu.nvidia.com'",)), True),
+        (DeviceClass(name="h100", extended_resource=GPU), True),
+        (DeviceClass(name="compute-domain-default-channel.nvidia.com"), False),
+        (DeviceClass(name="nic", extended_resource="example.com/nic"), False),
+    ],
+)
+def test_classes_of_devices_whose_claims_no_quota_counts(found: DeviceClass, is_so: bool) -> None:
+    """Of GPUs only, and only where a quota limits GPUs."""
+    expected = ["uncounted-claims"] if is_so else []
+    assert rules(quota(hard={REQUESTS: "8"}), device_classes=(found,)) == expected
+    assert rules(quota(hard={"pods": "8"}), device_classes=(found,)) == []
+
+
+def test_claims_are_counted_by_a_key_of_their_own_without_a_scope() -> None:
+    """`requests.` of what the class stands for is named, for some API servers count it; --fix allows none."""
+    found_class = DeviceClass(name="gpu.nvidia.com", extended_resource=GPU)
+    key = "gpu.nvidia.com.deviceclass.resource.k8s.io/devices"
+    assert rules(quota(hard={REQUESTS: "8", key: "2"}), device_classes=(found_class,)) == []
+    scoped = quota(hard={REQUESTS: "8", key: "2"}, terms=in_classes("ml-high"), labels={"a": "b"})
+    objects = QuotaObjects(quotas=(scoped,), device_classes=(found_class,))
+    about = {finding.rule: finding for finding in found(objects)}
+    assert set(about) == {"uncounted-key", "uncounted-claims", "uncovered-class"}
+    assert "gpu has a scope, and claims match none" in about["uncounted-claims"].what
+    (finding,) = found(QuotaObjects(quotas=(quota(hard={REQUESTS: "8"}),), device_classes=(found_class,)))
+    assert finding.what.endswith(f"an API server with DRAExtendedResource does, as {REQUESTS}")
+    mended = after_fix(QuotaObjects(quotas=(quota(hard={REQUESTS: "8"}),), device_classes=(found_class,)))
+    assert mended.quotas[1] == quota(name="gpu-claims", hard={key: "0"})
+    assert found(mended) == []
+
+
+def test_workloads_that_ask_for_gpus_as_nobody_can() -> None:
+    """Of cpu nothing is said here."""
+    unequal = Container(name="a", requests={GPU: Decimal(1)}, limits={GPU: Decimal(2)})
+    cpu = Container(name="b", requests={"cpu": Decimal(2)}, limits={"cpu": Decimal(1)})
+    workload = Workload(label="Job team/train", namespace="team", pod=PodTemplate(containers=(unequal, cpu)))
+    (finding,) = found(QuotaObjects(workloads=(workload,)))
+    assert (finding.rule, finding.object, finding.field) == (
+        "unequal-gpus", "Job team/train", f"container a: {GPU}",
+    )  # fmt: skip
+
+
+def test_keys_that_every_container_must_say() -> None:
+    """An info, until a LimitRange says it for them; and no matter of other namespaces."""
+    hard = {"requests.cpu": "8", "limits.memory": "8", "pods": "8"}
+    given = LimitItem(type="Container", bounds={"default": {"memory": "1Gi"}})
+
+    def said(*ranges: LimitRange) -> list[str]:
+        return [
+            f.field
+            for f in lint(QuotaObjects(quotas=(quota(hard=hard),), limit_ranges=ranges))
+            if f.rule == "must-say"
+        ]
+
+    assert said() == ["spec.hard[limits.memory]", "spec.hard[requests.cpu]"]
+    assert said(LimitRange(namespace="team", name="a", items=(given,))) == ["spec.hard[requests.cpu]"]
+    assert len(said(LimitRange(namespace="other", name="a", items=(given,)))) == 2
 
 
 def test_namespaces_without_an_owner_or_a_quota() -> None:
