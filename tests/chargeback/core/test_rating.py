@@ -14,6 +14,7 @@ from chargeback.core.lines import Line
 from chargeback.core.merge import merge
 from chargeback.core.node_hour import Gpu, Holding, Instance, Layout, NodeHour
 from chargeback.core.owners import Owner, OwnerBook
+from chargeback.core.pods import OwnerLabels
 from chargeback.core.policy import Policy, PolicyBook
 from chargeback.core.prices import GPU_HOUR, GPU_MONTH, INSTANCE_HOUR, Price, PriceBook, TierFactor, hourly_of_month
 from chargeback.core.rating import rate_node_hour
@@ -269,3 +270,45 @@ def test_a_silent_card_is_kept_for_72_hours(hours_ago: float, lives: int) -> Non
     found = exist(HOUR, [], None, [known])
     assert sum(end - start for spans in found.spans.values() for start, end in spans) == lives
     assert bool(found.known) == (hours_ago < 71)
+
+
+def test_a_pods_own_labels_name_who_pays_where_they_are_kept() -> None:
+    """Field by field over the namespace's; the tier they name is the tier that is paid."""
+    labels = OwnerLabels(cost_center="cc-pod", tier="spot")
+    (line, *_) = rate(
+        card(), held(labels=labels), prices=book(factors=[TierFactor(tier="spot", factor=Fraction(1, 2))])
+    )
+    assert (line.account, line.cost_center, line.team, line.tier) == ("cc-pod", "cc-pod", None, "spot")
+    assert (line.list_micros, line.amount_micros) == (1_000_000, 500_000)
+
+
+def test_parts_of_a_slot_are_paid_by_their_portions() -> None:
+    """A quarter and what is left of a card: to the micro, and nobody pays for the other."""
+    users = [
+        held(pod="a", portion=Fraction(1, 4), end=HOUR_MS // 2),
+        held(namespace="b", pod="b", portion=Fraction(1, 2)),
+        held(namespace="", pod="", portion=Fraction(1, 4), end=HOUR_MS // 2),
+        held(namespace="", pod="", portion=Fraction(1, 2), start=HOUR_MS // 2),
+    ]
+    found = amounts(rate(card(), *users))
+    assert found == [
+        ("cc-a", "held", 125_000, 125_000),
+        ("cc-b", "held", 500_000, 500_000),
+        ("platform:unattributed", "held", 125_000, 125_000),
+        ("platform:unattributed", "held", 250_000, 250_000),
+    ]
+
+
+def test_a_cordoned_card_that_nobody_holds_is_unavailable() -> None:
+    """Who holds one pays as before."""
+    body = NodeHour(cluster="lab", node="n1", hour=HOUR, gpus=(card(),))
+    holdings = [held(end=HOUR_MS // 4)]
+    lines, _ = rate_node_hour(
+        "lab", "n1", HOUR, holdings, exist(HOUR, [body], body, []), OwnerBook(OWNERS), book(), PolicyBook([Policy()]),
+        cordoned=((0, HOUR_MS // 2),),
+    )  # fmt: skip
+    assert amounts(lines) == [
+        ("cc-a", "held", 250_000, 250_000),
+        ("platform:idle", "free", 500_000, 500_000),
+        ("platform:unavailable", "cordoned", 250_000, 250_000),
+    ]

@@ -1,0 +1,226 @@
+"""Pods, nodes, claims and events as the API writes them, read into values."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import msgspec
+import pytest
+
+from chargeback.cluster.dra_objects import ClaimObject, SliceObject, to_claim, to_slice
+from chargeback.cluster.event_objects import EventObject, to_refusal
+from chargeback.cluster.node_objects import NodeObject, to_node
+from chargeback.cluster.pod_objects import PodObject, to_pod
+from chargeback.core.claims import ALL_DEVICES, ClaimRequest
+from chargeback.core.hours import parse_instant
+from chargeback.core.owners import LabelKeys
+from chargeback.core.pods import Ask, GroupPart, OwnerLabels, Pod
+
+KEYS = LabelKeys()
+GPU = "nvidia.com/gpu"
+
+
+def container(name: str = "main", gpus: int = 0, **more: Any) -> dict[str, Any]:
+    resources = {"limits": {GPU: str(gpus), "cpu": "2"}} if gpus else {}
+    return {"name": name, "resources": resources, **more}
+
+
+def pod(
+    *containers: dict[str, Any],
+    metadata: dict[str, Any] | None = None,
+    status: dict[str, Any] | None = None,
+    own_labels: frozenset[str] = frozenset(),
+    **spec: Any,
+) -> Pod | None:
+    about = {"name": "p", "namespace": "a", "uid": "u-1", "creationTimestamp": "2026-10-03T10:00:00Z"}
+    found = {
+        "metadata": about | (metadata or {}),
+        "spec": {"containers": list(containers or (container(gpus=1),)), "nodeName": "n1"} | spec,
+        "status": status or {},
+    }
+    return to_pod(msgspec.convert(found, PodObject, strict=False), KEYS, own_labels)
+
+
+def read(*arguments: Any, **changes: Any) -> Pod:
+    found = pod(*arguments, **changes)
+    assert found is not None
+    return found
+
+
+def test_a_pod_without_gpus_is_none_of_ours() -> None:
+    """Not even one that asks for HAMi's memory or another vendor's card."""
+    assert pod(container()) is None
+    assert pod({"name": "m", "resources": {"limits": {"nvidia.com/gpumem": "3000", "amd.com/gpu": "1"}}}) is None
+
+
+def test_init_containers_and_sidecars_ask_too() -> None:
+    """An init container that is restarted for ever is a sidecar, and runs beside the others."""
+    found = read(
+        container("app", 1),
+        container("web"),
+        initContainers=[container("load", 2), container("proxy", 1, restartPolicy="Always")],
+    )
+    assert found.asks == (
+        Ask(container="load", resource=GPU, count=2, init=True),
+        Ask(container="proxy", resource=GPU, count=1),
+        Ask(container="app", resource=GPU, count=1),
+    )
+
+
+def test_when_a_pod_was_bound() -> None:
+    """By its condition; else when the kubelet took it, as a static pod's mirror has it; else when it was made."""
+    condition = {"type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-10-03T10:05:00Z"}
+    assert read(status={"conditions": [condition]}).bound_ms == parse_instant("2026-10-03T10:05:00Z")
+    assert read(status={"startTime": "2026-10-03T10:01:00Z"}).bound_ms == parse_instant("2026-10-03T10:01:00Z")
+    assert read().bound_ms == parse_instant("2026-10-03T10:00:00Z")
+    waiting = {"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available"}
+    found = read(nodeName=None, status={"conditions": [waiting]})
+    assert (found.bound_ms, found.waits) == (None, "0/3 nodes are available")
+
+
+def test_a_pod_is_over_a_second_after_its_last_container() -> None:
+    """finishedAt has whole seconds. One that runs, or is started again, is not over."""
+
+    def ended(name: str, at: str) -> dict[str, Any]:
+        return {"name": name, "state": {"terminated": {"exitCode": 0, "finishedAt": at}}}
+
+    statuses = [ended("a", "2026-10-03T10:20:00Z"), ended("b", "2026-10-03T10:30:00Z")]
+    found = read(status={"phase": "Succeeded", "containerStatuses": statuses})
+    assert (found.terminal, found.finished_ms) == (True, parse_instant("2026-10-03T10:30:01Z"))
+    running = read(status={"phase": "Running", "containerStatuses": statuses})
+    assert (running.terminal, running.finished_ms) == (False, None)
+    evicted = read(status={"phase": "Failed", "reason": "Evicted"})
+    assert (evicted.terminal, evicted.finished_ms) == (True, None)
+
+
+HALF = Fraction(1, 2)
+GROUP = {"runai-gpu-group": "g"}
+
+
+@pytest.mark.parametrize(
+    ("namespace", "labels", "annotations", "expected"),
+    [
+        ("a", GROUP, {"gpu-fraction": "0.5"}, GroupPart(groups=("g",), container="main", portion=HALF)),
+        ("a", GROUP, {"gpu-memory": "4000"}, GroupPart(groups=("g",), container="main", memory_mib=4000)),
+        (
+            "a",
+            {"runai-gpu-group/x": "x", "runai-gpu-group/y": ""},
+            {"gpu-fraction": "0.5", "gpu-fraction-container-name": "side"},
+            GroupPart(groups=("x", "y"), container="side", portion=HALF),
+        ),
+        ("kai-resource-reservation", GROUP, {}, GroupPart(groups=("g",), container="main")),
+        ("runai-reservation", GROUP, {"gpu-fraction": "0.5"}, GroupPart(groups=("g",), container="main")),
+    ],
+)
+def test_parts_of_a_card_that_a_scheduler_shares_out(
+    namespace: str, labels: dict[str, str], annotations: dict[str, str], expected: GroupPart
+) -> None:
+    """By portion or by memory, of one card or several; the reservation itself has no part."""
+    metadata = {"namespace": namespace, "labels": labels, "annotations": annotations}
+    assert read(container(), metadata=metadata).part == expected
+
+
+def test_a_group_without_a_part_is_no_part() -> None:
+    """What cannot be read is not guessed."""
+    metadata = {"labels": {"runai-gpu-group": "g"}, "annotations": {"gpu-fraction": "half"}}
+    assert pod(container(), metadata=metadata) is None
+
+
+def test_a_pods_own_labels_count_only_where_they_may() -> None:
+    """Each of the three fields by itself; an empty label says nothing."""
+    metadata = {"labels": {"cost-center": "cc-9", "team": "", "gpu-tier": "spot"}}
+    assert read(metadata=metadata).labels == OwnerLabels()
+    allowed = frozenset({"cost_center", "team"})
+    assert read(metadata=metadata, own_labels=allowed).labels == OwnerLabels(cost_center="cc-9")
+
+
+def test_a_node_with_its_gpus_and_since_when_it_is_cordoned() -> None:
+    """By the time that the API server keeps of the field's last writer."""
+    offered = {GPU: 7, "nvidia.com/mig-1g.10gb": 7, "nvidia.com/gpu.shared": 4}
+    found = {
+        "metadata": {
+            "name": "n1",
+            "uid": "u",
+            "creationTimestamp": "2026-01-01T00:00:00Z",
+            "managedFields": [
+                {"time": "2026-02-01T00:00:00Z", "fieldsV1": {"f:spec": {"f:taints": {}}}},
+                {"time": "2026-03-01T00:00:00Z", "fieldsV1": {"f:spec": {"f:unschedulable": {}}}},
+            ],
+        },
+        "spec": {"unschedulable": True},
+        "status": {
+            "allocatable": {"cpu": "64", GPU: "7", "nvidia.com/mig-1g.10gb": "7", "nvidia.com/gpu.shared": "4"}
+        },
+    }
+    node = to_node(msgspec.convert(found, NodeObject, strict=False))
+    assert node.gpus == offered
+    assert (node.cordoned, node.cordoned_ms) == (True, parse_instant("2026-03-01"))
+
+
+def test_a_claim_counts_the_worst_case_of_its_requests() -> None:
+    """All devices count as Kubernetes counts them; a monitor's access holds nothing."""
+    requests = [
+        {"name": "one", "exactly": {"deviceClassName": "gpu.nvidia.com", "count": 2}},
+        {
+            "name": "all",
+            "exactly": {"deviceClassName": "mig.nvidia.com", "allocationMode": "All", "adminAccess": True},
+        },
+        {"name": "any", "firstAvailable": [{"deviceClassName": "a"}, {"deviceClassName": "b", "count": 3}]},
+    ]
+    results = [{"request": "one", "driver": "gpu.nvidia.com", "pool": "n1", "device": "gpu-0"}]
+    found = {
+        "metadata": {"name": "c", "namespace": "a", "uid": "u"},
+        "spec": {"devices": {"requests": requests}},
+        "status": {
+            "allocation": {"devices": {"results": results}},
+            "reservedFor": [{"resource": "pods", "name": "p", "uid": "p-1"}],
+        },
+    }
+    claim = to_claim(msgspec.convert(found, ClaimObject, strict=False))
+    assert claim.requests == (
+        ClaimRequest(classes=("gpu.nvidia.com",), count=2),
+        ClaimRequest(classes=("mig.nvidia.com",), count=ALL_DEVICES, admin=True),
+        ClaimRequest(classes=("a", "b"), count=3),
+    )
+    assert (claim.pods, claim.devices) == (("p-1",), (("gpu.nvidia.com", "n1", "gpu-0"),))
+
+
+def test_what_a_driver_offers_on_a_node() -> None:
+    """A device that is made only when it is claimed has no UUID yet."""
+    devices = [
+        {"name": "gpu-0", "attributes": {"type": {"string": "gpu"}, "uuid": {"string": "GPU-1"}}},
+        {"name": "gpu-1-mig-1g10gb-19-0", "attributes": {"gpu.nvidia.com/parentUUID": {"string": "GPU-2"}}},
+    ]
+    spec = {"driver": "gpu.nvidia.com", "nodeName": "n1", "pool": {"name": "n1"}, "devices": devices}
+    found = to_slice(
+        msgspec.convert({"metadata": {"name": "s", "uid": "u"}, "spec": spec}, SliceObject, strict=False)
+    )
+    assert [(each.kind, each.uuid, each.parent_uuid) for each in found.devices] == [
+        ("gpu", "GPU-1", None),
+        (None, None, "GPU-2"),
+    ]
+
+
+def test_an_event_that_a_quota_refused_a_pod() -> None:
+    """Old events count in `count`, new ones in `series`; one about anything else is none of ours."""
+    message = (
+        'pods "train-x" is forbidden: exceeded quota: gpu, requested: requests.nvidia.com/gpu=3, '
+        "used: requests.nvidia.com/gpu=6, limited: requests.nvidia.com/gpu=8"
+    )
+    event: dict[str, Any] = {
+        "metadata": {"name": "e", "namespace": "a", "uid": "u"},
+        "involvedObject": {"kind": "Job", "namespace": "a", "name": "train"},
+        "message": message,
+        "firstTimestamp": "2026-10-03T10:00:00Z",
+        "lastTimestamp": "2026-10-03T10:10:00Z",
+        "count": 4,
+    }
+    refusal = to_refusal(msgspec.convert(event, EventObject, strict=False))
+    assert refusal is not None
+    assert (refusal.workload, refusal.count, refusal.keys[0].key) == ("Job train", 4, "requests.nvidia.com/gpu")
+    assert (refusal.first_ms, refusal.last_ms) == (
+        parse_instant("2026-10-03T10:00:00Z"),
+        parse_instant("2026-10-03T10:10:00Z"),
+    )
+    assert to_refusal(msgspec.convert(event | {"message": "no such image"}, EventObject, strict=False)) is None
