@@ -13,6 +13,8 @@ import pytest
 
 from exporter.mig import profile_name
 from exporter.nvml_processes import SmSample, sm_ratios
+from exporter.reading import CgroupOwner
+from tests.exporter.builders import POD_A, given, gpu, in_pod, kubelet, look, process
 from tests.gpu.survey import said
 from tests.nvml import fake as driver
 from tests.nvml.fake import SHAPES, FakeNvml
@@ -85,13 +87,39 @@ def test_a_look_of_the_driver_credits_one_process_and_only_the_sum_is_true() -> 
     assert named[1] > 20 * named[2]
 
 
-def test_processes_of_foreign_pid_namespaces_are_not_listed_but_sampled() -> None:
-    """Why the agent runs among the host's pids, and why memory in use without a process is not "nobody"."""
-    seen = SURVEY["pid_namespaces"]
-    assert seen["listed_to"]["nested"] == []
-    assert seen["sampled_to"]["nested"] == seen["host_pids_of_two_works"]
+def credited(reader: str, pids: list[int]) -> dict[int, float | None]:
+    """Ratios of these pids by what the driver sampled to a reader while two processes worked."""
+    rows = SURVEY["pid_namespaces"]["sampled_to"][reader]
+    samples = [SmSample(pid=row[0], timestamp_us=row[1], sm_percent=row[2]) for row in rows]
+    return sm_ratios(samples, pids, since_us=0, now_us=max(each.timestamp_us for each in samples))[0]
 
 
-def test_without_privileges_the_list_of_a_card_outside_mig_is_whole() -> None:
-    seen = SURVEY["pid_namespaces"]["listed_to"]
-    assert seen["nobody"] == seen["nocaps"] == seen["root"] != []
+@pytest.mark.parametrize("reader", ["root", "nobody", "nocaps"])
+def test_outside_mig_nobody_needs_privileges_to_see_who_is_busy(reader: str) -> None:
+    """Root, root without capabilities and user 65534 see both, one of them in a pid namespace of its own."""
+    listed = SURVEY["pid_namespaces"]["listed_to"][reader]
+    assert listed == SURVEY["pid_namespaces"]["host_pids_of_two_works"]
+    ratios = credited(reader, listed)
+    assert all(ratio is not None and ratio > 0.2 for ratio in ratios.values())
+
+
+def test_in_a_pid_namespace_of_its_own_an_agent_knows_that_it_does_not_know() -> None:
+    """The driver lists nobody from outside, but samples them: one of its own processes is then not taken for idle."""
+    assert SURVEY["pid_namespaces"]["listed_to"]["nested"] == []
+    assert credited("nested", [1]) == {1: None}
+
+
+def test_under_mps_the_servers_credit_is_not_taken_for_idle_clients() -> None:
+    """Both clients worked 6 of 10 s; the driver credits the server, and one of them nothing at all."""
+    mps = SURVEY["mps"]
+    pids = [pid for pid, _ in mps["listed"]]
+    samples = [SmSample(pid=row[0], timestamp_us=row[1], sm_percent=row[2]) for row in mps["sampled"]]
+    ratios, _ = sm_ratios(samples, pids, since_us=0, now_us=max(each.timestamp_us for each in samples))
+    processes = tuple(
+        process(pid, memory_used_bytes=used_bytes, sm_ratio=ratios[pid]) for pid, used_bytes in mps["listed"]
+    )
+    of_pod = {int(pid): in_pod(POD_A) for pid in mps["clients"]} | {mps["server"]: CgroupOwner()}
+    sight, _ = look(gpu(processes=processes), kubelet=kubelet(given("p")), owners=of_pod)
+    (holding,) = sight.holdings
+    assert ratios[824] == 0.0
+    assert (holding.busy_ppm, holding.memory_bytes) == (None, sum(used for pid, used in mps["listed"] if pid != 827))

@@ -19,14 +19,14 @@ from typing import Any
 import pytest
 
 from exporter import wire
-from exporter.nvml_processes import RECORD_BYTES_KNOWN, SENTINEL
+from exporter.nvml import PROCESS_LIST, RECORDS_FIRST
+from exporter.nvml_processes import RECORD_ROOM_BYTES, SENTINEL, decode_records
 from tests.nvml import tape
 
 ROOT = Path(__file__).parents[2]
 RECORDING = Path(__file__).with_name("data") / "real_h100.json"
 PLAY_TIMEOUT_S = 120
 CLOCKS_APART_MS = 20  # a beat's own time is read some calls before the first one recorded
-PROCESS_LIST = "nvmlDeviceGetComputeRunningProcesses_v3"
 GIB = 1024**3
 BEAT_MS = 1000
 
@@ -107,13 +107,20 @@ def test_energy_and_power_tell_of_the_same_work(played: Played) -> None:
     assert sum(steps) == pytest.approx(sum(each["power_watts"] for each in gpus[1:]), rel=0.1)
 
 
-def test_the_process_list_has_records_of_a_length_we_know(recorded: Recorded) -> None:
-    """24 bytes each, the padding after the pid not written: why only the end of what was written is looked for."""
+def test_records_of_the_process_list_are_told_apart_although_the_driver_leaves_gaps(recorded: Recorded) -> None:
+    """24 bytes each, the 4 after the pid not written: only the end of what was written tells their length."""
+    seen = set()
     for lines in recorded["readings"]:
         (count,) = struct.unpack("<I", raw(lines, PROCESS_LIST, 1))
         written = raw(lines, PROCESS_LIST, 2)
-        assert len(written) == count * RECORD_BYTES_KNOWN[0]
-        assert all(written[24 * n + 4 : 24 * n + 8] == bytes([SENTINEL] * 4) for n in range(count))
+        gap = bytes([SENTINEL] * 4)
+        assert all(written[24 * n + 4 : 24 * n + 8] == gap for n in range(count))
+        room = written.ljust(RECORDS_FIRST * RECORD_ROOM_BYTES, bytes([SENTINEL]))
+        records = decode_records(room, count=count, capacity=RECORDS_FIRST)
+        assert [each.pid for each in records] == [struct.unpack_from("<I", written, 24 * n)[0] for n in range(count)]
+        assert all(each.instance is None for each in records)
+        seen.add(count)
+    assert seen == {0, 1, 2}
 
 
 def test_processes_are_listed_as_long_as_they_live(recorded: Recorded, played: Played) -> None:

@@ -4,7 +4,10 @@
 
 static     every capability query, with its return code where refused; changes no setting
 windows    the driver's per-process samples beside work of known shape, for 40 s
-processes  the pids that the driver lists to this process, and its own pid namespaces
+processes  the pids that the driver lists to this process, and its own pid namespaces: to be run as other users
+           (`setpriv`), in a pid namespace of its own (`unshare --pid --fork --mount-proc`), beside an MPS server
+
+What tests use of an H100's answers is in tests/exporter/data/h100_survey.json.
 """
 
 from __future__ import annotations
