@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from chargeback.core.hours import HOUR_MS
-from chargeback.core.node_hour import MEMORY_SLICES, Gpu, Instance, Layout, NodeHour
+from chargeback.core.node_hour import MEMORY_SLICES, Gpu, Holding, Instance, Layout, NodeHour
 from chargeback.core.spans import Spans, union
 
 # Without a Kubernetes API nobody tells us that a node has gone: a silent card stays on the account so long.
@@ -99,7 +99,8 @@ def exist(
         spans[uuid] = lives
         silent = last is not None and last + SILENT_MS <= until
         if lives[-1][1] == until and last is not None and (present is not None or not silent):
-            known_after.append(_known(gpu, [i for i in instances if i.gpu == uuid], start_ms, last))
+            own = [i for i in instances if i.gpu == uuid]
+            known_after.append(_known(gpu, own, merged.holdings if merged else (), start_ms, last))
     return Existence(gpus=tuple(gpus), instances=tuple(instances), spans=spans, known=tuple(known_after))
 
 
@@ -162,10 +163,18 @@ def _with_layout_before(gpu: Gpu, known: KnownGpu, until: int) -> tuple[Gpu, lis
     return replace(gpu, layouts=(layout, *gpu.layouts)), instances
 
 
-def _known(gpu: Gpu, instances: Sequence[Instance], start_ms: int, last: int) -> KnownGpu:
+def _known(
+    gpu: Gpu, instances: Sequence[Instance], holdings: Sequence[Holding], start_ms: int, last: int
+) -> KnownGpu:
     """The card as it was when it was last observed. last: ms from the hour's start."""
     at = max(last, 1) - 1
     layout = next((each for each in gpu.layouts if each.start <= at < each.end), None)
+
+    def shares(device: str, offered: int) -> int:
+        """As many as are held, though a plugin that is away offers fewer."""
+        held = {share for h in holdings if h.device == device and h.start <= at < h.end for share in h.shares}
+        return max(offered, len(held))
+
     return KnownGpu(
         uuid=gpu.uuid,
         model=gpu.model,
@@ -174,9 +183,11 @@ def _known(gpu: Gpu, instances: Sequence[Instance], start_ms: int, last: int) ->
         memory_slices=gpu.memory_slices,
         last_observed_ms=start_ms + last,
         mig=layout.mig if layout else False,
-        shares=layout.shares if layout else 1,
+        shares=shares(gpu.uuid, layout.shares if layout else 1),
         instances=tuple(
-            KnownInstance(uuid=i.uuid, profile=i.profile, gi=i.gi, ci=i.ci, c=i.c, g=i.g, m=i.m, shares=i.shares)
+            KnownInstance(
+                uuid=i.uuid, profile=i.profile, gi=i.gi, ci=i.ci, c=i.c, g=i.g, m=i.m, shares=shares(i.uuid, i.shares)
+            )
             for i in instances
             if i.start <= at < i.end
         ),

@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from typing import NamedTuple
 
 from chargeback.core.existence import Existence
 from chargeback.core.hours import HOUR_MS
 from chargeback.core.lines import Problem
 from chargeback.core.lives import ClusterWord, PodLife, PodSlot
+from chargeback.core.namesakes import Namesakes, namesakes
 from chargeback.core.node_hour import Holding, cut
 from chargeback.core.offers import Offer, offers
 from chargeback.core.spans import Span, Spans, intersect, length, subtract, union
@@ -79,6 +81,15 @@ def meter(
     return work.result()
 
 
+class _Stay(NamedTuple):
+    """Who is on a slot. uid: empty where the API does not know the pod."""
+
+    span: Span
+    uid: str
+    container: str
+    claim: str | None
+
+
 class _Work:
     """One node-hour's holdings while they are put together. Times: ms from the hour's start."""
 
@@ -90,12 +101,10 @@ class _Work:
         self._before = before
         self._until = until
         self._offers = {offer.slot: offer for offer in offers(existence, until)}
-        self._lives_of: dict[tuple[str, str], list[PodLife]] = {}
-        for life in sorted(word.lives, key=lambda life: (life.bound_ms, life.uid)):
-            self._lives_of.setdefault(life.name, []).append(life)
+        self._namesakes = namesakes(word.lives, self._start_ms, word.followed_ms)
         self._holdings: list[Holding] = []
         self._seen: dict[str, list[Holding]] = {}  # by the pod's uid, where the API knows it
-        self._on: dict[Slot, list[tuple[Span, str]]] = {}  # who is on a slot, by uid
+        self._on: dict[Slot, list[_Stay]] = {}
         self._held: set[tuple[str, int, str]] = set()
         self._differences = dict.fromkeys(DIFFERENCES, 0)
         self._problems: list[Problem] = []
@@ -103,33 +112,21 @@ class _Work:
     def clip(self, holdings: Iterable[Holding]) -> None:
         """Take from what agents saw what lies between a pod's end and the next bind of its name."""
         for holding in holdings:
-            lives = self._lives_of.get((holding.namespace, holding.pod), [])
-            left = subtract(((holding.start, holding.end),), union(self._over(lives)))
+            name = (holding.namespace, holding.pod)
+            pods = self._namesakes.get(name, Namesakes((), self._start_ms, self._word.followed_ms))
+            left = subtract(((holding.start, holding.end),), pods.over())
             self._differences[LATE] += (holding.end - holding.start - length(left)) * len(holding.shares)
-            for piece in cut(holding, left):
-                life = self._life_of(piece, lives)
-                if life is None:
-                    self._take(piece, "")
-                else:
-                    piece = replace(piece, labels=life.labels)
-                    self._take(piece, life.uid)
-                    self._seen.setdefault(life.uid, []).append(piece)
-
-    def _over(self, lives: Sequence[PodLife]) -> Iterator[Span]:
-        again = [life.bound_ms for life in lives[1:]] + [self._word.followed_ms]
-        for life, again_ms in zip(lives, again, strict=False):
-            if life.ended_ms is not None and life.ended_ms < again_ms:
-                yield (life.ended_ms - self._start_ms, again_ms - self._start_ms)
-
-    def _life_of(self, piece: Holding, lives: Sequence[PodLife]) -> PodLife | None:
-        """The last that was bound before the piece ends; clocks differ, so else the first."""
-        bound = [life for life in lives if life.bound_ms - self._start_ms < piece.end]
-        return bound[-1] if bound else next(iter(lives), None)
+            for piece in cut(holding, tuple(pods.cut(left))):
+                life = pods.life_of(piece.start, piece.end)
+                self._take(piece if life is None else replace(piece, labels=life.labels), life.uid if life else "")
+                for each in pods.lived(piece.start, piece.end):
+                    self._seen.setdefault(each.uid, []).append(piece)
 
     def _take(self, holding: Holding, uid: str, *, guessed: bool = False) -> None:
         self._holdings.append(holding)
         for share in holding.shares:
-            self._on.setdefault((holding.device, share), []).append(((holding.start, holding.end), uid))
+            stay = _Stay((holding.start, holding.end), uid, holding.container, holding.claim)
+            self._on.setdefault((holding.device, share), []).append(stay)
             if uid and not guessed and holding.end == self._until:
                 self._held.add((holding.device, share, uid))
 
@@ -139,18 +136,20 @@ class _Work:
         if seen_ms is None:
             return
         slots = {
-            (what.device, share): what
+            (what.device, share, what.container): what
             for what in (*life.slots, *map(_slot_of, self._seen.get(life.uid, ())))
             for share in what.shares
         }
-        for slot, what in sorted(slots.items()):
-            offer = self._offers.get(slot)
-            missing = self._missing(life, offer, seen_ms - self._start_ms) if offer else ()
+        for (device, share, _), what in sorted(slots.items()):
+            # A share may be held though nobody offers it (a plugin that is away): it is there when its device is.
+            offer = self._offers.get((device, share)) or self._offers.get((device, 0))
+            if offer is None:
+                continue
+            missing = self._missing(life, what, (device, share), offer, seen_ms - self._start_ms)
             for span in missing:
-                self._take(_holding(life, what, slot, span), life.uid)
-            if offer:
-                self._differences[EARLY] += length(intersect(missing, offer.observed))
-                self._differences[UNOBSERVED] += length(subtract(missing, offer.observed))
+                self._take(_holding(life, what, (device, share), span), life.uid)
+            self._differences[EARLY] += length(intersect(missing, offer.observed))
+            self._differences[UNOBSERVED] += length(subtract(missing, offer.observed))
 
     def _seen_ms(self, life: PodLife) -> int | None:
         """When an agent first saw it, in this hour or another."""
@@ -163,23 +162,35 @@ class _Work:
         end = min(life.alive_ms - self._start_ms, self._until)
         return ((start, end),) if start < end else ()
 
-    def _missing(self, life: PodLife, offer: Offer, seen: int) -> Spans:
-        """What is to be added on a slot: before the first sight, and in unobserved time that touches its own."""
-        on = self._on.get(offer.slot, ())
-        own = union(span for span, uid in on if uid == life.uid)
-        others = union(span for span, uid in on if uid != life.uid)
+    def _missing(self, life: PodLife, what: PodSlot, slot: Slot, offer: Offer, seen: int) -> Spans:
+        """What is to be added on a slot: before the first sight, and in unobserved time that touches its own.
+
+        Consumers of one claim hold a slot together: none of them is in another's way.
+        """
+        own, others = self._stays(life, what, slot)
         free = subtract(intersect(self._window(life), offer.present), union(others + own))
         if not free:
             return ()
         # Before the first sight, but not before the slot's previous holder ended.
-        previous = max((end for _, end in others if end <= seen), default=0)
+        previous = max((min(end, seen) for start, end in others if start < seen), default=0)
         found = intersect(free, ((previous, seen),)) if previous < seen else ()
         own = union(own + found)
-        carried = (*offer.slot, life.uid) in self._before
+        carried = (*slot, life.uid) in self._before
         for start, end in subtract(offer.present, offer.observed):
             if (carried and start == 0) or any(b == start or a == end for a, b in own):
                 found = union(found + intersect(free, ((start, end),)))
         return found
+
+    def _stays(self, life: PodLife, what: PodSlot, slot: Slot) -> tuple[Spans, Spans]:
+        """When the pod's container itself is on a slot, and when somebody is who keeps it off."""
+        own: list[Span] = []
+        others: list[Span] = []
+        for stay in self._on.get(slot, ()):
+            if (stay.uid, stay.container) == (life.uid, what.container):
+                own.append(stay.span)
+            elif what.claim is None or stay.claim != what.claim:
+                others.append(stay.span)
+        return union(own), union(others)
 
     def place(self, life: PodLife, same_price: Callable[[Sequence[Offer], PodLife], bool]) -> None:
         """A pod that no agent ever saw takes the first free slots, if all that are free cost the same."""
@@ -204,7 +215,7 @@ class _Work:
             self._unplaced(life, "devices of a claim", length(window))
 
     def _is_free(self, offer: Offer, window: Spans) -> bool:
-        taken = union(span for span, _ in self._on.get(offer.slot, ()))
+        taken = union(stay.span for stay in self._on.get(offer.slot, ()))
         return not subtract(window, offer.present) and not intersect(window, taken)
 
     def _unplaced(self, life: PodLife, what: str, ms: int) -> None:

@@ -83,8 +83,9 @@ def segments(
         if not _at(lives, a):
             continue
         holding = [(i, h) for i, h in enumerate(holdings) if h.start <= a < h.end]
-        present = _devices(gpu, instances, policy, _known_at(gpu, a))
-        present = _with_counted(present, [h for h in counted if h.start <= a < h.end])
+        at = _known_at(gpu, a)
+        present = _devices(gpu, instances, policy, at)
+        present = _with_counted(present, [h for h in counted if h.start <= at < h.end])
         present = _with_held(present, gpu, instances, [h for _, h in holding], policy, a)
         held = _held(present, holding, policy)
         made.append(
