@@ -89,15 +89,16 @@ def make_all_due(connection: Connection, cluster: str | None, from_hour: int, no
 
 def make_due_between(
     connection: Connection, cluster: str, node: str | None, first_hour: int, last_hour: int, now_ms: int
-) -> None:
-    """Have a node's (None: every node's) rated hours between two, both included, rated again.
+) -> int:
+    """Have a node's (None: every node's) rated hours between two, both included, rated again; how many are due.
 
     Unconditional, as in `make_due`: it waits for claims that may not have seen what changed.
     """
     where = [node_hours.c.cluster == cluster, node_hours.c.hour >= first_hour, node_hours.c.hour <= last_hour]
     if node is not None:
         where.append(node_hours.c.node == node)
-    connection.execute(update(node_hours).where(*where).values(due_ms=func.coalesce(node_hours.c.due_ms, now_ms)))
+    due_ms = func.coalesce(node_hours.c.due_ms, now_ms)
+    return connection.execute(update(node_hours).where(*where).values(due_ms=due_ms)).rowcount
 
 
 def skip_grace(connection: Connection, now_ms: int) -> None:

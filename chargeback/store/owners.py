@@ -13,7 +13,7 @@ from chargeback.core.owner_history import Learnt, Version, correct, is_stale, le
 from chargeback.core.owner_rules import NO_RULES, OwnerRules
 from chargeback.core.owners import FIELDS, Namespace, Owner, OwnerBook
 from chargeback.store.database import lock
-from chargeback.store.node_hours import make_all_due
+from chargeback.store.node_hours import make_all_due, make_due_between
 from chargeback.store.tables import lines, owner_looks, owners
 
 _COLUMNS = ("namespace", "version", "uid", "from_ms", "until_ms", *FIELDS, "source", "recorded_ms", "who", "why")
@@ -62,7 +62,11 @@ def correct_owner(connection: Connection, cluster: str, correction: Version) -> 
     lock(connection, owners)
     recorded = correct(owner_history(connection, cluster, correction.namespace), correction)
     connection.execute(insert(owners).values(_row(cluster, recorded)))
-    return recorded, make_all_due(connection, cluster, recorded.from_ms // HOUR_MS, recorded.recorded_ms)
+    first_hour, now_ms = recorded.from_ms // HOUR_MS, recorded.recorded_ms
+    if recorded.until_ms is None:
+        return recorded, make_all_due(connection, cluster, first_hour, now_ms)
+    last_hour = (recorded.until_ms - 1) // HOUR_MS
+    return recorded, make_due_between(connection, cluster, None, first_hour, last_hour, now_ms)
 
 
 def owner_book(connection: Connection, cluster: str) -> OwnerBook:

@@ -226,9 +226,9 @@ def test_a_correction_rates_its_hours_again(ledger: Database) -> None:
     assert billed() == [(hour, "cc-a", 1, 3_000_000) for hour in (0, 1, 2)]
     until_ms = start_ms(HOUR + 2)
     recorded, due = correct(ledger, cost_center="cc-9", from_ms=start_ms(HOUR + 1) + HOUR_MS // 2, until_ms=until_ms)
-    assert due >= 2
+    assert due == 1
     with ledger.write() as connection:
-        assert min(key.hour for key, _, _ in claim(connection, SEEN_MS + 5, 1000)) == HOUR + 1
+        assert [key.hour for key, _, _ in claim(connection, SEEN_MS + 5, 1000)] == [HOUR + 1]
     close_all(ledger, SEEN_MS + 5, GRACE_MS)
     assert billed() == [
         (0, "cc-a", 1, 3_000_000),
