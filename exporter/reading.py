@@ -1,6 +1,6 @@
 """What the doors of the node saw at one instant: values only, no I/O.
 
-`nvml.py` and `simulated.py` make `NodeReading`, `kubelet.py` makes `KubeletReading`, `cgroups.py` makes
+`nvml/` and `simulated.py` make `NodeReading`, `kubelet.py` makes `KubeletReading`, `cgroups.py` makes
 `CgroupOwner`. Absent means "cannot say", never zero.
 """
 

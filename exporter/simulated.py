@@ -148,7 +148,7 @@ class _Use:
 
 
 class SimulatedNode:
-    """Answers as exporter/nvml.py, kubelet.py and cgroups.py do."""
+    """Answers as exporter/nvml, kubelet.py and cgroups.py do."""
 
     def __init__(self, scenario: Scenario, *, clock: Clock) -> None:
         self._scenario = scenario

@@ -1,4 +1,4 @@
-"""What every source of GPU readings promises: the driver through exporter/nvml.py, and the simulated node.
+"""What every source of GPU readings promises: the driver through exporter/nvml, and the simulated node.
 
 The agent's loop cannot tell them apart, so each law here holds for both. Both are shown the same node: a whole card
 with one busy process, and a card in MIG mode whose instances have a process each.

@@ -12,7 +12,7 @@ import pynvml
 import pytest
 
 from exporter.mig import profile_name
-from exporter.nvml_processes import SmSample, sm_ratios
+from exporter.nvml.process_tables import SmSample, sm_ratios
 from exporter.reading import CgroupOwner
 from tests.exporter.builders import POD_A, given, gpu, in_pod, kubelet, look, process
 from tests.gpu.survey import said

@@ -1,4 +1,4 @@
-"""exporter/nvml.py against the fake driver in tests/nvml: unmodified pynvml, real ctypes, real errors.
+"""exporter/nvml against the fake driver in tests/nvml: unmodified pynvml, real ctypes, real errors.
 
 What the fake believes about the driver is proven on real cards only (test_real_gpu.py).
 """
@@ -18,8 +18,8 @@ import pytest
 
 from exporter.clock import ReplayClock
 from exporter.nvml import DriverChanged, Nvml, NvmlError, NvmlMissing
-from exporter.nvml_processes import SmSample
-from exporter.nvml_processes import sm_ratios as shares_of
+from exporter.nvml.process_tables import SmSample
+from exporter.nvml.process_tables import sm_ratios as shares_of
 from exporter.reading import GpuReading, ProcessReading
 from tests.nvml import fake as driver
 from tests.nvml.fake import MIB, FakeNvml

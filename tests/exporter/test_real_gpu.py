@@ -1,4 +1,4 @@
-"""A real card through exporter/nvml.py: what the fake driver can only claim. Run by `make test-gpu`.
+"""A real card through exporter/nvml: what the fake driver can only claim. Run by `make test-gpu`.
 
 The process list needs the host's pids: in a container, run it with the host's pid namespace.
 """

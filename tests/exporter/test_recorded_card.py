@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 
 from exporter import wire
-from exporter.nvml import PROCESS_LIST, RECORDS_FIRST
-from exporter.nvml_processes import RECORD_ROOM_BYTES, SENTINEL, decode_records
+from exporter.nvml.process_tables import RECORD_ROOM_BYTES, SENTINEL, decode_records
+from exporter.nvml.processes import PROCESS_LIST, RECORDS_FIRST
 from tests.nvml import tape
 
 ROOT = Path(__file__).parents[2]
@@ -76,7 +76,7 @@ def samples(page: str) -> dict[str, float]:
 
 
 def test_the_agent_asks_what_it_asked_the_card(played: Played) -> None:
-    """Every question of the replay has its recorded answer; where this fails, exporter/nvml.py asks something new."""
+    """Every question of the replay has its recorded answer; where this fails, exporter/nvml asks something new."""
     assert played["unanswered"] == []
 
 

@@ -1,4 +1,4 @@
-"""Asks a real card what exporter/nvml.py does not: what it can do, how its figures move, what a call costs.
+"""Asks a real card what exporter/nvml does not: what it can do, how its figures move, what a call costs.
 
     $ python -m tests.gpu.survey static|windows|processes > OUT.json
 

@@ -1,7 +1,7 @@
 """Records what a driver answers, and gives the recording's answers again: tape.c, built and driven.
 
 Recording, any program:     env=recording(build(dir), driver=…, to=file)
-Replaying, in this process: `with Tape(build(dir)) as tape: tape.answer(lines)`, then read through exporter/nvml.py
+Replaying, in this process: `with Tape(build(dir)) as tape: tape.answer(lines)`, then read through exporter/nvml
 """
 
 from __future__ import annotations

@@ -1,0 +1,205 @@
+"""All cards of a node, read through NVML. For one thread at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+import pynvml
+
+from exporter.clock import Clock, SystemClock
+from exporter.nvml.calls import CLIENT_DEAD, GARBLED, LIBRARY, MISSING, REMADE, NvmlError, NvmlMissing, ask, call
+from exporter.nvml.instances import KnownInstances, read_instances
+from exporter.nvml.process_tables import CLOCK_SLACK_US, ProcessRecord, sm_ratios
+from exporter.nvml.processes import records_of, sm_samples
+from exporter.nvml.sensors import memory_of, temperature_of
+from exporter.reading import GpuReading, LostGpu, MigReading, NodeReading, ProcessReading
+
+FIRST_WINDOW_US = 1_000_000  # how far back the first reading of a process looks: it has no reading before it
+MODEL_UNKNOWN = "unknown"  # has no price, so it shows itself
+
+
+@dataclass(slots=True)
+class _Card:
+    """What is known of a card beyond one reading, by UUID: indexes change, handles die."""
+
+    uuid: str
+    model: str
+    handle: Any
+    memory_total_bytes: int | None = None
+    samples_until_us: int | None = None
+    mig: KnownInstances = field(default_factory=dict)
+
+
+class Nvml:
+    """An open NVML. Raises NvmlMissing, NvmlError or DriverChanged where there is none to open.
+
+    close() lets go of the driver (a card cannot be reset or cut anew while someone has it open); the next read()
+    opens it again, as it does after NVML itself has died.
+    """
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self._is_open = False
+        self._library: Any = None
+        self._at: dict[int, _Card] = {}  # by index, as long as all goes well
+        self._known: dict[str, _Card] = {}  # by UUID, for as long as we live
+        self._uuid_last: dict[int, str] = {}  # by index, what a card that no longer answers was
+        self._open()
+
+    def read(self) -> NodeReading:
+        """All cards now. Raises NvmlError when none can be asked, DriverChanged when the process must exit."""
+        if not self._is_open:
+            self._open()
+        try:
+            count = call(pynvml.nvmlDeviceGetCount)
+            driver_version = ask(set(), pynvml.nvmlSystemGetDriverVersion)
+        except NvmlError:
+            self.close()
+            raise
+        gpus: list[GpuReading] = []
+        failed: dict[int, NvmlError] = {}
+        for index in range(count):
+            try:
+                gpus.append(self._read_card(index))
+            except NvmlError as error:
+                failed[index] = error
+        if failed and not gpus and all(error.code in CLIENT_DEAD for error in failed.values()):
+            self.close()
+            raise next(iter(failed.values()))
+        if failed:
+            self._at.clear()  # a card that falls off or comes back may shift the others' indexes
+        return NodeReading(
+            driver_version=driver_version,
+            gpus=tuple(gpus),
+            lost=tuple(self._lost(index, error, gpus) for index, error in failed.items()),
+        )
+
+    def close(self) -> None:
+        """Let go of the driver. Safe to run twice."""
+        self._at.clear()  # handles die with it
+        if self._is_open:
+            self._is_open = False
+            with contextlib.suppress(NvmlError):  # whatever it says, we are done with it
+                call(pynvml.nvmlShutdown)
+
+    def _open(self) -> None:
+        # It would make the driver list MPS localities instead of cards.
+        os.environ.pop("NVML_MPS_DEVICE_ENUMERATION", None)
+        if not hasattr(pynvml, "nvmlInitWithFlags"):
+            raise NvmlMissing("pynvml", GARBLED, "not NVIDIA's: uninstall `pynvml`, install `nvidia-ml-py`")
+        try:
+            call(pynvml.nvmlInit)
+        except NvmlError as error:
+            if error.code in MISSING:
+                raise NvmlMissing(error.call, error.code, MISSING[error.code]) from None
+            raise
+        self._library = ctypes.CDLL(LIBRARY)  # the one pynvml has loaded
+        self._is_open = True
+
+    def _lost(self, index: int, error: NvmlError, gpus: list[GpuReading]) -> LostGpu:
+        uuid = self._uuid_last.get(index)
+        if uuid in {gpu.uuid for gpu in gpus}:  # that card answers, at another index
+            uuid = None
+        return LostGpu(index=index, uuid=uuid, error=str(error))
+
+    def _card(self, index: int) -> _Card:
+        if index not in self._at:
+            handle = call(pynvml.nvmlDeviceGetHandleByIndex, index)
+            uuid = call(pynvml.nvmlDeviceGetUUID, handle)
+            if uuid not in self._known:
+                model = ask(set(), pynvml.nvmlDeviceGetName, handle) or MODEL_UNKNOWN
+                self._known[uuid] = _Card(uuid=uuid, model=model, handle=handle)
+            self._known[uuid].handle = handle
+            self._at[index] = self._known[uuid]
+            self._uuid_last[index] = uuid
+        return self._at[index]
+
+    def _read_card(self, index: int) -> GpuReading:
+        try:
+            return self._read_card_once(index)
+        except NvmlError as error:
+            if error.code not in REMADE:
+                raise
+        self._at.pop(index, None)  # its MIG instances were remade while we read them: once more, from the start
+        return self._read_card_once(index)
+
+    def _read_card_once(self, index: int) -> GpuReading:
+        card = self._card(index)
+        handle, denied = card.handle, set[str]()
+        mig_mode = ask(denied, pynvml.nvmlDeviceGetMigMode, handle)
+        mig_enabled = mig_mode is not None and mig_mode[0] == pynvml.NVML_DEVICE_MIG_ENABLE
+        slots = ask(denied, pynvml.nvmlDeviceGetMaxMigDeviceCount, handle) or None
+        memory = memory_of(denied, handle)
+        if memory is not None:
+            card.memory_total_bytes = memory.total
+        if card.memory_total_bytes is None:
+            # Every share of a card is a share of this: with a guess in its place the bill would be one.
+            code = pynvml.NVML_ERROR_NO_PERMISSION if denied else pynvml.NVML_ERROR_NOT_SUPPORTED
+            text = "how much memory the card has is not known; in MIG mode that takes CAP_SYS_ADMIN"
+            raise NvmlError("nvmlDeviceGetMemoryInfo", code, text)
+        instances = (
+            read_instances(denied, handle, slots or 0, card.mig, card.memory_total_bytes) if mig_enabled else []
+        )
+        power_milliwatts = ask(denied, pynvml.nvmlDeviceGetPowerUsage, handle)
+        utilization = ask(denied, pynvml.nvmlDeviceGetUtilizationRates, handle)
+        return GpuReading(
+            uuid=card.uuid,
+            index=index,
+            model=card.model,
+            memory_total_bytes=total_bytes,
+            mig_enabled=mig_enabled,
+            mig_slices_max=slots,
+            instances=tuple(reading for _, reading in instances),
+            processes=self._mig_processes(denied, card, instances)
+            if mig_enabled
+            else self._card_processes(denied, card),
+            memory_used_bytes=None if memory is None else memory.used,
+            utilization_ratio=None if utilization is None else utilization.gpu / 100,
+            power_watts=None if power_milliwatts is None else power_milliwatts / 1000,
+            energy_mj=ask(denied, pynvml.nvmlDeviceGetTotalEnergyConsumption, handle),
+            temperature_celsius=temperature_of(denied, handle),
+            denied=frozenset(denied),
+        )
+
+    def _card_processes(self, denied: set[str], card: _Card) -> tuple[ProcessReading, ...]:
+        now_us = self._clock.now_ms() * 1000
+        records = records_of(denied, self._library, card.handle)
+        if not records:
+            card.samples_until_us = now_us  # nobody's time is lost, and who comes next does not inherit ours
+            return ()
+        since_us = card.samples_until_us
+        if since_us is None or since_us > now_us + CLOCK_SLACK_US:  # nothing before, or the clock was set back
+            since_us = now_us - FIRST_WINDOW_US
+        ratios: dict[int, float | None] = {}
+        samples = ask(denied, sm_samples, card.handle, since_us)
+        if samples is not None:
+            pids = {record.pid for record in records}
+            ratios, card.samples_until_us = sm_ratios(samples, pids, since_us=since_us, now_us=now_us)
+        return tuple(_process(record, card.uuid, ratios.get(record.pid)) for record in records)
+
+    def _mig_processes(
+        self, denied: set[str], card: _Card, instances: list[tuple[Any, MigReading]]
+    ) -> tuple[ProcessReading, ...]:
+        """Busy ratios are not asked for: the driver has none under MIG."""
+        card.samples_until_us = None
+        records = records_of(denied, self._library, card.handle)
+        if records is None or any(record.instance is None for record in records):
+            # The card's list takes more privileges than those of its instances.
+            return tuple(
+                _process(record, instance.uuid)
+                for handle, instance in instances
+                for record in records_of(denied, self._library, handle) or ()
+            )
+        uuids = {(each.gpu_instance_id, each.compute_instance_id): each.uuid for _, each in instances}
+        # A process whose instance is not in `uuids` began in one made since: the next reading has both.
+        return tuple(_process(record, uuids[record.instance]) for record in records if record.instance in uuids)
+
+
+def _process(record: ProcessRecord, device: str, sm_ratio: float | None = None) -> ProcessReading:
+    return ProcessReading(
+        pid=record.pid, device=device, memory_used_bytes=record.memory_used_bytes, sm_ratio=sm_ratio
+    )
