@@ -141,9 +141,8 @@ class Nvml:
             code = pynvml.NVML_ERROR_NO_PERMISSION if denied else pynvml.NVML_ERROR_NOT_SUPPORTED
             text = "how much memory the card has is not known; in MIG mode that takes CAP_SYS_ADMIN"
             raise NvmlError("nvmlDeviceGetMemoryInfo", code, text)
-        instances = (
-            read_instances(denied, handle, slots or 0, card.mig, card.memory_total_bytes) if mig_enabled else []
-        )
+        total_bytes = card.memory_total_bytes
+        instances = read_instances(denied, handle, slots or 0, card.mig, total_bytes) if mig_enabled else []
         power_milliwatts = ask(denied, pynvml.nvmlDeviceGetPowerUsage, handle)
         utilization = ask(denied, pynvml.nvmlDeviceGetUtilizationRates, handle)
         return GpuReading(
