@@ -147,7 +147,7 @@ FAMILIES = (
         help="Part of the GPU time held since the last full hour began in which no process kept the device busy.",
         labels=NAMESPACE_LABELS,
         read=lambda standing: standing.quota_samples.namespaces(
-            lambda found: found.idle.ratio if found.idle else None
+            lambda found: float(found.idle.ratio) if found.idle and found.idle.ratio is not None else None
         ),
     ),
     Family(

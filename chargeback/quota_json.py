@@ -116,7 +116,7 @@ def _idle_json(idle: IdleShare) -> Plain:
     """In whole-card hours, for people; the ratio is of what is known."""
     hour_ms = 3_600_000
     return {
-        "ratio": None if idle.ratio is None else round(idle.ratio, 4),
+        "ratio": None if idle.ratio is None else round(float(idle.ratio), 4),
         "held_gpu_hours": round(float(idle.held_ms / hour_ms), 4),
         "known_gpu_hours": round(float(idle.known_ms / hour_ms), 4),
     }

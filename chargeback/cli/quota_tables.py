@@ -130,7 +130,7 @@ def _full(seconds: float | None) -> str:
 def _percent(idle: IdleShare | None) -> str:
     if idle is None:
         return ""
-    return UNKNOWN if idle.ratio is None else f"{idle.ratio:.0%}"
+    return UNKNOWN if idle.ratio is None else f"{float(idle.ratio):.0%}"
 
 
 def _plan_sentence(plan: Plan, held: int | None) -> str:
@@ -147,7 +147,9 @@ def _idle_sentence(idle: IdleShare) -> str:
     held = f"{float(idle.held_ms / _MS_PER_HOUR):.2f} GPU hours held since the last full hour began"
     if idle.ratio is None:
         return f"Idle: not known; of {held}, the usage of none is known."
-    return f"Idle: {idle.ratio:.0%} of {float(idle.known_ms / _MS_PER_HOUR):.2f} whose usage is known, of {held}."
+    return (
+        f"Idle: {float(idle.ratio):.0%} of {float(idle.known_ms / _MS_PER_HOUR):.2f} whose usage is known, of {held}."
+    )
 
 
 def _holders(uses: Iterable[QuotaUse]) -> Table:

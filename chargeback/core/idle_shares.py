@@ -23,9 +23,9 @@ class IdleShare:
     idle_ms: Fraction
 
     @property
-    def ratio(self) -> float | None:
+    def ratio(self) -> Fraction | None:
         """Of what is known; None where nothing is, which is not the same as nothing idle."""
-        return float(self.idle_ms / self.known_ms) if self.known_ms else None
+        return self.idle_ms / self.known_ms if self.known_ms else None
 
 
 def recent_idle(lines: Iterable[Line], cluster: str, now_ms: int) -> dict[str, IdleShare]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
-import pytest
-
 from chargeback.core.hours import HOUR_MS
 from chargeback.core.idle_shares import IdleShare, idle_shares, recent_idle
 from chargeback.core.lines import FREE, HELD, Line
@@ -28,7 +26,7 @@ def test_held_and_not_busy_is_idle() -> None:
     """A third busy: two thirds idle."""
     (share,) = idle_shares([line(busy_ms=600_000)]).values()
     assert share == IdleShare(held_ms=Fraction(1_800_000), known_ms=Fraction(1_800_000), idle_ms=Fraction(1_200_000))
-    assert share.ratio == pytest.approx(2 / 3)
+    assert share.ratio == Fraction(2, 3)
 
 
 def test_unknown_usage_is_not_idle() -> None:
@@ -43,7 +41,7 @@ def test_a_slice_counts_for_its_part_of_the_card() -> None:
     """A seventh, idle all the time, beside a whole card that is busy all the time: an eighth."""
     seventh = line(device="MIG-1", profile="1g.10gb", gpu_ms_num=1_800_000, ms_den=7, busy_ms=0)
     (share,) = idle_shares([seventh, line(busy_ms=1_800_000)]).values()
-    assert share.ratio == pytest.approx(1 / 8)
+    assert share.ratio == Fraction(1, 8)
 
 
 def test_only_what_a_namespace_holds() -> None:
