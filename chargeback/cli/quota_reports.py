@@ -29,6 +29,7 @@ _TELLS = {
     "pods": "own counts, holders, waiting pods",
     "nodes": "what nodes offer",
     "deviceclasses": "device classes that stand in for GPUs",
+    "resourceclaims": "who claims devices",
     "events": "refused workloads",
 }
 

@@ -28,9 +28,10 @@ TABLES = {
     "Pod": "pods",
     "Node": "nodes",
     "DeviceClass": "deviceclasses",
+    "ResourceClaim": "resourceclaims",
     "Event": "events",
 }
-_OF_NAMESPACES = (NEEDED, "pods", "events")
+_OF_NAMESPACES = (NEEDED, "pods", "events", "resourceclaims")
 
 
 async def read_facts(api: ClusterApi, keys: LabelKeys, namespace: str | None = None) -> QuotaFacts:
@@ -46,9 +47,12 @@ async def read_facts(api: ClusterApi, keys: LabelKeys, namespace: str | None = N
         try:
             found[kind.name] = list((await api.list_all(_of(kind, namespace))).items.values())
         except ApiError as error:
-            if kind.name == NEEDED or error.status not in (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND):
+            if error.status == HTTPStatus.NOT_FOUND:  # a server that has no such kind has none of it
+                found[kind.name] = []
+            elif kind.name != NEEDED and error.status == HTTPStatus.FORBIDDEN:
+                unknown[kind.name] = str(error)
+            else:
                 raise
-            unknown[kind.name] = str(error)
     return to_facts(found, unknown)
 
 
@@ -79,6 +83,7 @@ def to_facts(found: Mapping[str, Sequence[Any]], unknown: Mapping[str, str], **o
         quotas=found[NEEDED],
         namespaces=found.get("namespaces", ()),
         pods=found.get("pods"),
+        claims=found.get("resourceclaims"),
         extended=[(each.name, each.extended_resource) for each in classes],
         offered=None if nodes is None else _offered(nodes),
         refusals=found.get("events"),
@@ -91,7 +96,7 @@ def _of(kind: Kind[Any], namespace: str | None) -> Kind[Any]:
     if namespace is None:
         return kind
     if kind.name in _OF_NAMESPACES:
-        return replace(kind, path=f"/api/v1/namespaces/{namespace}/{kind.name}")
+        return replace(kind, path=kind.path.replace(f"/{kind.name}", f"/namespaces/{namespace}/{kind.name}"))
     if kind.name == "namespaces":
         return replace(kind, query=(("fieldSelector", f"metadata.name={namespace}"),))
     return kind

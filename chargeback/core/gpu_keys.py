@@ -50,6 +50,15 @@ def gpu_keys(keys: Iterable[str], classes: frozenset[str] = NVIDIA_CLASSES) -> l
     return sorted(found, key=lambda each: each.key)
 
 
+def is_number_of_claims(key: str) -> bool:
+    return key == _CLAIMS
+
+
+def is_claimed(key: GpuKey) -> bool:
+    """Whether it counts claims alone; `requests.deviceclass…` counts pods that name the class, too."""
+    return key.key == _CLAIMS or key.key.endswith(_DEVICES)
+
+
 def gpu_classes(extended: Iterable[tuple[str, str | None]]) -> frozenset[str]:
     """Device classes of GPUs. extended: each class of the cluster, and the resource name that it stands in for."""
     named = {name for name, resource in extended if resource and gpu_resource(f"requests.{resource}")[0]}

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from chargeback.core.claims import Claim
 from chargeback.core.gpu_keys import gpu_classes
 from chargeback.core.idle_shares import IdleShare
 from chargeback.core.other_keys import KeyUse, closest, other_keys
@@ -26,6 +27,7 @@ class QuotaFacts:
     """What is known of a cluster. None: not known, which is not the same as none.
 
     pods          all that ask for GPUs, those that wait included
+    claims        of devices (DRA), of any class
     extended      each device class, and the resource that it stands in for
     offered       devices of each GPU resource that the nodes have together
     refusals      as events say them, old ones included
@@ -37,6 +39,7 @@ class QuotaFacts:
     quotas: Sequence[QuotaSpec] = ()
     namespaces: Sequence[Namespace] = ()
     pods: Sequence[Pod] | None = None
+    claims: Sequence[Claim] | None = None
     extended: Sequence[tuple[str, str | None]] = ()
     offered: Mapping[str, int] | None = None
     refusals: Sequence[Refusal] | None = None
@@ -108,7 +111,8 @@ def quota_report(facts: QuotaFacts, now_ms: int) -> QuotaReport:
     claimed = frozenset(resource for _, resource in facts.extended if resource)
     pods = None if facts.pods is None else _by(facts.pods, lambda pod: pod.namespace)
     found_plans, problems = plans(facts.quotas, facts.namespaces, facts.plans_from)
-    uses, unreadable = quota_uses(facts.quotas, pods, found_plans, classes, claimed)
+    claims = None if facts.claims is None else _by(facts.claims, lambda claim: claim.namespace)
+    uses, unreadable = quota_uses(facts.quotas, pods, found_plans, classes, claimed, claims)
     uses_of, plan_of = _by(uses, lambda use: use.namespace), {plan.namespace: plan for plan in found_plans}
     quotas_of = _by(facts.quotas, lambda quota: quota.namespace)
     refusals = None if facts.refusals is None else _by(standing(facts.refusals, now_ms), lambda each: each.namespace)

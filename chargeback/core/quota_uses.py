@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from chargeback.core.gpu_keys import NVIDIA_CLASSES, GpuKey, gpu_keys
+from chargeback.core.claim_holders import claim_holders
+from chargeback.core.claims import Claim
+from chargeback.core.gpu_keys import NVIDIA_CLASSES, GpuKey, gpu_keys, is_claimed
 from chargeback.core.plans import Plan
 from chargeback.core.pods import Pod
 from chargeback.core.quota_holders import Holder, devices_of, holders
@@ -25,7 +27,8 @@ class QuotaUse:
     enforced    Kubernetes counts it and refuses more; else it stores the key and ignores it
     hard        of the quota's status; of what is written, until the controller has taken that in
     used        as Kubernetes counts it
-    counted     as we count it: devices of all pods that match the quota's scopes and are not over, pending ones too
+    counted     as we count it: devices of all pods that match the quota's scopes and are not over, pending ones too;
+                of claimed devices, those of all claims
     holders     whose they are, the greatest first
     guaranteed, cap  of the namespace's plan, where it lies on this key
     """
@@ -72,6 +75,7 @@ def quota_uses(
     plans: Iterable[Plan] = (),
     classes: frozenset[str] = NVIDIA_CLASSES,
     claimed: frozenset[str] = frozenset(),
+    claims: Mapping[str, Sequence[Claim]] | None = None,
 ) -> tuple[list[QuotaUse], list[QuotaProblem]]:
     """The GPU keys of all quotas, ordered; and what could not be read.
 
@@ -79,6 +83,7 @@ def quota_uses(
     classes  device classes of GPUs
     claimed  resources that claims count against, too (by a DeviceClass that stands in for them): of these we
              see a part only, so our own count says nothing
+    claims   by namespace, all of them; None: not known
     """
     planned = {(plan.namespace, plan.quota, REQUESTS + plan.resource): plan for plan in plans}
     found: list[QuotaUse] = []
@@ -87,9 +92,13 @@ def quota_uses(
         hard, used = read_numbers(quota, problems)
         held: dict[str, list[Holder] | None] = {}
         for key in gpu_keys(hard, classes):
-            if pods is not None and key.resource is not None and key.resource not in (held.keys() | claimed):
-                held[key.resource] = holders(quota, key.resource, pods.get(quota.namespace, ()))
-            who = held.get(key.resource or "")
+            who = None
+            if is_claimed(key):
+                who = None if claims is None else claim_holders(quota, key, claims.get(quota.namespace, ()))
+            elif pods is not None and key.resource is not None and key.resource not in claimed:
+                if key.resource not in held:
+                    held[key.resource] = holders(quota, key.resource, pods.get(quota.namespace, ()))
+                who = held[key.resource]
             plan = planned.get((quota.namespace, quota.name, key.key))
             found.append(_use(quota, key, hard[key.key], used.get(key.key), who, plan))
     return sorted(found, key=lambda use: use.key), problems

@@ -230,6 +230,40 @@ async def test_we_count_as_the_controller_counts(plane: ControlPlane, request: p
     }
 
 
+async def test_we_count_claims_as_the_controller_counts(plane: ControlPlane, request: pytest.FixtureRequest) -> None:
+    """All that are there, allocated or not; one that may take either of two classes is left to the controller."""
+    namespace = new_namespace(plane, request)
+    for name in ("gpu.nvidia.com", "nics"):
+        create(
+            plane, {"apiVersion": "resource.k8s.io/v1", "kind": "DeviceClass", "metadata": {"name": name}, "spec": {}}
+        )
+    devices, number = "gpu.nvidia.com.deviceclass.resource.k8s.io/devices", "count/resourceclaims.resource.k8s.io"
+    put_quota(plane, namespace, {devices: "100", number: "10"})
+    put_quota(plane, namespace, {"mig.nvidia.com.deviceclass.resource.k8s.io/devices": "10"}, name="mig")
+    put_claim(plane, namespace, "two", {"exactly": {"deviceClassName": "gpu.nvidia.com", "count": 2}})
+    put_claim(plane, namespace, "all", {"exactly": {"deviceClassName": "gpu.nvidia.com", "allocationMode": "All"}})
+    put_claim(plane, namespace, "nic", {"exactly": {"deviceClassName": "nics", "count": 1}})
+    path = f"/api/v1/namespaces/{namespace}/resourcequotas/gpu"
+    wait_for("the controller's count", lambda: plane.call("GET", path)["status"]["used"][number] == "3")
+    found = {use.resource: use for use in (await report(plane, namespace)).uses if use.quota == "gpu"}
+    assert {key: (use.used, use.counted) for key, use in found.items()} == {devices: (34, 34), number: (3, 3)}
+    assert [(each.workload, each.pending) for each in found[devices].holders or ()] == [("all", 32), ("two", 2)]
+    either = [
+        {"name": "a", "deviceClassName": "gpu.nvidia.com"},
+        {"name": "b", "deviceClassName": "nics", "count": 4},
+    ]
+    put_claim(plane, namespace, "either", {"firstAvailable": either})
+    wait_for("the controller's count", lambda: plane.call("GET", path)["status"]["used"][number] == "4")
+    found = {use.resource: use for use in (await report(plane, namespace)).uses}
+    assert (found[devices].used, found[devices].counted) == (35, None)
+
+
+def put_claim(plane: ControlPlane, namespace: str, name: str, asked: dict[str, Any]) -> None:
+    made = {"apiVersion": "resource.k8s.io/v1", "kind": "ResourceClaim"}
+    made |= {"metadata": {"name": name, "namespace": namespace}}
+    create(plane, made | {"spec": {"devices": {"requests": [{"name": "r", **asked}]}}})
+
+
 def test_people_who_may_see_one_namespace_only(plane: ControlPlane, request: pytest.FixtureRequest) -> None:
     """With the right to its quotas alone: these are shown, and of all else it is said what is not known, and why."""
     namespace = new_namespace(plane, request)
@@ -254,7 +288,9 @@ def test_people_who_may_see_one_namespace_only(plane: ControlPlane, request: pyt
         REQUESTS: ("0", None),
         LIMITS: (None, None),
     }
-    assert set(found["unknown"]) == {"namespaces", "pods", "nodes", "deviceclasses", "events"}
+    assert set(found["unknown"]) == {
+        *("namespaces", "pods", "nodes", "deviceclasses", "resourceclaims", "events"),
+    }
     assert f"own counts, holders, waiting pods: /api/v1/namespaces/{namespace}/pods: 403" in said
 
 

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from chargeback.cli.main import main
 from chargeback.cli.quota_reports import read_report
 from chargeback.cli.quota_tables import overview
 from chargeback.config import read_settings
+from chargeback.core.hours import HOUR_MS
+from tests.chargeback.api.serving import serving
+from tests.chargeback.store.bodies import body, gpu, holding
 
 ROOT = Path(__file__).resolve().parents[3]
 REFERENCE = ROOT / "deploy/examples/reference"
@@ -144,7 +148,7 @@ def test_what_surrounds_the_keys(cluster: Path) -> None:
         }
     ]
     assert found["offered"] == {GPU: 8}
-    assert (found["problems"], list(found["unknown"])) == ([], ["deviceclasses"])
+    assert (found["problems"], list(found["unknown"])) == ([], ["deviceclasses", "resourceclaims"])
 
 
 def test_the_tables_of_a_namespace(cluster: Path) -> None:
@@ -283,3 +287,23 @@ def test_the_documented_examples_run(monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = re.findall(r"```console\n\$ chargeback (plans .*)\n([^`]*)```", (ROOT / "docs/quotas.md").read_text())
     assert [run(*command.split()).stdout for command, _ in blocks] == [output for _, output in blocks]
     assert blocks
+
+
+async def test_what_is_idle_comes_from_the_ledger(cluster: Path, tmp_path: Path) -> None:
+    """Of the running hour: half of what is known."""
+    now_ms = time.time_ns() // 1_000_000
+    until = 6 * 60_000  # a tenth of an hour; early in the hour the agent's clock is that much ahead
+    held = holding(namespace="team", end=until, busy_ms=until // 2)
+    pushed = body(
+        hour=now_ms // HOUR_MS, through=until, final=False, gpus=[gpu(observed=[(0, until)])], holdings=[held]
+    )
+    (tmp_path / "data").mkdir()
+    async with serving(tmp_path / "data", now_ms, cluster="lab") as server:
+        assert (await server.put(pushed)).status == 200
+    where = ("--data", tmp_path / "data", "--cluster", "lab", "--quotas", cluster)
+    (team,) = as_json("quota", "show", "team", *where)["namespaces"]
+    assert team["idle"] == {"ratio": 0.5, "held_gpu_hours": 0.1, "known_gpu_hours": 0.1}
+    text = run("quota", "show", "team", *where).stdout
+    assert "Idle: 50% of 0.10 whose usage is known, of 0.10 GPU hours held since the last full hour began." in text
+    (elsewhere,) = as_json("quota", "show", "team", *where, "--cluster", "other")["namespaces"]
+    assert elsewhere["idle"] is None

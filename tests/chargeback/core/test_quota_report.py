@@ -6,6 +6,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
+from chargeback.core.claims import Claim, ClaimRequest
 from chargeback.core.idle_shares import IdleShare
 from chargeback.core.other_keys import KeyUse
 from chargeback.core.owners import Namespace
@@ -94,8 +95,11 @@ def test_claimed_devices() -> None:
     quotas = [quota({DEVICES: "4", REQUESTS: "4"}, {DEVICES: "3", REQUESTS: "3"})]
     found = by_key(only(QuotaFacts(quotas=quotas, pods=[pod("a", 1)], extended=[("gpu.nvidia.com", GPU)])))
     assert [(use.used, use.counted, use.enforced) for use in found.values()] == [(3, None, True)] * 2
-    found = by_key(only(QuotaFacts(quotas=quotas, pods=[pod("a", 1)])))
-    assert (found[DEVICES].counted, found[REQUESTS].counted) == (None, 1)
+    claims = [
+        Claim(namespace="team", name="c", uid="c", requests=(ClaimRequest(classes=("gpu.nvidia.com",), count=3),))
+    ]
+    found = by_key(only(QuotaFacts(quotas=quotas, pods=[pod("a", 1)], claims=claims)))
+    assert (found[DEVICES].counted, found[REQUESTS].counted) == (3, 1)
 
 
 def test_the_plan_lies_on_the_key_of_its_quota() -> None:
