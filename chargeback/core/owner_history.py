@@ -7,6 +7,7 @@ Versions are numbered in the order in which they were recorded, so the newer one
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -161,12 +162,17 @@ def timeline(history: Iterable[Version]) -> list[Version]:
     A correction wins over what was seen, the later recorded over the earlier, field by field.
     """
     ordered = sorted(history, key=lambda version: version.version)
-    if all(each.is_seen for each in ordered):
-        return [each for each in ordered if each.until_ms is None or each.from_ms < each.until_ms]
+    seen = [each for each in ordered if each.is_seen]
+    corrections = [each for each in ordered if not each.is_seen]
+    if not corrections:
+        return [each for each in seen if each.until_ms is None or each.from_ms < each.until_ms]
     borders = sorted({at for each in ordered for at in (each.from_ms, each.until_ms) if at is not None})
+    starts = [each.from_ms for each in seen]
     pieces: list[Version] = []
     for start_ms, end_ms in zip(borders, [*borders[1:], None], strict=True):
-        found = _at(ordered, start_ms)
+        began = bisect_right(starts, start_ms)
+        below = seen[began - 1] if began and _holds(seen[began - 1], start_ms) else None
+        found = _overlaid(below, (each for each in corrections if _holds(each, start_ms)))
         if found is None:
             continue
         piece = replace(found, from_ms=start_ms, until_ms=end_ms)
@@ -177,16 +183,14 @@ def timeline(history: Iterable[Version]) -> list[Version]:
     return pieces
 
 
-def _at(ordered: Sequence[Version], at_ms: int) -> Version | None:
-    """What holds at an instant; ordered: by number."""
-    holding = [each for each in ordered if each.from_ms <= at_ms and (each.until_ms is None or at_ms < each.until_ms)]
-    seen = next((each for each in holding if each.is_seen), None)
+def _holds(version: Version, at_ms: int) -> bool:
+    return version.from_ms <= at_ms and (version.until_ms is None or at_ms < version.until_ms)
+
+
+def _overlaid(seen: Version | None, corrections: Iterable[Version]) -> Version | None:
     found = seen
-    for each in holding:
-        if each.source == CLEARED:
-            found = seen
-        elif each.source == CORRECTION:
-            found = _corrected(found, each)
+    for each in corrections:
+        found = seen if each.source == CLEARED else _corrected(found, each)
     return found
 
 
