@@ -115,7 +115,12 @@ def _same_price(terms: Terms, key: NodeHourKey) -> Callable[[Sequence[Offer], Po
     def same(offers: Sequence[Offer], life: PodLife) -> bool:
         owner = terms.owners(key.cluster).at(life.namespace, max(life.bound_ms, span[0]))
         tier = life.labels.tier or (owner.tier if owner else None)
-        return len({terms.prices.holder_rate(each.model, each.profile, tier, *span) for each in offers}) <= 1
+        # What part of a card a slot is: by its profile and the number of shares.
+        rates = {
+            (terms.prices.holder_rate(each.model, each.profile, tier, *span), each.profile, each.shares)
+            for each in offers
+        }
+        return len(rates) <= 1
 
     return same
 

@@ -19,6 +19,7 @@ class Offer:
     present   when it was there; unobserved time keeps what was known before it
     observed  when its card was
     whole     a card, or a share of one, and not of a MIG instance
+    shares    how many its device has, at the most
     """
 
     device: str
@@ -28,6 +29,7 @@ class Offer:
     present: Spans
     observed: Spans
     whole: bool
+    shares: int
     alone: bool = False
 
     @property
@@ -66,7 +68,8 @@ def _whole(gpu: Gpu, observed: Spans, unobserved: Spans) -> Iterator[Offer]:
     told = union((layout.start, layout.end) for layout in gpu.layouts)
     plain = subtract(observed, told)
     layouts = [layout for layout in gpu.layouts if not layout.mig]
-    for share in range(max((layout.shares for layout in layouts), default=1)):
+    shares = max((layout.shares for layout in layouts), default=1)
+    for share in range(shares):
         there = union((layout.start, layout.end) for layout in layouts if share < layout.shares)
         if share == 0:
             there = union(there + plain)
@@ -79,13 +82,15 @@ def _whole(gpu: Gpu, observed: Spans, unobserved: Spans) -> Iterator[Offer]:
                 present=_kept(there, unobserved),
                 observed=observed,
                 whole=True,
+                shares=shares,
             )
 
 
 def _instance(
     gpu: Gpu, records: list[Instance], observed: Spans, unobserved: Spans, *, alone: bool
 ) -> Iterator[Offer]:
-    for share in range(max(record.shares for record in records)):
+    shares = max(record.shares for record in records)
+    for share in range(shares):
         there = union((record.start, record.end) for record in records if share < record.shares)
         yield Offer(
             device=records[0].uuid,
@@ -95,15 +100,16 @@ def _instance(
             present=_kept(there, unobserved),
             observed=observed,
             whole=False,
+            shares=shares,
             alone=alone,
         )
 
 
 def _kept(there: Spans, unobserved: Spans) -> Spans:
-    """With the unobserved time after it, and with that before the first observation."""
+    """With the unobserved time after it; what is there before the first observation, the hour before has left."""
     kept: list[Span] = list(there)
     for start, end in unobserved:
-        if any(a <= start <= b for a, b in there) or (start == 0 and any(a == end for a, _ in there)):
+        if any(a <= start <= b for a, b in there):
             kept.append((start, end))
     return union(kept)
 
