@@ -32,6 +32,7 @@ class Rule:
 
 RULES = (
     Rule("dead-key", "error", quota_rules.dead_keys),
+    Rule("no-key", "error", quota_rules.no_keys),
     Rule("refused-key", "error", quota_rules.refused_keys),
     Rule("uncounted-key", "error", quota_rules.uncounted_keys),
     Rule("unknown-class", "error", quota_rules.unknown_classes),

@@ -23,6 +23,12 @@ from chargeback.core.quotas import GUARANTEED, gpu_resource
 _OF_PODS = frozenset(
     {"pods", "cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory"},
 )
+# The names without a slash that a quota may have at all.
+_STANDARD = re.compile(
+    r"(?:(?:requests|limits)\.)?(?:cpu|memory|ephemeral-storage)|(?:requests\.)?hugepages-.+|requests\.storage"
+    r"|pods|resourcequotas|replicationcontrollers|secrets|configmaps|persistentvolumeclaims"
+    r"|services(?:\.nodeports|\.loadbalancers)?"
+)
 # Counts that leave no room, and for what: the least that makes sense, and who takes them.
 _LOW = {
     "configmaps": (2, "kube-root-ca.crt, which Kubernetes puts into every namespace, takes one of them"),
@@ -50,6 +56,18 @@ def named_resource(key: str) -> str:
     """What a dead key is about: `request.nvidia.com/gpu` and `limits.nvidia.com/gpu` mean nvidia.com/gpu."""
     slip = re.fullmatch(r"(?:req|lim)[a-z]*\.(.+/.+)", key, re.IGNORECASE)
     return slip[1] if slip else key
+
+
+def no_keys(objects: QuotaObjects, _: str) -> Iterator[Found]:
+    for quota in objects.quotas:
+        for key in sorted(key for key in quota.hard if "/" not in key and not _STANDARD.fullmatch(key)):
+            yield Found(
+                object=quota.label,
+                field=f"spec.hard[{key}]",
+                what=f"the API server refuses the whole object (422): {key} is no resource that a quota can have. "
+                "The namespace is left without this quota",
+                mend=f"the resource's whole name, such as {REQUESTS}{GPU}",
+            )
 
 
 def refused_keys(objects: QuotaObjects, _: str) -> Iterator[Found]:

@@ -91,6 +91,28 @@ async def test_bare_names_and_typos_are_accepted_and_dead(plane: ControlPlane, n
     }
 
 
+@pytest.mark.parametrize("key", ["gpu", "requests.gpu", "nvidia.com"])
+def test_names_that_no_quota_can_have_are_refused(plane: ControlPlane, namespace: str, key: str) -> None:
+    """no-key: 422 for the whole object."""
+    with pytest.raises(Refused, match="must be a standard resource for quota") as refused:
+        put_quota(plane, namespace, {key: "8", "pods": "1"})
+    assert refused.value.status == 422
+    quota = QuotaSpec(namespace=namespace, name="gpu", hard={key: "8", "pods": "1"})
+    (finding,) = lint(QuotaObjects(quotas=(quota,)))
+    assert (finding.rule, finding.field) == ("no-key", f"spec.hard[{key}]")
+
+
+async def test_every_standard_name_is_taken(plane: ControlPlane, namespace: str) -> None:
+    """And is no finding of that rule."""
+    names = (
+        "cpu memory ephemeral-storage requests.cpu limits.memory requests.ephemeral-storage requests.storage pods "
+    )
+    names += "services services.nodeports services.loadbalancers replicationcontrollers resourcequotas secrets "
+    names += "configmaps persistentvolumeclaims hugepages-2Mi requests.hugepages-2Mi"
+    put_quota(plane, namespace, dict.fromkeys(names.split(), "20"))
+    assert await rules(plane, namespace) == set()
+
+
 async def test_a_scope_of_classes_that_are_not_there_counts_nobody(plane: ControlPlane, namespace: str) -> None:
     """unknown-class, uncovered-class: 100 GPUs pass, the quota counts none of them, and `critical` is refused."""
     put_quota(plane, namespace, {"requests.nvidia.com/gpu": "8", "pods": "9"}, scopeSelector=priority("critical"))

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from chargeback.core.fit_ask import Ask, FitLine, show
+from chargeback.core.fit_ask import Ask, FitLine, ask_for_gpus, show
 from chargeback.core.limit_ranges import LimitItem, LimitRange
 from chargeback.core.limits_fit import given, invalid, within
 from chargeback.core.pod_template import Container, PodTemplate
@@ -136,3 +136,14 @@ def test_who_gets_gpus_unasked() -> None:
 )
 def test_quantities_for_people(number: str | int, text: str) -> None:
     assert show(Decimal(number)) == text
+
+
+def test_of_a_pod_known_in_part_only_gpus_are_held_to_bounds() -> None:
+    """What it wants of cpu, nobody said; of GPUs it wants what it says, and none of other kinds."""
+    item = LimitItem(type="Pod", bounds={"max": {GPU: "4", "cpu": "1", "nvidia.com/mig-1g.10gb": "7"}})
+    asked = ask_for_gpus("team", 1)
+    found = within(LimitRange(namespace="team", name="gpu", items=(item,)), asked, asked.pod)
+    assert [(line.field, line.fits) for line in found] == [
+        (f"Pod max[{GPU}]", True),
+        ("Pod max[nvidia.com/mig-1g.10gb]", False),
+    ]
