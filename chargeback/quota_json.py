@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from decimal import Decimal
+from fractions import Fraction
 
 from chargeback.core.hours import format_instant
 from chargeback.core.idle_shares import IdleShare
@@ -28,7 +29,8 @@ def report_json(report: QuotaReport) -> Plain:
     }
 
 
-def use_json(use: QuotaUse, saturation_s: Mapping[tuple[str, str, str], float]) -> Plain:
+def use_json(use: QuotaUse, saturation_s: Mapping[tuple[str, str, str], Fraction]) -> Plain:
+    full_in_s = saturation_s.get(use.key)
     return {
         "namespace": use.namespace,
         "quota": use.quota,
@@ -40,7 +42,7 @@ def use_json(use: QuotaUse, saturation_s: Mapping[tuple[str, str, str], float]) 
         "counted_by": use.counted_by,
         "guaranteed": show(use.guaranteed),
         "cap": show(use.cap),
-        "saturation_s": saturation_s.get(use.key),
+        "saturation_s": None if full_in_s is None else float(full_in_s),
         "holders": None if use.holders is None else [_holder_json(holder) for holder in use.holders],
     }
 

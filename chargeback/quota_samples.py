@@ -35,7 +35,7 @@ class QuotaSamples:
     def saturations(self) -> Iterator[Sample]:
         for use in self.report.uses:
             if (seconds := self.report.saturation_s.get(use.key)) is not None:
-                yield (*self._labels(*use.key), _answer(use.enforced)), seconds
+                yield (*self._labels(*use.key), _answer(use.enforced)), float(seconds)
 
     def plans(self, field: str) -> Iterator[Sample]:
         """A number of each plan, with the labels of the quota that it lies on; of none, where it lies on none."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
+from fractions import Fraction
 
 from rich.box import SIMPLE
 from rich.console import Console
@@ -115,7 +116,7 @@ def _used(use: QuotaUse) -> str:
     return f"{show(use.used)} ({show(use.counted)})" if use.differs else show(use.taken) or ""
 
 
-def _full(seconds: float | None) -> str:
+def _full(seconds: Fraction | None) -> str:
     """In the greatest unit of which there are two."""
     if seconds is None:
         return ""
@@ -123,8 +124,8 @@ def _full(seconds: float | None) -> str:
         return "now"
     for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} s"
+            return f"{float(seconds / length):.0f} {unit}"
+    return f"{float(seconds):.0f} s"
 
 
 def _percent(idle: IdleShare | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from typing import TypeVar
 
 from chargeback.core.claims import Claim
@@ -44,7 +45,7 @@ class QuotaFacts:
     offered: Mapping[str, int] | None = None
     refusals: Sequence[Refusal] | None = None
     idle: Mapping[str, IdleShare] | None = None
-    saturation_s: Mapping[tuple[str, str, str], float] | None = None
+    saturation_s: Mapping[tuple[str, str, str], Fraction] | None = None
     plans_from: str = "annotations"
     unknown: Mapping[str, str] = field(default_factory=dict)
 
@@ -84,7 +85,7 @@ class NamespaceQuotas:
 class QuotaReport:
     namespaces: tuple[NamespaceQuotas, ...] = ()
     problems: tuple[QuotaProblem, ...] = ()
-    saturation_s: Mapping[tuple[str, str, str], float] = field(default_factory=dict)
+    saturation_s: Mapping[tuple[str, str, str], Fraction] = field(default_factory=dict)
     offered: Mapping[str, int] | None = None
     unknown: Mapping[str, str] = field(default_factory=dict)
 
@@ -137,7 +138,7 @@ def quota_report(facts: QuotaFacts, now_ms: int) -> QuotaReport:
     return QuotaReport(
         namespaces=tuple(namespaces),
         problems=tuple(dict.fromkeys([*problems, *unreadable])),
-        saturation_s={use.key: 0.0 for use in uses if use.is_full} | dict(facts.saturation_s or {}),
+        saturation_s={use.key: Fraction(0) for use in uses if use.is_full} | dict(facts.saturation_s or {}),
         offered=facts.offered,
         unknown=facts.unknown,
     )

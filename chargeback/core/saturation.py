@@ -49,13 +49,13 @@ class Samples(Generic[K]):
         """How many samples there are of a key."""
         return len(self._of[key][0]) if key in self._of else 0
 
-    def saturation_s(self, key: K, hard: Decimal, used: Decimal) -> float | None:
-        """Seconds until `used` reaches `hard` if it goes on as in the samples; 0.0: it has.
+    def saturation_s(self, key: K, hard: Decimal, used: Decimal) -> Fraction | None:
+        """Seconds until `used` reaches `hard` if it goes on as in the samples; 0: it has.
 
         None: too few samples, or it does not rise.
         """
         if used >= hard:
-            return 0.0
+            return Fraction(0)
         times, values = self._of.get(key, (array("q"), array("q")))
         if len(times) < 2 or times[-1] - times[0] < SPAN_MIN_MS:
             return None
@@ -64,7 +64,7 @@ class Samples(Generic[K]):
         per_ms = self._slopes[key]
         if per_ms is None or per_ms <= 0:
             return None
-        return float(Fraction((hard - used) * _MILLI) / per_ms / 1000)
+        return Fraction((hard - used) * _MILLI) / per_ms / 1000
 
 
 def slope(points: Iterable[tuple[int, int]]) -> Fraction | None:

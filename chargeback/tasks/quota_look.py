@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from typing import Any
 
 from chargeback.cluster.quota_facts import NEEDED, TABLES, to_facts
@@ -23,7 +24,7 @@ class QuotaTrends:
     idle          of the running hours, by namespace; None: not looked at yet
     """
 
-    saturation_s: Mapping[Key, float] = field(default_factory=dict)
+    saturation_s: Mapping[Key, Fraction] = field(default_factory=dict)
     idle: Mapping[str, IdleShare] | None = None
     _samples: Samples[Key] = field(default_factory=Samples)
 

@@ -188,14 +188,14 @@ def test_what_is_idle_and_what_is_unknown_is_passed_on() -> None:
     facts = QuotaFacts(
         quotas=[quota({REQUESTS: "8"})],
         idle={"team": share},
-        saturation_s={("team", "gpu", REQUESTS): 60.0},
+        saturation_s={("team", "gpu", REQUESTS): Fraction(60)},
         offered={GPU: 16},
         unknown={"events": "403"},
     )
     report = quota_report(facts, 0)
     assert report.namespaces[0].idle == share
     assert (report.saturation_s[report.uses[0].key], report.offered, report.unknown) == (
-        60.0,
+        60,
         {GPU: 16},
         {"events": "403"},
     )
