@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from sqlalchemy import select
@@ -17,7 +17,7 @@ from chargeback.app import running as serving
 from chargeback.clock import SystemClock
 from chargeback.config import Settings, read_settings
 from chargeback.store.database import Database, open_database
-from chargeback.store.tables import owners
+from chargeback.store.tables import owners, pods
 from chargeback.tasks.follow_cluster import ClusterTables
 from chargeback.tasks.render_metrics import Page, Pushes
 from tests.cluster.control_plane import AGGREGATOR_TOKEN, ControlPlane
@@ -54,17 +54,33 @@ class Version:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Life:
+    """One pod's row, as it is stored."""
+
+    uid: str
+    bound_ms: int
+    alive_ms: int | None
+    ended_ms: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ledger:
     """What an aggregator keeps, read from its database; it need not run."""
 
     database: Database
 
     def versions(self, namespace: str) -> list[Version]:
-        names = ("version", "uid", "from_ms", "until_ms", "cost_center", "team")
-        columns = [owners.c[name] for name in names]
+        columns = [owners.c[each.name] for each in fields(Version)]
         query = select(*columns).where(owners.c.cluster == CLUSTER, owners.c.namespace == namespace)
         with self.database.read() as connection:
             return [Version(**row._mapping) for row in connection.execute(query.order_by(owners.c.version))]
+
+    def lives(self, namespace: str, pod: str) -> list[Life]:
+        """Of all pods of that name, as they were bound."""
+        columns = [pods.c[each.name] for each in fields(Life)]
+        query = select(*columns).where(pods.c.cluster == CLUSTER, pods.c.namespace == namespace, pods.c.pod == pod)
+        with self.database.read() as connection:
+            return [Life(**row._mapping) for row in connection.execute(query.order_by(pods.c.bound_ms, pods.c.uid))]
 
     def costs(self, namespace: str) -> list[str | None]:
         """The cost centers it had, in order."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from datetime import datetime
 
 from tests.cluster.control_plane import ControlPlane, Refused
@@ -11,6 +12,18 @@ from tests.programs import wait_for
 
 NAMESPACES = "/api/v1/namespaces"
 KEY = f"requests.{GPU}"
+
+
+# Between which instants it happened.
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """A pod, as the API server has it."""
+
+    uid: str
+    bound_ms: int
 
 
 class Team:
@@ -33,21 +46,28 @@ class Team:
         changed = self._plane.merge(self.path, {"metadata": {"labels": {"cost-center": cost_center}}})
         return max(_ms(entry["time"]) for entry in changed["metadata"]["managedFields"])
 
-    def hold(self, name: str, gpus: int) -> None:
-        self._plane.call("POST", *pod(self.name, name, {GPU: str(gpus)}))
+    def hold(self, name: str, gpus: int) -> Holder:
+        """A pod on a node; without a grace period, for there is no kubelet to end it."""
+        made = self._plane.call(
+            "POST", *pod(self.name, name, {GPU: str(gpus)}, nodeName="n1", terminationGracePeriodSeconds=0)
+        )
+        return Holder(uid=made["metadata"]["uid"], bound_ms=_ms(made["metadata"]["creationTimestamp"]))
 
-    def free(self, name: str) -> None:
+    def free(self, name: str) -> Span:
+        """It has gone on return."""
+        before_ms = now_ms()
         self._plane.call("DELETE", f"{self.path}/pods/{name}?gracePeriodSeconds=0")
+        return before_ms, now_ms()
 
     def allow(self, gpus: int) -> None:
         self._plane.merge(f"{self.path}/resourcequotas/gpus", {"spec": {"hard": {KEY: str(gpus)}}})
 
-    def delete(self) -> tuple[int, int]:
-        """It has gone on return. Returns between which instants it went."""
+    def delete(self) -> Span:
+        """It has gone on return."""
         before_ms = now_ms()
         self._plane.call("DELETE", self.path)
         wait_for("the namespace gone", lambda: _is_gone(self._plane, self.path))
-        return before_ms // 1000 * 1000, now_ms()
+        return before_ms, now_ms()
 
 
 def now_ms() -> int:
