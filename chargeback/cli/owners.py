@@ -41,26 +41,22 @@ CLUSTER = click.option("--cluster", envvar="CHARGEBACK_CLUSTER", help="default: 
 Row = Mapping[str, Any]
 
 
-class Parsed(click.ParamType[Any]):
-    """An option read by a function that raises ValueError."""
+def _reading_by(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    """An option's type, of a function that raises ValueError."""
 
-    def __init__(self, name: str, read: Callable[[str], Any]) -> None:
-        self.name = name
-        self._read = read
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not isinstance(value, str):
-            return value
+    def parse(text: str) -> Any:
         try:
-            return self._read(value)
+            return read(text)
         except ValueError as error:
             said = str(error)
-            self.fail(said if said.startswith(repr(value)) else f"{value!r}: {said}", param, ctx)
+            raise click.BadParameter(said if said.startswith(repr(text)) else f"{text!r}: {said}") from error
+
+    return parse
 
 
-INSTANT = Parsed("TIME", parse_instant)
+INSTANT = _reading_by(parse_instant)
 # An empty one takes the name away.
-NAME = Parsed("NAME", lambda text: text and check_name(text))
+NAME = _reading_by(lambda text: text and check_name(text))
 
 
 @click.group()
@@ -71,7 +67,9 @@ def owners() -> None:
 @owners.command("list")
 @settings_options(*STORE)
 @click.option("--cluster", envvar="CHARGEBACK_CLUSTER", help="only this one; default: all")
-@click.option("--at", type=INSTANT, help="as it held then, such as 2026-10-03T14:00:00Z; default: now")
+@click.option(
+    "--at", type=INSTANT, metavar="TIME", help="as it held then, such as 2026-10-03T14:00:00Z; default: now"
+)
 @OUTPUT
 def list_owners(cluster: str | None, at: int | None, output: str, **options: Any) -> None:
     """List the owner of every namespace.
@@ -122,12 +120,12 @@ def history(namespace: str, cluster: str | None, recorded: bool, output: str, **
 @click.argument("namespace")
 @settings_options(*STORE)
 @CLUSTER
-@click.option("--cost-center", type=NAME, help='"" for none; default: as it was')
-@click.option("--team", type=NAME, help='"" for none; default: as it was')
-@click.option("--tier", type=NAME, help='"" for none; default: as it was')
+@click.option("--cost-center", type=NAME, metavar="NAME", help='"" for none; default: as it was')
+@click.option("--team", type=NAME, metavar="NAME", help='"" for none; default: as it was')
+@click.option("--tier", type=NAME, metavar="NAME", help='"" for none; default: as it was')
 @click.option("--clear", is_flag=True, help="take earlier corrections away instead: what was seen holds again")
-@click.option("--from", "from_ms", type=INSTANT, required=True, help="such as 2026-10-03T14:00:00Z")
-@click.option("--until", "until_ms", type=INSTANT, help="default: until the labels are changed")
+@click.option("--from", "from_ms", type=INSTANT, metavar="TIME", required=True, help="such as 2026-10-03T14:00:00Z")
+@click.option("--until", "until_ms", type=INSTANT, metavar="TIME", help="default: until the labels are changed")
 @click.option("--why", required=True, help="for those who ask later")
 @click.option("--who", help="who corrects it; default: the user that runs this")
 def set_owner(
