@@ -134,6 +134,7 @@ async def running(aggregator: Aggregator) -> AsyncIterator[str]:
         )
         await asyncio.to_thread(noter.note)
         app = make_app(aggregator, TokenReviewer(api) if api is not None and settings.agent_account else None)
+        app[state.OWNER_RULES] = noter.rules
         runner = web.AppRunner(app, auto_decompress=False, shutdown_timeout=SHUTDOWN_S)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from aiohttp import web
 
 from chargeback.api.errors import BadRequest
-from chargeback.api.state import CLUSTER, DATABASE, TABLES
+from chargeback.api.state import CLUSTER, DATABASE, OWNER_RULES, TABLES
 from chargeback.core.fit_ask import Ask, ask_for_gpus
 from chargeback.core.hours import format_instant
 from chargeback.core.limit_ranges import is_gpu
@@ -60,7 +60,7 @@ def _objects(request: web.Request) -> QuotaObjects:
         raise BadRequest("cluster", problem, status=409)
     if quotas.read_ms is None:
         raise BadRequest("cluster", f"ResourceQuotas cannot be read: {quotas.lack}", status=503)
-    return known_objects(request.app[TABLES])
+    return known_objects(request.app[TABLES], request.app[OWNER_RULES]())
 
 
 def _about(request: web.Request, objects: QuotaObjects) -> dict[str, object]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from aiohttp import web
 
 from chargeback.api.agents import Agents
 from chargeback.clock import Clock
+from chargeback.core.owner_rules import OwnerRules
 from chargeback.store.database import Database
 from chargeback.tasks.follow_cluster import ClusterTables
 from chargeback.tasks.render_metrics import Page, Pushes
@@ -18,3 +21,5 @@ PAGE = web.AppKey("page", Page)
 TABLES = web.AppKey("tables", ClusterTables)
 GRACE_MS = web.AppKey("grace_ms", int)
 CLUSTER = web.AppKey("cluster", str)
+# As they are now: their file is read again when it changes.
+OWNER_RULES: web.AppKey[Callable[[], OwnerRules]] = web.AppKey("owner_rules")

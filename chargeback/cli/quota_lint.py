@@ -24,7 +24,7 @@ LINTED = ("ResourceQuota", "LimitRange", "PriorityClass", "Namespace", "Node", "
 
 @click.command("lint")
 @click.argument("files", nargs=-1, type=click.Path(exists=True, allow_dash=True, path_type=Path))
-@settings_options("kubeconfig", "plans-from")
+@settings_options("kubeconfig", "plans-from", "owner-rules", "label-cost-center", "label-team", "label-tier")
 @click.option("--fix", is_flag=True, help="print corrected manifests on stdout, findings on stderr; applies nothing")
 @OUTPUT
 def lint_quotas(files: tuple[Path, ...], fix: bool, output: str, **options: Any) -> None:

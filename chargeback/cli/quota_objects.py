@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -14,18 +15,23 @@ from chargeback.cluster.objects import ObjectsError
 from chargeback.cluster.quota_api import QuotaApi
 from chargeback.cluster.quota_files import read_objects
 from chargeback.config import Settings
+from chargeback.core.owner_rules import NO_RULES
 from chargeback.core.quota_specs import QuotaObjects
+from chargeback.owner_rules_file import OwnerRulesError, read_owner_rules
 
 OUTPUT = click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 ANSWERS = {True: "yes", False: "no", None: "cannot say"}
 
 
 def cluster_objects(files: Sequence[Path], settings: Settings, *kinds: str) -> QuotaObjects:
-    """From the files, else from the cluster. Raises Failure."""
+    """From the files, else from the cluster; owners after the rules, if there are some. Raises Failure."""
     try:
-        return read_objects(files, settings.label_keys) if files else asyncio.run(_ask(settings, kinds))
-    except (ApiError, ObjectsError, OSError) as error:
+        rules = read_owner_rules(settings.owner_rules) if settings.owner_rules else NO_RULES
+        found = read_objects(files, settings.label_keys) if files else asyncio.run(_ask(settings, kinds))
+    except (ApiError, ObjectsError, OwnerRulesError, OSError) as error:
         raise Failure(str(error)) from error
+    owned = None if found.namespaces is None else tuple(map(rules.apply, found.namespaces))
+    return replace(found, namespaces=owned)
 
 
 async def _ask(settings: Settings, kinds: tuple[str, ...]) -> QuotaObjects:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TypeVar
 
+from chargeback.core.owner_rules import OwnerRules
 from chargeback.core.quota_specs import QuotaObjects
 from chargeback.tasks.follow_cluster import ClusterTables
 from chargeback.tasks.reflect import Table
@@ -22,14 +23,15 @@ TABLES = {
 }
 
 
-def known_objects(tables: ClusterTables) -> QuotaObjects:
+def known_objects(tables: ClusterTables, rules: OwnerRules) -> QuotaObjects:
     """A kind whose table was never whole is not known, and named with the reason. Runtime classes never are."""
     by_name = tables.by_name()
+    namespaces = _known(tables.namespaces)
     return QuotaObjects(
         quotas=tuple(tables.resourcequotas.values()),
         limit_ranges=tuple(tables.limitranges.values()),
         priority_classes=_known(tables.priorityclasses),
-        namespaces=_known(tables.namespaces),
+        namespaces=None if namespaces is None else tuple(map(rules.apply, namespaces)),
         allocatable=_allocatable(tables),
         device_classes=_known(tables.deviceclasses),
         unknown={

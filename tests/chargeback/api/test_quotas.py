@@ -9,6 +9,7 @@ import pytest
 
 from chargeback.core.limit_ranges import LimitItem, LimitRange
 from chargeback.core.nodes import Node
+from chargeback.core.owners import Namespace
 from chargeback.core.quota_specs import PriorityClass
 from tests.chargeback.api.serving import NOW_MS, Server, serving
 
@@ -115,3 +116,14 @@ async def test_without_a_cluster_there_is_nothing_to_say(tmp_path: Path, path: s
 async def test_they_are_read_only(tmp_path: Path) -> None:
     async with serving(tmp_path, quotas=str(DEMO)) as server:
         assert (await server.request("POST", "/v1/quotas/lint")).status == 405
+
+
+async def test_owners_are_those_of_the_rules(tmp_path: Path) -> None:
+    """no-cost-center: what the ledger bills by a rule has an owner."""
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("rules: [{name: r, namespaces: [by-*], cost-center: y}]")
+    async with serving(tmp_path, quotas=str(DEMO), owner_rules=str(rules)) as server:
+        found = {name: Namespace(name=name, uid=name) for name in ("by-rule", "nobody")}
+        server.tables.namespaces.replace(found, NOW_MS)
+        findings = (await server.get("/v1/quotas/lint")).json["findings"]
+    assert [each["object"] for each in findings if each["rule"] == "no-cost-center"] == ["Namespace nobody"]

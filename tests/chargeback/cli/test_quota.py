@@ -207,3 +207,18 @@ def test_the_documented_examples_run(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(blocks) == 3
     for command, output in blocks:
         assert run(*shlex.split(command)).stdout == output
+
+
+def test_owners_are_those_of_the_rules_and_the_configured_label(tmp_path: Path) -> None:
+    """no-cost-center: a namespace that a rule or another label key gives an owner is no finding."""
+    names = {"by-rule": {}, "by-label": {"pays": "x"}, "nobody": {"cost-center": "x"}}
+    spaces = [{"kind": "Namespace", "metadata": {"name": name, "labels": each}} for name, each in names.items()]
+    path = write(tmp_path, *spaces)
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("rules: [{name: r, namespaces: [by-*], cost-center: y}]")
+    ended = run("lint", path, "--label-cost-center", "pays", "--owner-rules", rules, "--output", "json")
+    found = [f["object"] for f in json.loads(ended.stdout)["findings"] if f["rule"] == "no-cost-center"]
+    assert found == ["Namespace nobody"]
+    rules.write_text("rules: [{name: r, nonsense: 1}]")
+    ended = run("lint", path, "--owner-rules", rules)
+    assert (ended.exit_code, str(rules) in ended.stderr) == (2, True)
