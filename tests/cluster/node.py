@@ -95,11 +95,6 @@ class Node:
     def kubelet_folder(self) -> Path:
         return self.sandbox.kubelet_folder
 
-    @property
-    def pod_resources(self) -> Path:
-        """The kubelet's PodResources socket."""
-        return self.kubelet_folder / "pod-resources/kubelet.sock"
-
     def start_pod(self, namespace: str, name: str, *containers: Mapping[str, Any], **spec: Any) -> None:
         """Create a pod. A container's image, and what all pods of tests share, need not be said."""
         path = f"/api/v1/namespaces/{namespace}/pods"
