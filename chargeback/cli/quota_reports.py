@@ -11,6 +11,7 @@ import click
 
 from chargeback.cli.options import Failure, take_database
 from chargeback.cluster.api import ApiError, ClusterApi, find_cluster
+from chargeback.cluster.files import read_namespaces
 from chargeback.cluster.objects import ObjectsError
 from chargeback.cluster.quota_facts import file_facts, read_facts
 from chargeback.config import Settings
@@ -35,15 +36,19 @@ _TELLS = {
 
 
 def read_report(settings: Settings, namespace: str | None = None) -> QuotaReport:
-    """From --quotas and --owners, else from the cluster. Raises Failure."""
-    files = [path for path in (settings.quotas, settings.owners) if path is not None]
+    """From --quotas, else from the cluster; namespaces from --owners, as the server takes them. Raises Failure."""
     now_ms = time.time_ns() // 1_000_000
     try:
-        if files:
+        if settings.quotas:
+            files = [path for path in (settings.quotas, settings.owners) if path is not None]
             facts = file_facts(files, settings.label_keys)
             asked_ms = max((refusal.last_ms for refusal in facts.refusals or ()), default=0)  # as old as the file
         else:
             facts, asked_ms = asyncio.run(_ask(settings, namespace))
+            if settings.owners:
+                known = {table: why for table, why in facts.unknown.items() if table != "namespaces"}
+                owned = read_namespaces(settings.owners, settings.label_keys)
+                facts = replace(facts, namespaces=owned, unknown=known)
         idle = _idle(settings, now_ms)
     except (ApiError, ObjectsError, OSError, DatabaseUnavailable) as error:
         raise Failure(str(error)) from error
@@ -63,8 +68,7 @@ def say_missing(report: QuotaReport, settings: Settings) -> bool:
         tells.setdefault(why, []).append(_TELLS[table])
     for why, what in tells.items():
         click.echo(f"not known: {', '.join(what)}: {why}", err=True)
-    is_file = settings.quotas is not None or settings.owners is not None
-    return bool(report.problems) or (bool(report.unknown) and not is_file)
+    return bool(report.problems) or (bool(report.unknown) and settings.quotas is None)
 
 
 async def _ask(settings: Settings, namespace: str | None) -> tuple[QuotaFacts, int]:

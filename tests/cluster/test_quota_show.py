@@ -13,6 +13,7 @@ from chargeback.cluster.api import ClusterApi, find_cluster
 from chargeback.cluster.quota_facts import read_facts
 from chargeback.core.owners import LabelKeys
 from chargeback.core.quota_report import QuotaReport, quota_report
+from chargeback.core.quotas import GUARANTEED
 from tests.cluster import binaries
 from tests.cluster.control_plane import (
     AGGREGATOR_TOKEN,
@@ -323,3 +324,15 @@ def test_the_server_says_the_same(plane: ControlPlane, request: pytest.FixtureRe
 def _may_list(plane: ControlPlane, namespace: str) -> bool:
     kubeconfig = str(plane.kubeconfig(AGGREGATOR_TOKEN))
     return chargeback("quota", "show", namespace, "--kubeconfig", kubeconfig, check=False).returncode != 2
+
+
+def test_namespaces_from_a_file(plane: ControlPlane, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """As the server takes them: their annotations are plans, and the cluster's are not asked."""
+    namespace = new_namespace(plane, request)
+    put_quota(plane, namespace, {REQUESTS: "8"})
+    plane.merge(f"/api/v1/namespaces/{namespace}", {"metadata": {"annotations": {GUARANTEED: "2"}}})
+    assert [row["guaranteed"] for row in show(plane, namespace)[0]["quotas"]] == ["2"]
+    owners = tmp_path / "owners.yaml"
+    metadata = {"name": namespace, "annotations": {GUARANTEED: "4"}}
+    owners.write_text(json.dumps({"kind": "Namespace", "metadata": metadata}))
+    assert [row["guaranteed"] for row in show(plane, namespace, "--owners", str(owners))[0]["quotas"]] == ["4"]
