@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, select
 
+from chargeback.store.database import insert_or
 from chargeback.store.tables import feeds
 
 
@@ -16,9 +17,11 @@ def followed(connection: Connection, cluster: str, kind: str) -> int | None:
 
 def note_followed(connection: Connection, cluster: str, kind: str, now_ms: int) -> None:
     """Never back: another replica may be ahead."""
-    before = followed(connection, cluster, kind)
-    if before is None:
-        connection.execute(insert(feeds).values(cluster=cluster, kind=kind, followed_ms=now_ms))
-    elif before < now_ms:
-        is_it = (feeds.c.cluster == cluster, feeds.c.kind == kind)
-        connection.execute(update(feeds).where(*is_it).values(followed_ms=now_ms))
+    upsert = insert_or(connection, feeds).values(cluster=cluster, kind=kind, followed_ms=now_ms)
+    connection.execute(
+        upsert.on_conflict_do_update(
+            index_elements=["cluster", "kind"],
+            set_={"followed_ms": now_ms},
+            where=feeds.c.followed_ms < now_ms,
+        )
+    )

@@ -68,14 +68,17 @@ def note_pods(
     touched = _Touched()
     new: dict[str, dict[str, object]] = {}
     for pod in bound:
+        assert pod.bound_ms is not None
         row = rows.get(pod.uid)
         alive_ms, ended_ms = _end(pod, ends.get(pod.uid), before_ms, now_ms, row)
         if row is None:
             new[pod.uid] = _new_row(cluster, pod, alive_ms, ended_ms)
-            touched.add(pod.node, pod.bound_ms, ended_ms or now_ms)
-        elif row.ended_ms is None and ended_ms is not None:
-            _update(connection, cluster, pod.uid, alive_ms=alive_ms, ended_ms=ended_ms)
-            touched.add(row.node, min(before_ms, alive_ms or before_ms, ended_ms), ended_ms)
+            # Up to now, though it is over: a kubelet before 1.34 goes on listing it.
+            touched.add(pod.node, pod.bound_ms, max(before_ms, now_ms))
+        elif row.ended_ms is None and alive_ms is not None and ended_ms is not None:
+            _finish(connection, cluster, pod.uid, alive_ms, ended_ms)
+            # Hours up to `before_ms` were rated as if it lived.
+            touched.add(row.node, min(before_ms, alive_ms, ended_ms), max(before_ms, ended_ms))
     if new:
         insert = insert_or(connection, pods)
         connection.execute(insert.on_conflict_do_nothing(index_elements=["cluster", "uid"]), list(new.values()))
@@ -97,8 +100,7 @@ class _Touched:
         self.spans: dict[str | None, tuple[int, int]] = {}
         self.count = 0
 
-    def add(self, node: str | None, first_ms: int | None, last_ms: int) -> None:
-        assert first_ms is not None
+    def add(self, node: str | None, first_ms: int, last_ms: int) -> None:
         first, last = self.spans.get(node, (first_ms, last_ms))
         self.spans[node] = (min(first, first_ms), max(last, last_ms))
         self.count += node is not None
@@ -115,7 +117,8 @@ def _end(
     if gone is not None:
         return max(gone.alive_ms, pod.bound_ms), gone.gone_ms
     if pod.terminal:
-        return (pod.bound_ms if row is None else max(before_ms, pod.bound_ms)), now_ms
+        # Another replica may be ahead of what we know: it lived when we last looked, and no longer than now.
+        return (pod.bound_ms if row is None else max(min(before_ms, now_ms), pod.bound_ms)), now_ms
     return None, None
 
 
@@ -127,9 +130,9 @@ def _end_missing(
         pods.c.cluster == cluster, pods.c.ended_ms.is_(None), pods.c.bound_ms < now_ms - LIST_SLACK_MS
     )
     for row in [row for row in connection.execute(living) if row.uid not in all_there]:
-        alive_ms = max(before_ms, row.bound_ms)
-        _update(connection, cluster, row.uid, alive_ms=alive_ms, ended_ms=now_ms)
-        touched.add(row.node, alive_ms, now_ms)
+        alive_ms = max(min(before_ms, now_ms), row.bound_ms)
+        _finish(connection, cluster, row.uid, alive_ms, now_ms)
+        touched.add(row.node, alive_ms, max(before_ms, now_ms))
 
 
 def lives_of(connection: Connection, key: NodeHourKey, names: Collection[str], followed_ms: int) -> list[PodLife]:
@@ -149,19 +152,24 @@ def lives_of(connection: Connection, key: NodeHourKey, names: Collection[str], f
 
 
 def note_sights(connection: Connection, key: NodeHourKey, sights: Iterable[Sight], now_ms: int) -> None:
-    """Keep when agents first saw pods, and with which slots. Hours before, rated without it, become due."""
+    """Keep when agents first saw pods, and with which slots. Hours that were rated without it become due."""
     for sight in sights:
         is_it = (pods.c.cluster == key.cluster, pods.c.uid == sight.uid)
-        row = connection.execute(select(pods.c.bound_ms, pods.c.seen_ms).where(*is_it)).first()
+        row = connection.execute(select(pods.c.bound_ms, pods.c.ended_ms, pods.c.seen_ms).where(*is_it)).first()
         if row is None or (row.seen_ms is not None and row.seen_ms <= sight.at_ms):
             continue
         slots = msgspec.json.encode(sight.slots).decode()
-        _update(connection, key.cluster, sight.uid, seen_ms=sight.at_ms, slots=slots)
+        connection.execute(update(pods).where(*is_it).values(seen_ms=sight.at_ms, slots=slots))
         make_due_between(connection, key.cluster, key.node, row.bound_ms // HOUR_MS, key.hour - 1, now_ms)
+        if row.seen_ms is None:  # in later hours it was one that nobody had seen
+            last_ms = now_ms if row.ended_ms is None else row.ended_ms
+            make_due_between(connection, key.cluster, key.node, key.hour + 1, last_ms // HOUR_MS, now_ms)
 
 
-def _update(connection: Connection, cluster: str, uid: str, **values: object) -> None:
-    connection.execute(update(pods).where(pods.c.cluster == cluster, pods.c.uid == uid).values(values))
+def _finish(connection: Connection, cluster: str, uid: str, alive_ms: int, ended_ms: int) -> None:
+    """Once: what another replica has written meanwhile stays."""
+    lives = (pods.c.cluster == cluster, pods.c.uid == uid, pods.c.ended_ms.is_(None))
+    connection.execute(update(pods).where(*lives).values(alive_ms=alive_ms, ended_ms=ended_ms))
 
 
 def _rows(connection: Connection, cluster: str, uids: Collection[str]) -> Mapping[str, Row[Any]]:
