@@ -8,7 +8,6 @@ from datetime import datetime
 
 from tests.cluster.control_plane import ControlPlane, Refused
 from tests.cluster.load import GPU, pod, quota
-from tests.programs import wait_for
 
 NAMESPACES = "/api/v1/namespaces"
 KEY = f"requests.{GPU}"
@@ -36,9 +35,6 @@ class Team:
         self.uid: str = made["metadata"]["uid"]
         self.created_ms = _ms(made["metadata"]["creationTimestamp"])
         plane.call("POST", *quota(name, "gpus", {KEY: "8"}))
-        wait_for(
-            "the quota's status", lambda: "used" in plane.call("GET", f"{self.path}/resourcequotas/gpus")["status"]
-        )
 
     def label(self, cost_center: str) -> int:
         """Change the owner. Returns when, by the API server's clock."""
@@ -62,24 +58,23 @@ class Team:
     def allow(self, gpus: int) -> None:
         self._plane.merge(f"{self.path}/resourcequotas/gpus", {"spec": {"hard": {KEY: str(gpus)}}})
 
-    def delete(self) -> Span:
-        """It has gone on return."""
-        before_ms = now_ms()
+    def is_counted(self) -> bool:
+        """Whether the controller has taken in the quota; the API server admits no pod before."""
+        return "used" in self._plane.call("GET", f"{self.path}/resourcequotas/gpus")["status"]
+
+    def begin_to_go(self) -> None:
         self._plane.call("DELETE", self.path)
-        wait_for("the namespace gone", lambda: _is_gone(self._plane, self.path))
-        return before_ms, now_ms()
+
+    def is_gone(self) -> bool:
+        try:
+            self._plane.call("GET", self.path)
+        except Refused as error:
+            return error.status == 404
+        return False
 
 
 def now_ms() -> int:
     return time.time_ns() // 1_000_000
-
-
-def _is_gone(plane: ControlPlane, path: str) -> bool:
-    try:
-        plane.call("GET", path)
-    except Refused as error:
-        return error.status == 404
-    return False
 
 
 def _ms(text: str) -> int:

@@ -25,6 +25,7 @@ class Upheaval:
             Team(plane, f"{name}-{suffix}", "cc-1") for name in ("steady", "moving", "gone", "anew")
         )
         self._late_name = f"late-{suffix}"
+        wait_counted(self.steady, self.moving, self._gone, self._first)
         self._stays = self.steady.hold("stays", 2)
         self._freed = self.moving.hold("freed", 1)
         self._replaced = self.moving.hold("replaced", 1)
@@ -43,10 +44,14 @@ class Upheaval:
         self._freed_at = self.moving.free("freed")
         self._replaced_at = self.moving.free("replaced")
         self._replacing = self.moving.hold("replaced", 3)
-        self._went_at = self._gone.delete()
-        self._first.delete()
+        began_ms = now_ms()
+        self._gone.begin_to_go()
+        self._first.begin_to_go()
+        wait_for("both namespaces gone", lambda: self._gone.is_gone() and self._first.is_gone())
+        self._went_at = (began_ms, now_ms())
         self._second = Team(self._plane, self._first.name, "cc-1")
         self._late = Team(self._plane, self._late_name, "cc-3")
+        wait_counted(self._second, self._late)
         self._new = self._late.hold("new", 8)
         self.happened_ms = now_ms()
 
@@ -114,6 +119,10 @@ def assert_ended(life: Life, at: Span, noticed_ms: int) -> None:
     """It is not said to have lived when it was gone, nor to have been gone when it lived."""
     assert _known(life.alive_ms) <= at[1] + SLACK_MS
     assert at[0] - SLACK_MS <= _known(life.ended_ms) <= noticed_ms + SLACK_MS
+
+
+def wait_counted(*teams: Team) -> None:
+    wait_for("every quota's status", lambda: all(team.is_counted() for team in teams))
 
 
 def wait_owners(kept: Ledger, team: Team, cost_centers: list[str]) -> None:
