@@ -128,7 +128,7 @@ async def running(aggregator: Aggregator) -> AsyncIterator[str]:
     async with AsyncExitStack() as stack:
         api = await _open_api(settings, aggregator.clock, stack)
         # A file that cannot be read is a wrong setting: say so before serving.
-        noter = _noter(aggregator)
+        noter = _noter(aggregator, api)
         read_files(
             settings.owners, settings.quotas, settings.label_keys, aggregator.tables, aggregator.clock.now_ms()
         )
@@ -148,13 +148,15 @@ async def running(aggregator: Aggregator) -> AsyncIterator[str]:
                 task.cancel()
 
 
-def _noter(aggregator: Aggregator) -> Noter:
+def _noter(aggregator: Aggregator, api: ClusterApi | None) -> Noter:
     settings = aggregator.settings
+    asked = api if settings.owners is None else None
     noter = Noter(
         database=aggregator.database,
         cluster=settings.cluster,
         tables=aggregator.tables,
-        source="file" if settings.owners else "api",
+        source="file" if asked is None else "api",
+        now_ms=aggregator.clock.now_ms if asked is None else asked.now_ms,
     )
     if settings.owner_rules is not None:
         noter.rules = OwnerRulesFile(settings.owner_rules).current

@@ -77,12 +77,17 @@ async def keep_following(
 
 @dataclass(slots=True, kw_only=True)
 class Noter:
-    """Takes into the ledger's history what the tables learn. source: where the namespaces come from."""
+    """Takes into the ledger's history what the tables learn.
+
+    source  where the namespaces come from
+    now_ms  the time now by the clock that dates them
+    """
 
     database: Database
     cluster: str
     tables: ClusterTables
     source: str
+    now_ms: Callable[[], int]
     rules: Callable[[], OwnerRules] = lambda: NO_RULES
     _noted: dict[str, tuple[int, OwnerRules]] = field(default_factory=dict)
 
@@ -127,10 +132,13 @@ class Noter:
 
     def _note_namespaces(self, connection: Connection, rules: OwnerRules) -> None:
         table = self.tables.namespaces
-        if table.read_ms is None or self._noted.get("namespaces") == (table.read_ms, rules):
+        noted = self._noted.get("namespaces")
+        if table.read_ms is None or noted == (table.read_ms, rules):
             return
+        # What the table says held when it was read; other rules hold from when we read them.
+        at_ms = table.read_ms if noted is None or noted[1] == rules else max(table.read_ms, self.now_ms())
         seen = table.values()
-        added = note_namespaces(connection, self.cluster, seen, self.source, table.read_ms, rules=rules)
+        added = note_namespaces(connection, self.cluster, seen, self.source, at_ms, rules=rules)
         self._noted["namespaces"] = (table.read_ms, rules)
         if added:
             log.info("owners changed", extra={"cluster": self.cluster, "source": self.source, "versions": len(added)})
