@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, Row, exists, func, insert, select, update
@@ -34,7 +35,7 @@ def note_nodes(connection: Connection, cluster: str, seen: Iterable[Node], now_m
     latest = {row.node: row for row in _states(connection, cluster)}  # ordered, so the last state stays
     count = 0
     for name, node in sorted(present.items()):
-        count += _note(connection, cluster, node, latest.get(name), now_ms)
+        count += _note(connection, cluster, node, latest.get(name), before_ms, now_ms)
     for name, row in sorted(latest.items()):
         if name not in present and row.until_ms is None:
             _end(connection, cluster, row, max(before_ms or now_ms, row.from_ms), now_ms)
@@ -43,34 +44,51 @@ def note_nodes(connection: Connection, cluster: str, seen: Iterable[Node], now_m
     return count
 
 
-def _note(connection: Connection, cluster: str, node: Node, row: Row[Any] | None, now_ms: int) -> int:
+def _note(
+    connection: Connection, cluster: str, node: Node, row: Row[Any] | None, before_ms: int | None, now_ms: int
+) -> int:
     gpus = json.dumps(dict(sorted(node.gpus.items())))
-    if row is not None and row.until_ms is None:
-        if (row.uid, row.cordoned, row.gpus) == (node.uid, node.cordoned, gpus):
+    is_new = row is None or row.uid != node.uid or row.until_ms is not None
+    if row is None:
+        from_ms = node.created_ms
+    elif not is_new:
+        if (row.cordoned, row.gpus) == (node.cordoned, gpus):
             return 0
-        from_ms = now_ms
-        if row.uid != node.uid:
-            from_ms = node.created_ms
-        elif row.cordoned != node.cordoned and node.cordoned_ms is not None:
-            from_ms = node.cordoned_ms
-        from_ms = max(from_ms, row.from_ms)
+        written_ms = node.cordoned_ms if row.cordoned != node.cordoned else None
+        from_ms = max(now_ms if written_ms is None else written_ms, row.from_ms)
         _end(connection, cluster, row, from_ms, now_ms)
     else:
-        from_ms = node.created_ms if row is None else max(node.created_ms, row.until_ms)
-    connection.execute(
-        insert(node_states).values(
-            cluster=cluster,
-            node=node.name,
-            version=1 if row is None else row.version + 1,
-            uid=node.uid,
-            from_ms=from_ms,
-            until_ms=None,
-            cordoned=node.cordoned,
-            gpus=gpus,
-        )
-    )
+        until_ms = row.until_ms
+        if until_ms is None:  # one of its name was made anew: how long the old one was there is not known
+            until_ms = max(min(before_ms or now_ms, node.created_ms), row.from_ms)
+            _end(connection, cluster, row, until_ms, now_ms)
+        from_ms = max(node.created_ms, until_ms)
+    state = _State(cluster=cluster, node=node.name, uid=node.uid, gpus=gpus, cordoned=node.cordoned)
+    version = 1 if row is None else row.version + 1
+    if is_new and node.cordoned and node.cordoned_ms is not None and from_ms < node.cordoned_ms:
+        # It was cordoned before we first saw it, and open before that.
+        _begin(connection, replace(state, cordoned=False), version, from_ms, node.cordoned_ms)
+        _begin(connection, state, version + 1, node.cordoned_ms)
+    else:
+        _begin(connection, state, version, from_ms)
     make_due_between(connection, cluster, node.name, from_ms // HOUR_MS, _FOREVER, now_ms)
     return 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _State:
+    """What a node is like, whenever. gpus: JSON."""
+
+    cluster: str
+    node: str
+    uid: str
+    gpus: str
+    cordoned: bool
+
+
+def _begin(connection: Connection, state: _State, version: int, from_ms: int, until_ms: int | None = None) -> None:
+    row = asdict(state) | {"version": version, "from_ms": from_ms, "until_ms": until_ms}
+    connection.execute(insert(node_states).values(row))
 
 
 def _end(connection: Connection, cluster: str, row: Row[Any], until_ms: int, now_ms: int) -> None:
