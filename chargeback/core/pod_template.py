@@ -92,7 +92,6 @@ class PodTemplate:
             own = _side(each, limits)
             if each.is_sidecar:
                 total, sidecars = _sum((total, own)), _sum((sidecars, own))
-                peak = _most(peak, sidecars)
             else:
                 peak = _most(peak, _sum((own, sidecars)))
         total = _most(total, peak)

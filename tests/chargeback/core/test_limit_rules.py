@@ -80,3 +80,10 @@ def test_keys_that_every_container_must_say() -> None:
     assert said() == ["spec.hard[limits.memory]", "spec.hard[requests.cpu]"]
     assert said(LimitRange(namespace="team", name="a", items=(given,))) == ["spec.hard[requests.cpu]"]
     assert len(said(LimitRange(namespace="other", name="a", items=(given,)))) == 2
+
+
+@pytest.mark.parametrize(("request_", "is_so"), [("1", True), ("2", False), ("3", True)])
+def test_a_default_request_equals_the_default(request_: str, is_so: bool) -> None:
+    """Or the API server refuses the LimitRange, be it less or more."""
+    objects = limits("Container", defaultRequest={GPU: request_}, default={GPU: "2"})
+    assert ("refused-containers" in {finding.rule for finding in found(objects)}) is is_so
