@@ -132,8 +132,10 @@ async def keep_reflecting(api: ClusterApi, kind: Kind[V], table: Table[V], clock
 async def reflect(api: ClusterApi, kind: Kind[V], table: Table[V]) -> None:
     """List, where that is needed, and watch until the server ends it. Raises ApiError; what was said is kept."""
     if table.version is None:
+        asked_ms = api.now_ms()
         listing = await api.list_all(kind)
         table.replace(listing.items, api.now_ms())
+        table.read_ms = asked_ms  # what came while its pages did, the watch tells
         table.version = listing.version
         log.debug("listed", extra={"kind": kind.name, "objects": len(listing.items)})
     opened_ms, before_ms = api.now_ms(), table.read_ms or api.now_ms()
