@@ -146,19 +146,19 @@ class ClusterApi:
         expect: HTTPStatus = HTTPStatus.OK,
     ) -> AsyncIterator[RESTResponse]:
         """An answer with the expected status, released at the end. Raises ApiError."""
-        # Built anew for each call, so that a token which was renewed on disk is the one that is sent.
-        method, url, headers, body, _ = await self._client.param_serialize(
-            method,
-            path,
-            query_params=query,
-            header_params={"Accept": "application/json", "Content-Type": "application/json"},
-            body=body,
-            auth_settings=["BearerToken"],
-        )
         asked_ms = self._clock.now_ms()
         try:
+            # Built anew for each call, so that a token which was renewed on disk is the one that is sent.
+            method, url, headers, body, _ = await self._client.param_serialize(
+                method,
+                path,
+                query_params=query,
+                header_params={"Accept": "application/json", "Content-Type": "application/json"},
+                body=body,
+                auth_settings=["BearerToken"],
+            )
             answer = await self._client.call_api(method, url, headers, body, _request_timeout=timeout)
-        except (ApiException, aiohttp.ClientError, OSError, TimeoutError) as error:
+        except (ApiException, ConfigException, aiohttp.ClientError, OSError, TimeoutError) as error:
             raise ApiError(f"{path}: {type(error).__name__}: {error}") from error
         self._note_time(answer, asked_ms, self._clock.now_ms())
         try:
