@@ -15,6 +15,7 @@ from chargeback.core.quota_specs import PRIORITY_CLASS, QuotaSpec
 # What controllers hang on a pod's name: five letters of Kubernetes' own alphabet, behind a ReplicaSet's hash or an
 # index; StatefulSets a number alone.
 _RANDOM = r"[bcdfghjklmnpqrstvwxz2456789]"
+_SUFFIX = re.compile(rf"(?:-\d+)?-{_RANDOM}{{5}}|-\d+")
 _MADE = re.compile(rf"(.+?)(?:(?:-{_RANDOM}{{6,10}}|-\d+)?-{_RANDOM}{{5}}|-\d+)")
 
 
@@ -90,6 +91,11 @@ def workload_of(pod: str) -> str:
     """The name of what made a pod, by the pod's: `web-7d4b9c6f5-x2x9k` and `web-0` are of `web`."""
     match = _MADE.fullmatch(pod)
     return match[1] if match else pod
+
+
+def is_made_by(pod: str, maker: str) -> bool:
+    """Whether a pod's name is one that a Job, ReplicaSet or StatefulSet of that name gives."""
+    return pod.startswith(f"{maker}-") and _SUFFIX.fullmatch(pod, len(maker)) is not None
 
 
 def _in_scope(scope: str, pod: Pod) -> bool | None:

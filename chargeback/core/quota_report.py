@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import TypeVar
@@ -14,7 +14,7 @@ from chargeback.core.other_keys import KeyUse, closest, other_keys
 from chargeback.core.owners import Namespace
 from chargeback.core.plans import Plan, plans
 from chargeback.core.pods import Pod
-from chargeback.core.quota_holders import workload_of
+from chargeback.core.quota_holders import is_made_by
 from chargeback.core.quota_problems import QuotaProblem
 from chargeback.core.quota_specs import QuotaSpec
 from chargeback.core.quota_uses import QuotaUse, quota_uses
@@ -130,7 +130,7 @@ def quota_report(facts: QuotaFacts, now_ms: int) -> QuotaReport:
                 held=None if mine is None or plan is None or plan.resource in claimed else _held(mine, plan.resource),
                 others=tuple(others),
                 closest=closest(others),
-                refusals=None if refusals is None else tuple(_of_gpus(refusals.get(name, ()), mine or ())),
+                refusals=None if refusals is None else tuple(_still(refusals.get(name, ()), mine or ())),
                 waiting=None if mine is None else tuple(_waiting(mine)),
                 idle=(facts.idle or {}).get(name),
             )
@@ -148,15 +148,12 @@ def _held(pods: Iterable[Pod], resource: str) -> int:
     return sum(pod.requests.get(resource, 0) for pod in pods if not pod.terminal)
 
 
-def _of_gpus(refusals: Sequence[Refusal], pods: Iterable[Pod]) -> list[Refusal]:
-    """Refused by another key, a workload is known to be one of GPUs by the pods of it that were admitted."""
-    if not refusals:
-        return []
-    workloads = {workload_of(pod.name) for pod in pods}
-    return [
-        replace(refusal, gpus=refusal.gpus or workload_of(f"{refusal.name}-xxxxx") in workloads or None)
-        for refusal in refusals
-    ]
+def _still(refusals: Iterable[Refusal], pods: Sequence[Pod]) -> Iterator[Refusal]:
+    """Those whose last try was refused: a pod made later ends it. Pods that were admitted show what a workload is."""
+    for refusal in refusals:
+        admitted = [pod for pod in pods if is_made_by(pod.name, refusal.name)]
+        if all(pod.created_ms <= refusal.last_ms for pod in admitted):
+            yield replace(refusal, gpus=refusal.gpus or bool(admitted) or None)
 
 
 def _waiting(pods: Iterable[Pod]) -> list[WaitingPod]:

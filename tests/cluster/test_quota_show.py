@@ -167,6 +167,19 @@ def test_a_gpu_workload_that_another_key_refuses(plane: ControlPlane, request: p
     assert found["namespaces"][0]["closest"] == {"quota": "gpu", "key": "pods"}
 
 
+def test_a_refusal_ends_when_the_workload_is_admitted(plane: ControlPlane, request: pytest.FixtureRequest) -> None:
+    """Though its event stays for an hour."""
+    namespace = new_namespace(plane, request)
+    put_quota(plane, namespace, {REQUESTS: "2"})
+    put_job(plane, namespace, "train", 3)
+    wait_for("the refusal", lambda: refused(plane, namespace))
+    assert [each["name"] for each in show(plane, namespace)[0]["namespaces"][0]["refusals"]] == ["train"]
+    plane.merge(f"/api/v1/namespaces/{namespace}/resourcequotas/gpu", {"spec": {"hard": {REQUESTS: "4"}}})
+    wait_for("a pod", lambda: pods_of(plane, namespace), within_s=120)
+    assert refused(plane, namespace)
+    assert show(plane, namespace)[0]["namespaces"][0]["refusals"] == []
+
+
 SCOPES: dict[str, dict[str, Any]] = {
     "all": {},
     "terminating": {"scopes": ["Terminating"]},

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from chargeback.core.pods import Ask, Pod
-from chargeback.core.quota_holders import Holder, HolderPod, devices_of, holders, takes, workload_of
+from chargeback.core.quota_holders import Holder, HolderPod, devices_of, holders, is_made_by, takes, workload_of
 from chargeback.core.quota_specs import QuotaSpec, ScopeTerm
 
 GPU = "nvidia.com/gpu"
@@ -128,3 +128,22 @@ def test_init_containers_count_as_kubernetes_counts_them() -> None:
 def test_names_of_workloads(name: str, workload: str) -> None:
     """Deployment, Job, indexed Job, StatefulSet, and pods that nothing made."""
     assert workload_of(name) == workload
+
+
+@pytest.mark.parametrize(
+    ("name", "maker", "made"),
+    [
+        ("web-7d4b9c6f5-x2x9k", "web-7d4b9c6f5", True),
+        ("train-x2x9k", "train", True),
+        ("train-3-x2x9k", "train", True),
+        ("web-0", "web", True),
+        ("web-7d4b9c6f5-x2x9k", "web", False),
+        ("web-7d4b9c6f5-x2x9k", "web-5c6d7f8b9", False),
+        ("train", "train", False),
+        ("train-queue", "train", False),
+        ("trainer-x2x9k", "train", False),
+    ],
+)
+def test_who_made_a_pod(name: str, maker: str, made: bool) -> None:
+    """By the whole name of its maker; a Deployment's pods are made by its ReplicaSet."""
+    assert is_made_by(name, maker) is made

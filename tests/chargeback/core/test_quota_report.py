@@ -157,6 +157,19 @@ def test_refusals_that_stand() -> None:
     ]
 
 
+def test_a_workload_that_was_admitted_since_waits_no_more() -> None:
+    """A pod of it that was made after the last refusal ends it; one of the same second may be of the same try."""
+    key = RefusedKey(quota="gpu", key=REQUESTS, requested="3", used="6", limited="8")
+    refusals = [refusal("train", key, last_ms=5000), refusal("web-7d4b9c6f5", key, last_ms=5000)]
+    pods = [
+        pod("train-x2x9k", 3, created_ms=6000),
+        pod("web-7d4b9c6f5-x2x9k", 3, created_ms=5000),
+        pod("web-5c6d7f8b9-x2x9k", 3, created_ms=9000),
+    ]
+    facts = QuotaFacts(quotas=[quota({REQUESTS: "8"})], refusals=refusals, pods=pods)
+    assert [each.name for each in only(facts, now_ms=9000).refusals or ()] == ["web-7d4b9c6f5"]
+
+
 def test_pods_that_wait_for_the_scheduler() -> None:
     """The oldest first, with its words."""
     pods = [
