@@ -27,7 +27,7 @@ import pytest
 
 from tests.nvml import state as layout
 
-SOURCES = [Path(__file__).with_name(f"fake_nvml{part}.c") for part in ("", "_core", "_plugin")]
+SOURCES = [Path(__file__).with_name(f"fake_nvml{part}.c") for part in ("", "_core", "_health", "_plugin")]
 SONAME = "libnvidia-ml.so.1"
 COMPILE_TIMEOUT_S = 60
 MIB = 1024 * 1024
@@ -35,6 +35,7 @@ H100 = "NVIDIA H100 80GB HBM3"
 
 # NVML's return codes that tests force.
 SUCCESS, INVALID_ARGUMENT, NOT_SUPPORTED, NO_PERMISSION, NOT_FOUND, INSUFFICIENT_SIZE = 0, 2, 3, 4, 6, 7
+XID_CRITICAL_ERROR = 8  # NVML's type of event
 UNINITIALIZED, DRIVER_NOT_LOADED, RESET_REQUIRED, LIB_RM_VERSION_MISMATCH, UNKNOWN = 1, 9, 16, 18, 999
 
 _built: dict[tuple[int, tuple[str, ...]], Path] = {}
@@ -163,6 +164,8 @@ class FakeNvml:
             row.mig_current = row.mig_pending = mig is not None
             row.mig_slots = 7
             row.temperature_celsius = 35
+            row.health.has_ecc = row.health.persistence = 1
+            row.health.power_limit_mw, row.health.sm_mhz, row.health.memory_mhz = 700_000, 1_980, 2_619
             state.gpu_count += 1
         gpu = FakeGpu(self, index)
         self.gpus.append(gpu)
@@ -225,7 +228,28 @@ class FakeGpu:
         self.set(lost=1)
 
     def come_back(self) -> None:
-        self.set(lost=0)
+        """By a reset, which ends what was registered with the card."""
+        with self._change() as row:
+            row.lost = 0
+            row.epoch += 1
+
+    def set_health(self, **fields: int | tuple[int, ...]) -> None:
+        """Set any field of the card's health (fake_nvml.h)."""
+        with self._change() as row:
+            for name, value in fields.items():
+                if isinstance(value, tuple):
+                    getattr(row.health, name)[:] = value
+                else:
+                    setattr(row.health, name, value)
+
+    def add_xid(self, xid: int, *, gi: int = layout.NO_ID, ci: int = layout.NO_ID) -> None:
+        """An XID now: of the whole card, or of one of its instances."""
+        with self._fake.change() as state:
+            event = state.events[state.event_count % layout.EVENTS]
+            event.gpu, event.epoch = self.index, state.gpus[self.index].epoch
+            event.gpu_instance, event.compute_instance = gi, ci
+            event.type, event.data = XID_CRITICAL_ERROR, xid
+            state.event_count += 1
 
     def draw(self, watts: float, *, energy_mj: int) -> None:
         """Draw this power from now on; the energy counter stands at `energy_mj` and grows with it."""

@@ -321,16 +321,3 @@ nvmlReturn_t nvmlGpmQueryDeviceSupport(nvmlDevice_t handle, nvmlGpmSupport_t *su
     (void)support;
     return NVML_ERROR_NOT_SUPPORTED;
 }
-
-nvmlReturn_t nvmlEventSetCreate(nvmlEventSet_t *set) {
-    BEGIN(FAKE_ANY);
-    (void)set;
-    return NVML_ERROR_NOT_SUPPORTED;
-}
-
-nvmlReturn_t nvmlDeviceRegisterEvents(nvmlDevice_t handle, unsigned long long types, nvmlEventSet_t set) {
-    BEGIN_DEVICE(handle);
-    (void)types;
-    (void)set;
-    return NVML_ERROR_NOT_SUPPORTED;
-}

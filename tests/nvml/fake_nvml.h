@@ -9,6 +9,7 @@
 #define FAKE_SLOTS 8
 #define FAKE_PROCESSES 64
 #define FAKE_RULES 16
+#define FAKE_EVENTS 256
 #define FAKE_NAME 96
 #define FAKE_NO_ID 0xffffffffu
 #define FAKE_ANY 0xffffffffu
@@ -34,6 +35,24 @@ typedef struct {
     uint64_t used_bytes;
 } FakeSlot;
 
+/* In the order of NVML's fields 3 to 6 and 142 to 145; tx, rx. */
+typedef struct {
+    uint64_t ecc_errors[4];
+    uint64_t clocks_reasons;
+    uint64_t nvlink_kib[2];
+    uint32_t remaps[4];
+    uint32_t pcie_kib_s[2];
+    uint32_t has_ecc, has_nvlink;
+    uint32_t persistence, power_limit_mw;
+    uint32_t sm_mhz, memory_mhz;
+} FakeHealth;
+
+typedef struct {
+    uint32_t gpu, epoch;
+    uint32_t gpu_instance, compute_instance; /* FAKE_NO_ID: of the whole card */
+    uint64_t type, data;
+} FakeEvent;
+
 typedef struct {
     char uuid[FAKE_NAME];
     char name[FAKE_NAME];
@@ -49,6 +68,9 @@ typedef struct {
     uint32_t process_count;
     FakeSlot slots[FAKE_SLOTS];
     FakeProcess processes[FAKE_PROCESSES];
+    FakeHealth health;
+    uint32_t epoch; /* bumped by a reset, which ends all that was registered */
+    uint32_t unused;
 } FakeGpu;
 
 /* What a function does instead of its work, or besides it. */
@@ -74,6 +96,9 @@ typedef struct {
     char driver_version[80];
     FakeRule rules[FAKE_RULES];
     FakeGpu gpus[FAKE_GPUS];
+    uint32_t event_count; /* ever; the last FAKE_EVENTS are kept, by number */
+    uint32_t unused;
+    FakeEvent events[FAKE_EVENTS];
 } FakeState;
 
 #endif

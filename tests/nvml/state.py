@@ -6,7 +6,7 @@ import ctypes
 from ctypes import c_char, c_int32, c_uint32, c_uint64
 
 MAGIC = 0x464B4E564D4C3031
-GPUS, SLOTS, PROCESSES, RULES, NAME = 16, 8, 64, 16, 96
+GPUS, SLOTS, PROCESSES, RULES, EVENTS, NAME = 16, 8, 64, 16, 256, 96
 NO_ID = ANY = 0xFFFFFFFF
 
 
@@ -38,6 +38,33 @@ class Slot(ctypes.Structure):
     ]
 
 
+class Health(ctypes.Structure):
+    _fields_ = [
+        ("ecc_errors", c_uint64 * 4),
+        ("clocks_reasons", c_uint64),
+        ("nvlink_kib", c_uint64 * 2),
+        ("remaps", c_uint32 * 4),
+        ("pcie_kib_s", c_uint32 * 2),
+        ("has_ecc", c_uint32),
+        ("has_nvlink", c_uint32),
+        ("persistence", c_uint32),
+        ("power_limit_mw", c_uint32),
+        ("sm_mhz", c_uint32),
+        ("memory_mhz", c_uint32),
+    ]
+
+
+class Event(ctypes.Structure):
+    _fields_ = [
+        ("gpu", c_uint32),
+        ("epoch", c_uint32),
+        ("gpu_instance", c_uint32),
+        ("compute_instance", c_uint32),
+        ("type", c_uint64),
+        ("data", c_uint64),
+    ]
+
+
 class Gpu(ctypes.Structure):
     _fields_ = [
         ("uuid", c_char * NAME),
@@ -59,6 +86,9 @@ class Gpu(ctypes.Structure):
         ("process_count", c_uint32),
         ("slots", Slot * SLOTS),
         ("processes", Process * PROCESSES),
+        ("health", Health),
+        ("epoch", c_uint32),
+        ("unused", c_uint32),
     ]
 
 
@@ -87,6 +117,9 @@ class State(ctypes.Structure):
         ("driver_version", c_char * 80),
         ("rules", Rule * RULES),
         ("gpus", Gpu * GPUS),
+        ("event_count", c_uint32),
+        ("unused", c_uint32),
+        ("events", Event * EVENTS),
     ]
 
 
