@@ -12,7 +12,7 @@ from prometheus_client.exposition import generate_latest
 from chargeback import cost_samples
 from chargeback.core.nodes import UnmeteredNode
 from chargeback.core.owners import Owner
-from chargeback.core.quota_report import QuotaReport
+from chargeback.core.quota.report import QuotaReport
 from chargeback.core.totals import Total
 from chargeback.quota_samples import KEY_LABELS, NAMESPACE_LABELS, QUOTA_LABELS, QuotaSamples, Sample
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from chargeback.core.fit_ask import Ask, FitLine, show
-from chargeback.core.quota_fit import verdict
+from chargeback.core.quota.fit import verdict
+from chargeback.core.quota.fit_ask import Ask, FitLine, show
 
 
 def fit_json(ask: Ask, lines: list[FitLine]) -> dict[str, Any]:

@@ -8,12 +8,12 @@ from decimal import Decimal
 from fractions import Fraction
 
 from chargeback.core.hours import format_instant
-from chargeback.core.idle_shares import IdleShare
 from chargeback.core.plans import Plan
-from chargeback.core.quota_holders import Holder
-from chargeback.core.quota_report import NamespaceQuotas, QuotaReport
-from chargeback.core.quota_uses import QuotaUse
-from chargeback.core.refusals import Refusal
+from chargeback.core.quota.holders import Holder
+from chargeback.core.quota.idle_shares import IdleShare
+from chargeback.core.quota.refusals import Refusal
+from chargeback.core.quota.report import NamespaceQuotas, QuotaReport
+from chargeback.core.quota.uses import QuotaUse
 
 Plain = dict[str, object]
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from chargeback.core.owners import Owner
-from chargeback.core.quota_report import NamespaceQuotas, QuotaReport
-from chargeback.core.quota_specs import REQUESTS
-from chargeback.core.quota_uses import QuotaUse
+from chargeback.core.quota.report import NamespaceQuotas, QuotaReport
+from chargeback.core.quota.specs import REQUESTS
+from chargeback.core.quota.uses import QuotaUse
 
 Sample = tuple[tuple[str, ...], float]
 

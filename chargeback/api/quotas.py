@@ -13,12 +13,12 @@ from aiohttp import web
 
 from chargeback.api.errors import BadRequest
 from chargeback.api.state import CLUSTER, DATABASE, OWNER_RULES, TABLES
-from chargeback.core.fit_ask import Ask, ask_for_gpus
 from chargeback.core.hours import format_instant
-from chargeback.core.limit_ranges import is_gpu
-from chargeback.core.quota_fit import fit
-from chargeback.core.quota_lint import lint
-from chargeback.core.quota_specs import GPU, QuotaObjects
+from chargeback.core.quota.fit import fit
+from chargeback.core.quota.fit_ask import Ask, ask_for_gpus
+from chargeback.core.quota.limit_ranges import is_gpu
+from chargeback.core.quota.lint import lint
+from chargeback.core.quota.specs import GPU, QuotaObjects
 from chargeback.fit_json import fit_json
 from chargeback.reports import policy_of
 from chargeback.tasks.quota_objects import known_objects

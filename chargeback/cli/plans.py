@@ -12,8 +12,8 @@ import click
 
 from chargeback.cli.console import console
 from chargeback.cli.options import EXIT_INCOMPLETE, settings_options, take_settings
-from chargeback.cli.quota_reports import OUTPUT, SOURCES, read_report, say_missing
-from chargeback.cli.quota_tables import UNKNOWN, cell, table, text_of
+from chargeback.cli.quota.reports import OUTPUT, SOURCES, read_report, say_missing
+from chargeback.cli.quota.tables import UNKNOWN, cell, table, text_of
 from chargeback.core.statements import safe
 from chargeback.quota_json import Plain, plan_json
 

@@ -7,7 +7,7 @@ from datetime import datetime
 import msgspec
 
 from chargeback.cluster.objects import Metadata, unix_ms
-from chargeback.core.refusals import Refusal, refusal_of
+from chargeback.core.quota.refusals import Refusal, refusal_of
 
 
 class Involved(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ import msgspec
 
 from chargeback.cluster.objects import Name, unix_ms
 from chargeback.core.nodes import Node
-from chargeback.core.quota_specs import amount, is_gpu
+from chargeback.core.quota.specs import amount, is_gpu
 
 
 class SpecFields(msgspec.Struct, frozen=True):

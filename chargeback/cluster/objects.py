@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from chargeback.core.owners import LabelKeys, Namespace
-from chargeback.core.quotas import CAP, GUARANTEED
+from chargeback.core.quota.resources import CAP, GUARANTEED
 
 
 class ObjectsError(ValueError):

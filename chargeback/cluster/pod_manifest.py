@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 
 from chargeback.cluster.objects import ObjectsError
-from chargeback.core.limit_ranges import label
-from chargeback.core.pod_template import Container, PodTemplate
-from chargeback.core.quota_specs import Workload
-from chargeback.core.quotas import parse_quantity
+from chargeback.core.quota.limit_ranges import label
+from chargeback.core.quota.pod_template import Container, PodTemplate
+from chargeback.core.quota.resources import parse_quantity
+from chargeback.core.quota.specs import Workload
 
 # Where each kind keeps the template of its pods.
 WORKLOADS: dict[str, tuple[str, ...]] = {

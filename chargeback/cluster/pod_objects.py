@@ -12,7 +12,7 @@ import msgspec
 from chargeback.cluster.objects import Name, unix_ms
 from chargeback.core.owners import LabelKeys
 from chargeback.core.pods import RESERVATION_NAMESPACES, Ask, GroupPart, OwnerLabels, Pod
-from chargeback.core.quota_specs import amount, is_gpu
+from chargeback.core.quota.specs import amount, is_gpu
 
 # How KAI-Scheduler and Run:ai say which part of a card a pod has.
 GROUP_LABEL = "runai-gpu-group"

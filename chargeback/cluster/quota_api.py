@@ -8,7 +8,7 @@ from chargeback.cluster.api import ApiError, ClusterApi
 from chargeback.cluster.kind import Kind
 from chargeback.cluster.quota_objects import KINDS, QuotaObject, to_objects
 from chargeback.core.owners import LabelKeys
-from chargeback.core.quota_specs import QuotaObjects
+from chargeback.core.quota.specs import QuotaObjects
 
 # Without these there is nothing to look at. Of the others an account may lack the right, or an old server the kind.
 NEEDED = ("ResourceQuota",)

@@ -14,7 +14,7 @@ from chargeback.cluster.objects import ObjectsError
 from chargeback.cluster.pod_manifest import WORKLOADS, to_workload
 from chargeback.cluster.quota_objects import KINDS, QuotaObject, to_objects
 from chargeback.core.owners import LabelKeys
-from chargeback.core.quota_specs import QuotaObjects, Workload
+from chargeback.core.quota.specs import QuotaObjects, Workload
 
 STDIN = Path("-")
 _SUFFIXES = (".yaml", ".yml", ".json")

@@ -10,9 +10,9 @@ import msgspec
 
 from chargeback.cluster.objects import KubernetesObject, Metadata, to_namespace
 from chargeback.core.claims import DeviceClass
-from chargeback.core.limit_ranges import LimitItem, LimitRange, amount, is_gpu
 from chargeback.core.owners import LabelKeys, Namespace
-from chargeback.core.quota_specs import (
+from chargeback.core.quota.limit_ranges import LimitItem, LimitRange, amount, is_gpu
+from chargeback.core.quota.specs import (
     PriorityClass,
     QuotaObjects,
     QuotaSpec,

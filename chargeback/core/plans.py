@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from chargeback.core.limit_ranges import amount, label
 from chargeback.core.owners import Namespace
-from chargeback.core.quota_problems import QuotaProblem
-from chargeback.core.quota_specs import GPU, LIMITS, REQUESTS, QuotaSpec
-from chargeback.core.quotas import CAP, GUARANTEED
+from chargeback.core.quota.limit_ranges import amount, label
+from chargeback.core.quota.problems import QuotaProblem
+from chargeback.core.quota.resources import CAP, GUARANTEED
+from chargeback.core.quota.specs import GPU, LIMITS, REQUESTS, QuotaSpec
 
 ANNOTATION, PAIR = "annotation", "quota"
 

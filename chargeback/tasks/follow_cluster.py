@@ -11,13 +11,13 @@ from chargeback.clock import Clock
 from chargeback.cluster.api import ClusterApi
 from chargeback.cluster.kinds import kinds
 from chargeback.core.claims import Claim, DeviceClass, DeviceSlice
-from chargeback.core.limit_ranges import LimitRange
 from chargeback.core.nodes import Node
 from chargeback.core.owner_rules import NO_RULES, OwnerRules
 from chargeback.core.owners import LabelKeys, Namespace
 from chargeback.core.pods import Pod
-from chargeback.core.quota_specs import PriorityClass, QuotaSpec
-from chargeback.core.refusals import Refusal
+from chargeback.core.quota.limit_ranges import LimitRange
+from chargeback.core.quota.refusals import Refusal
+from chargeback.core.quota.specs import PriorityClass, QuotaSpec
 from chargeback.store.database import Connection, Database, DatabaseUnavailable
 from chargeback.store.node_states import note_nodes
 from chargeback.store.owners import note_namespaces

@@ -8,9 +8,9 @@ from fractions import Fraction
 from typing import Any
 
 from chargeback.cluster.quota_facts import NEEDED, TABLES, to_facts
-from chargeback.core.idle_shares import IdleShare
-from chargeback.core.quota_report import QuotaReport, quota_report
-from chargeback.core.saturation import Samples
+from chargeback.core.quota.idle_shares import IdleShare
+from chargeback.core.quota.report import QuotaReport, quota_report
+from chargeback.core.quota.saturation import Samples
 from chargeback.tasks.follow_cluster import ClusterTables
 
 Key = tuple[str, str, str]

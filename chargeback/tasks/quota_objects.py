@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import TypeVar
 
 from chargeback.core.owner_rules import OwnerRules
-from chargeback.core.quota_specs import QuotaObjects
+from chargeback.core.quota.specs import QuotaObjects
 from chargeback.tasks.follow_cluster import ClusterTables
 from chargeback.tasks.reflect import Table
 

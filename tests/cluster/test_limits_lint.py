@@ -10,10 +10,10 @@ import pytest
 
 from chargeback.cluster.pod_manifest import to_workload
 from chargeback.cluster.quota_objects import to_manifest
-from chargeback.core.limit_ranges import LimitItem, LimitRange
-from chargeback.core.quota_fix import mend
-from chargeback.core.quota_lint import lint
-from chargeback.core.quota_specs import QuotaObjects
+from chargeback.core.quota.fix import mend
+from chargeback.core.quota.limit_ranges import LimitItem, LimitRange
+from chargeback.core.quota.lint import lint
+from chargeback.core.quota.specs import QuotaObjects
 from tests.cluster.control_plane import ControlPlane, Refused, control_plane
 from tests.cluster.quota_cluster import (
     COLLECTIONS,

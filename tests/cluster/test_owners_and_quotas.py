@@ -15,8 +15,8 @@ from chargeback.cluster.api import ApiError, ClusterApi, find_cluster
 from chargeback.cluster.kinds import kinds
 from chargeback.core.owners import LabelKeys, Namespace
 from chargeback.core.plans import plans
-from chargeback.core.quota_specs import QuotaSpec
-from chargeback.core.quota_uses import quota_uses
+from chargeback.core.quota.specs import QuotaSpec
+from chargeback.core.quota.uses import quota_uses
 from tests.cluster.control_plane import AGGREGATOR_TOKEN, ControlPlane, Refused, apply_shipped_rights, control_plane
 from tests.programs import fetch, running, wait_for
 

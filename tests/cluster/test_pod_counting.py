@@ -12,10 +12,10 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from chargeback.cluster.pod_manifest import to_workload
-from chargeback.core.fit_ask import Ask, ask_for_gpus
-from chargeback.core.limit_ranges import amount
-from chargeback.core.quota_fit import fit, verdict
-from chargeback.core.quota_specs import QuotaObjects
+from chargeback.core.quota.fit import fit, verdict
+from chargeback.core.quota.fit_ask import Ask, ask_for_gpus
+from chargeback.core.quota.limit_ranges import amount
+from chargeback.core.quota.specs import QuotaObjects
 from tests.cluster.control_plane import ControlPlane, Refused, control_plane
 from tests.cluster.quota_cluster import COLLECTIONS, GPU, ask, container, create, pod, put_limits, put_runtime_class
 

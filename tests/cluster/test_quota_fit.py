@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from chargeback.cluster.pod_manifest import to_workload
-from chargeback.core.fit_ask import Ask, ask_for_gpus
-from chargeback.core.quota_fit import fit, verdict
-from chargeback.core.quota_specs import QuotaObjects
+from chargeback.core.quota.fit import fit, verdict
+from chargeback.core.quota.fit_ask import Ask, ask_for_gpus
+from chargeback.core.quota.specs import QuotaObjects
 from tests.cluster.control_plane import ControlPlane, Refused, control_plane
 from tests.cluster.quota_cluster import (
     COLLECTIONS,

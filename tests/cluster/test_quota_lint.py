@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from chargeback.cluster.quota_objects import to_manifest
-from chargeback.core.quota_fix import mend
-from chargeback.core.quota_lint import lint
-from chargeback.core.quota_specs import QuotaObjects, QuotaSpec
+from chargeback.core.quota.fix import mend
+from chargeback.core.quota.lint import lint
+from chargeback.core.quota.specs import QuotaObjects, QuotaSpec
 from tests.cluster.control_plane import ControlPlane, Refused, control_plane
 from tests.cluster.quota_cluster import (
     COLLECTIONS,

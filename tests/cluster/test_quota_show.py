@@ -12,8 +12,8 @@ import pytest
 from chargeback.cluster.api import ClusterApi, find_cluster
 from chargeback.cluster.quota_facts import read_facts
 from chargeback.core.owners import LabelKeys
-from chargeback.core.quota_report import QuotaReport, quota_report
-from chargeback.core.quotas import GUARANTEED
+from chargeback.core.quota.report import QuotaReport, quota_report
+from chargeback.core.quota.resources import GUARANTEED
 from tests.cluster import binaries
 from tests.cluster.control_plane import (
     AGGREGATOR_TOKEN,

@@ -11,9 +11,9 @@ from typing import Any
 from chargeback.core.nodes import Node
 from chargeback.core.owners import Namespace
 from chargeback.core.pods import Ask, Pod
-from chargeback.core.quota_specs import QuotaSpec
-from chargeback.core.quotas import CAP, GUARANTEED
-from chargeback.core.refusals import refusal_of
+from chargeback.core.quota.refusals import refusal_of
+from chargeback.core.quota.resources import CAP, GUARANTEED
+from chargeback.core.quota.specs import QuotaSpec
 from tests.chargeback.api.serving import NOW_MS, TURN_S, WITHIN_S, Server, serving
 from tests.chargeback.store.bodies import CLUSTER, HOUR, body, gpu, holding, start_ms
 

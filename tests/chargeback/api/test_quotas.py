@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from chargeback.core.limit_ranges import LimitItem, LimitRange
 from chargeback.core.nodes import Node
 from chargeback.core.owners import Namespace
-from chargeback.core.quota_specs import PriorityClass
+from chargeback.core.quota.limit_ranges import LimitItem, LimitRange
+from chargeback.core.quota.specs import PriorityClass
 from tests.chargeback.api.serving import NOW_MS, Server, serving
 
 DEMO = Path(__file__).resolve().parents[3] / "chargeback/demo/quotas.yaml"

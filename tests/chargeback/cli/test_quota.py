@@ -15,8 +15,8 @@ from click.testing import CliRunner, Result
 from chargeback.cli.main import main
 from chargeback.cluster.quota_files import read_objects
 from chargeback.core.owners import LabelKeys
-from chargeback.core.quota_fix import mend
-from chargeback.core.quota_lint import RULES, lint
+from chargeback.core.quota.fix import mend
+from chargeback.core.quota.lint import RULES, lint
 
 ROOT = Path(__file__).resolve().parents[3]
 REFERENCE = ROOT / "deploy/examples/reference"

@@ -17,8 +17,8 @@ from click.testing import CliRunner, Result
 from rich.console import Console
 
 from chargeback.cli.main import main
-from chargeback.cli.quota_reports import read_report
-from chargeback.cli.quota_tables import overview
+from chargeback.cli.quota.reports import read_report
+from chargeback.cli.quota.tables import overview
 from chargeback.config import read_settings
 from chargeback.core.hours import HOUR_MS
 from tests.chargeback.api.serving import serving

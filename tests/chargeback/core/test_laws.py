@@ -23,7 +23,7 @@ from chargeback.core.prices import GPU_HOUR, INSTANCE_HOUR, Price, PriceBook, Ti
 from chargeback.core.rating import rate_node_hour
 from chargeback.core.spans import length
 
-HOUR = 497_000  # some hour; its start is a whole UTC hour
+HOUR = 497_010  # some hour of 18 UTC: its middle is midnight in Kolkata
 MODEL = "NVIDIA A100-SXM4-80GB"
 PROFILES = (("3g.40gb", 3, 4), ("2g.20gb", 2, 2), ("1g.10gb", 1, 1), ("1g.20gb", 1, 2), ("4g.40gb", 4, 4))
 NAMESPACES = ("a", "b", "c", "nobody")
@@ -291,7 +291,7 @@ def test_what_several_saw_counts_once(bodies: list[NodeHour]) -> None:
 
 def test_floats_never_touch_money() -> None:
     """Law 5: the core has no float literal and never names float."""
-    for path in Path(chargeback.core.__path__[0]).glob("*.py"):
+    for path in Path(chargeback.core.__path__[0]).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             assert not (isinstance(node, ast.Constant) and isinstance(node.value, float)), path
             assert not (isinstance(node, ast.Name) and node.id == "float"), path

@@ -9,8 +9,8 @@ import pytest
 
 from chargeback.core.owners import Namespace
 from chargeback.core.plans import Plan, plans
-from chargeback.core.quota_specs import QuotaSpec, ScopeTerm
-from chargeback.core.quotas import CAP, GUARANTEED
+from chargeback.core.quota.resources import CAP, GUARANTEED
+from chargeback.core.quota.specs import QuotaSpec, ScopeTerm
 
 REQUESTS, LIMITS = "requests.nvidia.com/gpu", "limits.nvidia.com/gpu"
 SCOPED = {"terms": (ScopeTerm(scope="PriorityClass", operator="In", values=("high",)),)}

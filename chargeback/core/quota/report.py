@@ -1,0 +1,173 @@
+"""All that is to be said of a cluster's GPU quotas at one instant, by namespace: pure, from what is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import TypeVar
+
+from chargeback.core.claims import Claim
+from chargeback.core.owners import Namespace
+from chargeback.core.plans import Plan, plans
+from chargeback.core.pods import Pod
+from chargeback.core.quota.gpu_keys import gpu_classes
+from chargeback.core.quota.holders import is_made_by
+from chargeback.core.quota.idle_shares import IdleShare
+from chargeback.core.quota.other_keys import KeyUse, closest, other_keys
+from chargeback.core.quota.problems import QuotaProblem
+from chargeback.core.quota.refusals import Refusal, standing
+from chargeback.core.quota.specs import QuotaSpec
+from chargeback.core.quota.uses import QuotaUse, quota_uses
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuotaFacts:
+    """What is known of a cluster. None: not known, which is not the same as none.
+
+    pods          all that ask for GPUs, those that wait included
+    claims        of devices (DRA), of any class
+    extended      each device class, and the resource that it stands in for
+    offered       devices of each GPU resource that the nodes have together
+    refusals      as events say them, old ones included
+    idle          by namespace, of the last rated or running hours; None: no ledger was asked
+    saturation_s  by (namespace, quota, key), as samples tell it; None: nobody has taken any
+    unknown       what is not known, and why
+    """
+
+    quotas: Sequence[QuotaSpec] = ()
+    namespaces: Sequence[Namespace] = ()
+    pods: Sequence[Pod] | None = None
+    claims: Sequence[Claim] | None = None
+    extended: Sequence[tuple[str, str | None]] = ()
+    offered: Mapping[str, int] | None = None
+    refusals: Sequence[Refusal] | None = None
+    idle: Mapping[str, IdleShare] | None = None
+    saturation_s: Mapping[tuple[str, str, str], Fraction] | None = None
+    plans_from: str = "annotations"
+    unknown: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitingPod:
+    """A pod that no quota refused and no node took. waits: the scheduler's reason; None: it has given none."""
+
+    name: str
+    requests: Mapping[str, int]
+    since_ms: int
+    waits: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamespaceQuotas:
+    """One namespace that has a GPU quota or a plan. Sequences are None where nothing of their kind is known.
+
+    held      devices of the plan's resource that its pods have or wait for, whatever quota counts them
+    others    its quotas' other keys, the fullest first; closest: which of them will refuse first
+    refusals  workloads that wait because a quota refuses them
+    waiting   pods that wait for the scheduler
+    """
+
+    namespace: str
+    uses: tuple[QuotaUse, ...] = ()
+    plan: Plan | None = None
+    held: int | None = None
+    others: tuple[KeyUse, ...] = ()
+    closest: KeyUse | None = None
+    refusals: tuple[Refusal, ...] | None = None
+    waiting: tuple[WaitingPod, ...] | None = None
+    idle: IdleShare | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuotaReport:
+    namespaces: tuple[NamespaceQuotas, ...] = ()
+    problems: tuple[QuotaProblem, ...] = ()
+    saturation_s: Mapping[tuple[str, str, str], Fraction] = field(default_factory=dict)
+    offered: Mapping[str, int] | None = None
+    unknown: Mapping[str, str] = field(default_factory=dict)
+
+    def of(self, namespace: str) -> QuotaReport:
+        """What is about one namespace."""
+        return replace(
+            self,
+            namespaces=tuple(each for each in self.namespaces if each.namespace == namespace),
+            problems=tuple(each for each in self.problems if each.namespace == namespace),
+        )
+
+    @property
+    def uses(self) -> list[QuotaUse]:
+        return [use for each in self.namespaces for use in each.uses]
+
+    @property
+    def plans(self) -> list[Plan]:
+        return [each.plan for each in self.namespaces if each.plan is not None]
+
+
+def quota_report(facts: QuotaFacts, now_ms: int) -> QuotaReport:
+    """now_ms: by the API server's clock, to tell which refusals still stand."""
+    classes = gpu_classes(facts.extended)
+    claimed = frozenset(resource for _, resource in facts.extended if resource)
+    pods = None if facts.pods is None else _by(facts.pods, lambda pod: pod.namespace)
+    found_plans, problems = plans(facts.quotas, facts.namespaces, facts.plans_from)
+    claims = None if facts.claims is None else _by(facts.claims, lambda claim: claim.namespace)
+    uses, unreadable = quota_uses(facts.quotas, pods, found_plans, classes, claimed, claims)
+    uses_of, plan_of = _by(uses, lambda use: use.namespace), {plan.namespace: plan for plan in found_plans}
+    quotas_of = _by(facts.quotas, lambda quota: quota.namespace)
+    refusals = None if facts.refusals is None else _by(standing(facts.refusals, now_ms), lambda each: each.namespace)
+    namespaces = []
+    for name in sorted(uses_of.keys() | plan_of.keys()):
+        others = other_keys(quotas_of.get(name, ()), classes)
+        mine = None if pods is None else pods.get(name, [])
+        plan = plan_of.get(name)
+        namespaces.append(
+            NamespaceQuotas(
+                namespace=name,
+                uses=tuple(uses_of.get(name, ())),
+                plan=plan,
+                held=None if mine is None or plan is None or plan.resource in claimed else _held(mine, plan.resource),
+                others=tuple(others),
+                closest=closest(others),
+                refusals=None if refusals is None else tuple(_still(refusals.get(name, ()), mine or ())),
+                waiting=None if mine is None else tuple(_waiting(mine)),
+                idle=(facts.idle or {}).get(name),
+            )
+        )
+    return QuotaReport(
+        namespaces=tuple(namespaces),
+        problems=tuple(dict.fromkeys([*problems, *unreadable])),
+        saturation_s={use.key: Fraction(0) for use in uses if use.is_full} | dict(facts.saturation_s or {}),
+        offered=facts.offered,
+        unknown=facts.unknown,
+    )
+
+
+def _held(pods: Iterable[Pod], resource: str) -> int:
+    return sum(pod.requests.get(resource, 0) for pod in pods if not pod.terminal)
+
+
+def _still(refusals: Iterable[Refusal], pods: Sequence[Pod]) -> Iterator[Refusal]:
+    """Those whose last try was refused: a pod made later ends it. Pods that were admitted show what a workload is."""
+    for refusal in refusals:
+        admitted = [pod for pod in pods if is_made_by(pod.name, refusal.name)]
+        if all(pod.created_ms <= refusal.last_ms for pod in admitted):
+            yield replace(refusal, gpus=refusal.gpus or bool(admitted) or None)
+
+
+def _waiting(pods: Iterable[Pod]) -> list[WaitingPod]:
+    """The oldest first."""
+    waiting = [
+        WaitingPod(name=pod.name, requests=pod.requests, since_ms=pod.created_ms, waits=pod.waits)
+        for pod in pods
+        if pod.node is None and not pod.terminal
+    ]
+    return sorted(waiting, key=lambda pod: (pod.since_ms, pod.name))
+
+
+def _by(values: Iterable[T], key: Callable[[T], str]) -> dict[str, list[T]]:
+    found: dict[str, list[T]] = {}
+    for value in values:
+        found.setdefault(key(value), []).append(value)
+    return found
