@@ -18,6 +18,7 @@ from exporter.families import Page
 from exporter.finished import FinishedHour, pack
 from exporter.meter import HOLDS_BEATS, Identity, Meter, Saved, body, hour_name
 from exporter.push import Running
+from exporter.release import Release
 from exporter.samples import SpoolFigures, Standing
 from exporter.sight import Memory, Sight
 from exporter.worker import Calls, Wedged
@@ -55,7 +56,11 @@ class PushFigures(Protocol):
 
 
 class Agent:
-    """One node's agent. page: the metrics of the last beat, empty before the first."""
+    """One node's agent.
+
+    page     the metrics of the last beat, empty before the first
+    release  whether NVML is let go: from the next beat on, or at once by `let_go`
+    """
 
     def __init__(
         self,
@@ -77,6 +82,7 @@ class Agent:
         self._pushing = pushing
         self._meter = Meter(beat_ms=beat_ms, saved=keeper.saved)
         self._memory = keeper.memory
+        self.release = Release(clock)
         self._page = Page()
         self._beats = 0
         self._beat_ended_s = clock.monotonic_s()
@@ -94,7 +100,7 @@ class Agent:
     async def beat(self, *, lag_s: float = 0.0) -> None:
         """One beat. What it sees counts from its beginning."""
         now_ms = self._clock.now_ms()
-        seen = await self._collectors.collect()
+        seen = await self._collectors.collect(released=lambda: self.release.active)
         sight, finished = self._account(seen, now_ms)
         write = self._keeper.prepare(self._meter.save(), self._memory, finished)
         if self._pushing:
@@ -108,6 +114,10 @@ class Agent:
         """A beat of simulated time: only the account. Returns the hours finished."""
         now_ms = self._clock.now_ms()
         return self._account(await self._collectors.collect(), now_ms)[1]
+
+    async def let_go(self) -> str:
+        """If a release is on, let go of NVML now. Returns why it is still held, or nothing."""
+        return (await self._collectors.let_go()).error if self.release.active else ""
 
     def running(self) -> Running | None:
         """The open hour's body to push, if there is one."""
@@ -159,6 +169,7 @@ class Agent:
                 sight=sight,
                 totals=self._meter.totals,
                 collectors=seen.results,
+                released=seen.released,
                 beats=self._beats,
                 beat_lag_s=lag_s,
                 beat_at_ms=now_ms,

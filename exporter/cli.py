@@ -24,6 +24,8 @@ from exporter.config import DEFAULT_SCENARIO, PREFIX, SETTINGS, Replay, Settings
 from exporter.logs import log_to_stderr
 from exporter.memory_spool import MemorySpool
 from exporter.push import Door, Pusher
+from exporter.release import DEFAULT_S as RELEASE_S
+from exporter.release_routes import serve_release
 from exporter.replay import replay
 from exporter.sources import NothingToRead, open_collectors
 from exporter.spool import Spool, SpoolError
@@ -46,6 +48,10 @@ examples:
 
 Every setting is also an environment variable ({PREFIX}PUSH_TOKEN_FILE) and a key of the file given with
 --config (push-token-file). A flag wins over the environment, the environment over the file.
+
+Driver work on the node (a reset, other MIG instances, another driver) needs NVML to itself. SIGUSR1 has the next
+beat let go of it for two minutes; from the node itself, `curl -X POST 127.0.0.1:10466/v1/release?for=120s` does so
+at once, and `-X DELETE` takes it back. gpu_exporter_released says which; the account goes on.
 
 exit codes: 0 ended as asked; 1 failed (its log says why), or a replayed hour was refused; 2 cannot start:
 bad settings, a spool that cannot be had, or no NVIDIA driver and no --simulate.
@@ -99,11 +105,13 @@ async def _serve(settings: Settings) -> int:
         stack.callback(keeper.close)
         disk: Calls = Worker("spool") if settings.spool else DirectCalls()
         agent = Agent(collectors, keeper, clock=clock, beat_ms=settings.beat, disk=disk, pushing=bool(settings.push))
+        on_usr1 = partial(agent.release.order, RELEASE_S, by="SIGUSR1")
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, on_usr1)
         await _start_server(stack, settings, agent)
         stack.push_async_callback(_within, LAST_SAVE_S, agent.save)
         tasks: list[Coroutine[Any, Any, None]] = [agent.run()]
         if settings.push:
-            pusher = await _open_pusher(stack, settings, keeper, disk, clock)
+            pusher = await _open_pusher(stack, settings, keeper, disk, clock, heed=agent.release.heed)
             agent.pushes = pusher
             tasks += [pusher.push_finished(), pusher.push_running(agent.running)]
         log.info("agent started", extra={"node": settings.node, "instance": keeper.identity.instance})
@@ -136,7 +144,13 @@ def _open_spool(settings: Settings, clock: Clock) -> Spool | MemorySpool:
 
 
 async def _open_pusher(
-    stack: AsyncExitStack, settings: Settings, keeper: Spool | MemorySpool, disk: Calls, clock: Clock
+    stack: AsyncExitStack,
+    settings: Settings,
+    keeper: Spool | MemorySpool,
+    disk: Calls,
+    clock: Clock,
+    *,
+    heed: Callable[[float | None], None] = lambda release_s: None,
 ) -> Pusher:
     session = await stack.enter_async_context(aiohttp.ClientSession())
     door = Door(
@@ -146,11 +160,13 @@ async def _open_pusher(
         node=settings.node,
         token_file=settings.push_token_file,
     )
-    return Pusher(door, keeper, clock=clock, disk=partial(disk.call, timeout_s=DISK_TIMEOUT_S))
+    return Pusher(door, keeper, clock=clock, disk=partial(disk.call, timeout_s=DISK_TIMEOUT_S), heed=heed)
 
 
 async def _start_server(stack: AsyncExitStack, settings: Settings, agent: Agent) -> None:
-    runner = web.AppRunner(make_app(agent), access_log=None, shutdown_timeout=1.0)
+    app = make_app(agent)
+    serve_release(app, agent)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     try:

@@ -141,6 +141,13 @@ FAMILIES = (
     Family(
         _C,
         "gpu_exporter_clock_steps_back_total",
+    Family(
+        _G,
+        "gpu_exporter_released",
+        (),
+        "Whether NVML is let go for driver work: then no card answers, and that is no fault.",
+        samples.one(lambda s: s.released),
+    ),
         (),
         "Beats dropped because the clock had been set back.",
         samples.one(lambda s: s.steps_back),

@@ -17,6 +17,7 @@ from typing import Protocol
 from urllib.parse import quote
 
 import aiohttp
+import msgspec
 
 from exporter.clock import Clock
 from exporter.finished import FinishedHour
@@ -72,6 +73,18 @@ class Answer:
             return "taken"
         return "refused" if self.status in _NEVER else "failed"
 
+    @property
+    def release_s(self) -> float | None:
+        """For how long the aggregator wants NVML let go, for it knows of driver work on this node; None: not."""
+        try:
+            return msgspec.json.decode(self.text, type=_Orders).release_s
+        except (msgspec.DecodeError, UnicodeEncodeError):
+            return None  # an answer of no aggregator of ours, or of one that orders nothing
+
+
+class _Orders(msgspec.Struct, frozen=True):
+    release_s: float | None = None
+
 
 class Door:
     """The aggregator's URL for one node. The token is read anew for each request: Kubernetes replaces it."""
@@ -111,13 +124,26 @@ def backoff(rng: random.Random) -> Iterator[float]:
 
 
 class Pusher:
-    """Two eternal tasks: finished hours at once, the open hour now and then. results: answers by their result."""
+    """Two eternal tasks: finished hours at once, the open hour now and then.
 
-    def __init__(self, door: Door, outbox: Outbox, *, clock: Clock, disk: Disk) -> None:
+    results  answers by their result
+    heed     is given what each answer of the aggregator orders
+    """
+
+    def __init__(
+        self,
+        door: Door,
+        outbox: Outbox,
+        *,
+        clock: Clock,
+        disk: Disk,
+        heed: Callable[[float | None], None] = lambda release_s: None,
+    ) -> None:
         self._door = door
         self._outbox = outbox
         self._clock = clock
         self._disk = disk
+        self._heed = heed
         self._rng = random.Random()
         self._tried: dict[FinishedHour, int] = {}  # when each was last tried, in rounds
         self._rounds = 0
@@ -184,7 +210,9 @@ class Pusher:
         answer = await self._door.put(hour, data)
         self.results[answer.result] += 1
         facts = {"hour": hour, "status": answer.status, "answer": answer.text[:200]}
-        if answer.result == "refused":
+        if answer.result == "taken":
+            self._heed(answer.release_s)
+        elif answer.result == "refused":
             log.error("node-hour refused", extra=facts)
         elif answer.result == "failed":
             log.warning("node-hour not pushed", extra=facts)

@@ -35,6 +35,7 @@ class Standing:
     sight: Sight
     totals: Totals
     collectors: tuple[CollectorResult, ...] = ()
+    released: bool = False
     beats: int = 0
     beat_lag_s: float = 0.0
     beat_at_ms: int = 0

@@ -25,6 +25,11 @@ class Seen:
     owners: Mapping[int, CgroupOwner | None] | None
     results: tuple[CollectorResult, ...]
 
+    @property
+    def released(self) -> bool:
+        """Whether the driver was let go: nothing failed, and no card was read."""
+        return self.node is None and all(how.success for how in self.results if how.name == Gpus.name)
+
 
 class Collectors:
     """The three collectors and their runners, each with its own thread or none.
@@ -52,14 +57,25 @@ class Collectors:
         self._holdings_runner = runner(holdings.name, holdings.abandon)
         self._processes_runner = runner(processes.name)
 
-    async def collect(self) -> Seen:
-        """Never raises but for what is fatal."""
+    async def collect(self, *, released: Callable[[], bool] = lambda: False) -> Seen:
+        """Never raises but for what is fatal. released: asked at the last moment; if so, no card is read."""
+
+        def read_cards() -> NodeReading | None:
+            if not released():
+                return self._gpus.collect()
+            self._gpus.let_go()
+            return None
+
         (node, how_gpus), (kubelet, how_holdings) = await asyncio.gather(
-            self._gpus_runner.run(self._gpus.collect), self._holdings_runner.run(self._holdings.collect)
+            self._gpus_runner.run(read_cards), self._holdings_runner.run(self._holdings.collect)
         )
         look = partial(self._processes.collect, node or NodeReading())
         owners, how_processes = await self._processes_runner.run(look)
         return Seen(node=node, kubelet=kubelet, owners=owners, results=(how_gpus, how_holdings, how_processes))
+
+    async def let_go(self) -> CollectorResult:
+        """Close the driver now, after the reading that may be under way; the next `collect` opens it again."""
+        return (await self._gpus_runner.run(self._gpus.let_go))[1]
 
     async def close(self) -> None:
         """Let go of the driver, if it lets us."""

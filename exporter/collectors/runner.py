@@ -6,6 +6,7 @@ does, the beat goes on with what the others saw.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import TypeVar
@@ -41,9 +42,14 @@ class Runner:
         self._abandon = abandon
         self._fatal = fatal
         self._error = ""
+        self._turn = asyncio.Lock()  # a call's time counts from its beginning, not from when it was asked for
 
     async def run(self, collect: Callable[[], T]) -> tuple[T | None, CollectorResult]:
-        """What the collector saw, None where it failed, and how it went."""
+        """What the collector saw, None where it failed, and how it went. One at a time."""
+        async with self._turn:
+            return await self._run(collect)
+
+    async def _run(self, collect: Callable[[], T]) -> tuple[T | None, CollectorResult]:
         started_s = self._clock.monotonic_s()
         value, error = None, ""
         try:

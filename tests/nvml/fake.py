@@ -143,6 +143,11 @@ class FakeNvml:
         """How many calls the library has answered so far."""
         return int(self._state.calls)
 
+    @property
+    def clients(self) -> int:
+        """How often the library is open now: while it is, no driver work is possible."""
+        return int(self._state.clients)
+
     def add_gpu(
         self,
         *,

@@ -97,7 +97,7 @@ typedef struct {
     FakeRule rules[FAKE_RULES];
     FakeGpu gpus[FAKE_GPUS];
     uint32_t event_count; /* ever; the last FAKE_EVENTS are kept, by number */
-    uint32_t unused;
+    uint32_t clients;     /* how often the library is open in the process that last opened or closed it */
     FakeEvent events[FAKE_EVENTS];
 } FakeState;
 

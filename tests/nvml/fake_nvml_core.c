@@ -131,6 +131,7 @@ nvmlReturn_t nvmlInitWithFlags(unsigned int flags) {
         else code = (nvmlReturn_t)state->init_code;
     }
     if (code == NVML_SUCCESS && init_count++ == 0) init_generation++;
+    if (state) state->clients = init_count;
     pthread_mutex_unlock(&lock);
     return code;
 }
@@ -142,6 +143,7 @@ nvmlReturn_t nvmlShutdown(void) {
     pthread_mutex_lock(&lock);
     if (init_count) {
         init_count--;
+        if (state) state->clients = init_count;
         code = NVML_SUCCESS;
     }
     pthread_mutex_unlock(&lock);

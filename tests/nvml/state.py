@@ -118,7 +118,7 @@ class State(ctypes.Structure):
         ("rules", Rule * RULES),
         ("gpus", Gpu * GPUS),
         ("event_count", c_uint32),
-        ("unused", c_uint32),
+        ("clients", c_uint32),
         ("events", Event * EVENTS),
     ]
 
