@@ -132,7 +132,7 @@ async def running(aggregator: Aggregator) -> AsyncIterator[str]:
         read_files(
             settings.owners, settings.quotas, settings.label_keys, aggregator.tables, aggregator.clock.now_ms()
         )
-        await asyncio.to_thread(noter.note)
+        await noter.note()
         app = make_app(aggregator, TokenReviewer(api) if api is not None and settings.agent_account else None)
         app[state.OWNER_RULES] = noter.rules
         runner = web.AppRunner(app, auto_decompress=False, shutdown_timeout=SHUTDOWN_S)

@@ -22,7 +22,7 @@ from chargeback.store.database import Connection, Database, DatabaseUnavailable
 from chargeback.store.node_states import note_nodes
 from chargeback.store.owners import note_namespaces
 from chargeback.store.pods import GonePod, note_pods
-from chargeback.tasks.reflect import Table, keep_reflecting
+from chargeback.tasks.reflect import Changes, Table, keep_reflecting
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +75,20 @@ async def keep_following(
                 group.create_task(keep_reflecting(api, kind, by_name[kind.name], clock))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Look:
+    """The tables at one instant, for a thread of its own, while they go on changing. …_ms: when each was whole."""
+
+    namespaces: list[Namespace]
+    namespaces_ms: int | None
+    rules: OwnerRules
+    nodes: list[Node]
+    nodes_ms: int | None
+    pods: Changes[Pod]
+    pods_there: frozenset[str] | None
+    pods_ms: int | None
+
+
 @dataclass(slots=True, kw_only=True)
 class Noter:
     """Takes into the ledger's history what the tables learn.
@@ -89,17 +103,27 @@ class Noter:
     source: str
     now_ms: Callable[[], int]
     rules: Callable[[], OwnerRules] = lambda: NO_RULES
-    _noted: dict[str, tuple[int, OwnerRules]] = field(default_factory=dict)
+    _noted_namespaces: tuple[int, OwnerRules] | None = None
+    _noted_nodes_ms: int | None = None
 
     async def keep_noting(self, clock: Clock) -> None:
         """Ends only by cancellation. What could not be noted is noted later."""
         while True:
             try:
-                await asyncio.to_thread(self.note)
+                await self.note()
             except DatabaseUnavailable as error:
                 log.warning("cluster not noted", extra={"error": str(error), "todo": "tried again shortly"})
             await self._wait()
             await clock.sleep(TOGETHER_S)
+
+    async def note(self) -> None:
+        """Note what is new. Raises DatabaseUnavailable: nothing was noted."""
+        look = self._look()
+        try:
+            await asyncio.to_thread(self._write, look)
+        except DatabaseUnavailable:
+            self.tables.pods.untake(look.pods)
+            raise
 
     async def _wait(self) -> None:
         try:
@@ -109,43 +133,41 @@ class Noter:
             pass
         self.tables.wake.clear()
 
-    def note(self) -> None:
-        """Note what is new. Raises DatabaseUnavailable: nothing was noted."""
-        changes = self.tables.pods.take()
-        rules = self.rules()
-        try:
-            with self.database.write() as connection:
-                self._note_namespaces(connection, rules)
-                self._note_nodes(connection)
-                if self.tables.pods.read_ms is not None:
-                    note_pods(
-                        connection,
-                        self.cluster,
-                        changes.changed.values(),
-                        [GonePod(pod=pod, alive_ms=at, gone_ms=gone) for pod, at, gone in changes.gone.values()],
-                        self.tables.pods.read_ms,
-                        all_there=self.tables.pods.items.keys() if changes.listed else None,
-                    )
-        except DatabaseUnavailable:
-            self.tables.pods.untake(changes)
-            raise
+    def _look(self) -> _Look:
+        tables = self.tables
+        changes = tables.pods.take()
+        return _Look(
+            namespaces=tables.namespaces.values(),
+            namespaces_ms=tables.namespaces.read_ms,
+            rules=self.rules(),
+            nodes=tables.nodes.values(),
+            nodes_ms=tables.nodes.read_ms,
+            pods=changes,
+            pods_there=frozenset(tables.pods.items) if changes.listed else None,
+            pods_ms=tables.pods.read_ms,
+        )
 
-    def _note_namespaces(self, connection: Connection, rules: OwnerRules) -> None:
-        table = self.tables.namespaces
-        noted = self._noted.get("namespaces")
-        if table.read_ms is None or noted == (table.read_ms, rules):
+    def _write(self, look: _Look) -> None:
+        """Namespaces first, so that whoever holds a pod has an owner."""
+        with self.database.write() as connection:
+            self._note_namespaces(connection, look)
+            if look.nodes_ms is not None and look.nodes_ms != self._noted_nodes_ms:
+                note_nodes(connection, self.cluster, look.nodes, look.nodes_ms)
+            if look.pods_ms is not None:
+                gone = [GonePod(pod=pod, alive_ms=at, gone_ms=gone) for pod, at, gone in look.pods.gone.values()]
+                changed = look.pods.changed.values()
+                note_pods(connection, self.cluster, changed, gone, look.pods_ms, all_there=look.pods_there)
+        self._noted_nodes_ms = look.nodes_ms
+        if look.namespaces_ms is not None:
+            self._noted_namespaces = (look.namespaces_ms, look.rules)
+
+    def _note_namespaces(self, connection: Connection, look: _Look) -> None:
+        noted = self._noted_namespaces
+        if look.namespaces_ms is None or noted == (look.namespaces_ms, look.rules):
             return
         # What the table says held when it was read; other rules hold from when we read them.
-        at_ms = table.read_ms if noted is None or noted[1] == rules else max(table.read_ms, self.now_ms())
-        seen = table.values()
-        added = note_namespaces(connection, self.cluster, seen, self.source, at_ms, rules=rules)
-        self._noted["namespaces"] = (table.read_ms, rules)
+        other_rules = noted is not None and noted[1] != look.rules
+        at_ms = max(look.namespaces_ms, self.now_ms()) if other_rules else look.namespaces_ms
+        added = note_namespaces(connection, self.cluster, look.namespaces, self.source, at_ms, rules=look.rules)
         if added:
             log.info("owners changed", extra={"cluster": self.cluster, "source": self.source, "versions": len(added)})
-
-    def _note_nodes(self, connection: Connection) -> None:
-        table = self.tables.nodes
-        if table.read_ms is None or self._noted.get("nodes") == (table.read_ms, NO_RULES):
-            return
-        note_nodes(connection, self.cluster, table.values(), table.read_ms)
-        self._noted["nodes"] = (table.read_ms, NO_RULES)
