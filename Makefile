@@ -51,7 +51,7 @@ clean: ## take away what was built, the demo's data included
 # What running needs, and what testing needs on top. Both are made anew when pyproject.toml changes.
 $(VENV)/.run: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[exporter,chargeback]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo]'
 	touch $@
 
 $(VENV)/.dev: pyproject.toml

@@ -1,4 +1,4 @@
-"""The door to the kubelet's PodResources socket, the only importer of grpc: who holds which device on this node.
+"""The door to the kubelet's PodResources socket: who holds which device on this node. The call is `unary_call.py`'s.
 
 The kubelet names pods, containers and device ids, and never a pod's UID. Ids go out verbatim;
 `device_ids.py` takes them apart.
@@ -16,7 +16,7 @@ from exporter.device_ids import looks_like_gpu
 from exporter.reading import Allocation, KubeletReading
 
 if TYPE_CHECKING:
-    import grpc
+    from exporter.unary_call import Connection
 
 SOCKET_PATH = Path("/var/lib/kubelet/pod-resources/kubelet.sock")
 
@@ -48,72 +48,61 @@ class KubeletError(Exception):
 
 
 class Kubelet:
-    """A client of one socket, for one thread at a time. It connects on the first call and again when it must."""
+    """A client of one socket, for one thread at a time. It connects for each reading: a restart goes unnoticed."""
 
     def __init__(self, socket_path: Path = SOCKET_PATH, *, timeout_s: float = 5.0) -> None:
         """timeout_s: the longest that one call may take; a reading makes two."""
         self._socket_path = socket_path
         self._timeout_s = timeout_s
-        self._channel: grpc.Channel | None = None
 
     def list_pods(self) -> KubeletReading:
         """Ask who holds what and what there is to hold. Raises KubeletError."""
-        # Here and not at the top of the file, as in `_call`: grpc and protobuf take 80 ms and 24 MiB, and the agent
-        # that simulates its node never opens a socket.
+        # Here and not at the top of the file: protobuf and h2 take 3 MiB, and the agent that simulates its node
+        # never opens a socket.
         from exporter import podresources_pb2 as v1
+        from exporter.unary_call import CallError, connected
 
-        pods = self._call("List", v1.ListPodResourcesRequest(), v1.ListPodResourcesResponse)
-        all_devices = self._call(
-            "GetAllocatableResources", v1.AllocatableResourcesRequest(), v1.AllocatableResourcesResponse
-        )
+        method = "List"
+        try:
+            with connected(
+                self._socket_path, timeout_s=self._timeout_s, answer_max_bytes=ANSWER_MAX_BYTES
+            ) as connection:
+                pods = self._call(connection, method, v1.ListPodResourcesRequest(), v1.ListPodResourcesResponse)
+                method = "GetAllocatableResources"
+                all_devices = self._call(
+                    connection, method, v1.AllocatableResourcesRequest(), v1.AllocatableResourcesResponse
+                )
+        except CallError as error:
+            raise KubeletError(self._complaint(method, error.code, error.details)) from error
         # A kubelet before 1.34 may list a finished pod beside its successor of the same name: one holder, once.
         return KubeletReading(
             allocations=tuple(dict.fromkeys(_allocations(pods))),
             offered=tuple(dict.fromkeys(_gpus(all_devices.devices))),
         )
 
-    def close(self) -> None:
-        """Let go of the socket; the next call would connect anew."""
-        channel, self._channel = self._channel, None
-        if channel is not None:
-            channel.close()
+    def _call(self, connection: Connection, method: str, request: Any, answer: Any) -> Any:
+        """Raises CallError."""
+        from google.protobuf.message import DecodeError
 
-    def _call(self, method: str, request: Any, answer: Any) -> Any:
-        import grpc
+        from exporter.unary_call import CallError
 
         tries = 0
         while True:
             tries += 1
-            call = self._connected().unary_unary(
-                f"/v1.PodResourcesLister/{method}",
-                request_serializer=type(request).SerializeToString,
-                response_deserializer=answer.FromString,
-            )
             try:
-                return call(request, timeout=self._timeout_s)
-            except grpc.RpcError as error:
-                code = error.code()
-                if code is not grpc.StatusCode.RESOURCE_EXHAUSTED or tries == TRIES_MAX:
-                    self.close()  # a new channel tries at once; a broken one waits longer after each failure
-                    raise KubeletError(self._complaint(method, code.name, error.details())) from error
+                data = connection.call(
+                    f"/v1.PodResourcesLister/{method}", request.SerializeToString(), timeout_s=self._timeout_s
+                )
+                return answer.FromString(data)
+            except DecodeError as error:
+                raise CallError("INTERNAL", f"an answer that is no {answer.DESCRIPTOR.name}: {error}") from error
+            except CallError as error:
+                if error.code != "RESOURCE_EXHAUSTED" or tries == TRIES_MAX:
+                    raise
             # Uneven, so that clients refused together do not come back together.
             time.sleep(RETRY_AFTER_S * random.uniform(0.5, 1.5))
 
-    def _connected(self) -> grpc.Channel:
-        import grpc
-
-        if self._channel is None:
-            self._channel = grpc.insecure_channel(
-                f"unix:{self._socket_path}",
-                options=(
-                    ("grpc.max_receive_message_length", ANSWER_MAX_BYTES),
-                    # Else a new channel takes over the connection of the closed one, with its waiting time.
-                    ("grpc.use_local_subchannel_pool", 1),
-                ),
-            )
-        return self._channel
-
-    def _complaint(self, method: str, code: str, details: str | None) -> str:
+    def _complaint(self, method: str, code: str, details: str) -> str:
         advice = _ADVICE.get(code, "look at the kubelet's log")
         return f"{self._socket_path}: {method} failed with {code} ({details}): {advice}"
 

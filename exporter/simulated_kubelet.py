@@ -1,5 +1,7 @@
 """The kubelet of a simulated node: a PodResources server on a real unix socket, for the demo and for trials.
 
+It is served by grpcio (gpu-chargeback[demo]), so that the agent's own client meets a server that is not its own.
+
 An agent that simulates the same node and is given this socket reads its holders through the real door:
 
     python -m exporter.simulated_kubelet --node n1 --socket /tmp/n1.sock scenario.yaml

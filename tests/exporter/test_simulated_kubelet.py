@@ -45,7 +45,6 @@ async def test_what_the_socket_says_is_what_the_node_says(tmp_path: Path) -> Non
             kubelet.list_pods()
         await clock.sleep(60)
         assert kubelet.list_pods() == said
-    kubelet.close()
 
 
 def test_a_scenario_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
