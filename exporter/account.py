@@ -1,4 +1,4 @@
-"""The open hour of a node as growing records, and its rendering as a body. No clock, no rules of when.
+"""The open hour of a node as growing records. No clock, no rules of when; node_hour.py makes a body of it.
 
 What the meter adds is one sight over one interval; a record whose sight goes on is extended, any other begins anew.
 Sums are exact (millionths × ms, bytes × ms) and rounded down only in a body, so it does not matter where an agent
@@ -7,15 +7,11 @@ was cut off. The whole account is plain values, and the spool holds it as it is.
 
 from __future__ import annotations
 
-from typing import Literal, cast
-
 import msgspec
 
-from exporter import wire
-from exporter.sight import PPM, Card, Claimant, Instance, SeenHolding, SeenUse, Sight
+from exporter.energy import UNKNOWN, Energy
+from exporter.sight import Card, Claimant, Instance, SeenHolding, SeenUse, Sight
 from exporter.wire import HOUR_MS
-
-Evidence = Literal["exclusive", "mig", "sm", "memory", "equal", "kubelet", "none"]
 
 
 class Growing(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -35,12 +31,19 @@ class LayoutSpan(Growing):
 
 
 class CardAccount(Growing):
-    """One card's hour. card: as it was last seen."""
+    """One card's hour.
+
+    card            as it was last seen
+    energy_mj       of the time in which it was known, None where that was never
+    idle_energy_mj  its part that nobody held
+    """
 
     card: Card
     observed: list[Span] = []
     unhealthy: list[Span] = []
     layouts: list[LayoutSpan] = []
+    energy_mj: int | None = None
+    idle_energy_mj: int | None = None
 
 
 class InstanceSpan(Growing):
@@ -51,7 +54,7 @@ class InstanceSpan(Growing):
 
 
 class HoldingSpan(Growing):
-    """busy_ppm_ms and memory_byte_ms are None where unknown, and then for the whole record."""
+    """busy_ppm_ms, memory_byte_ms and energy_mj are None where unknown, and then for the whole record."""
 
     device: str
     shares: tuple[int, ...]
@@ -63,6 +66,7 @@ class HoldingSpan(Growing):
     busy_ppm_ms: int | None = None
     memory_byte_ms: int | None = None
     memory_peak_bytes: int | None = None
+    energy_mj: int | None = None
 
 
 class UseSum(Growing):
@@ -102,8 +106,11 @@ class Writer:
             found.card = _latest(found.card, card)
         return found
 
-    def add(self, sight: Sight, start: int, end: int) -> None:
-        """Account for [start, end) as the sight says; afterwards the account goes through to its end."""
+    def add(self, sight: Sight, start: int, end: int, energy: Energy = UNKNOWN) -> None:
+        """Account for [start, end) as the sight says; afterwards the account goes through to its end.
+
+        energy  of the same sight and interval
+        """
         assert self.account.through <= start < end <= HOUR_MS, (self.account.through, start, end)
         self.account.through = end
         for card in sight.cards:
@@ -113,8 +120,11 @@ class Writer:
                 if not card.healthy:
                     _extend(found.unhealthy, start, end)
                 self._add_layout(found, card, start, end)
-        for holding in sight.holdings:
-            self._add_holding(holding, start, end)
+            if card.uuid in energy.cards:
+                found.energy_mj = (found.energy_mj or 0) + energy.cards[card.uuid]
+                found.idle_energy_mj = (found.idle_energy_mj or 0) + energy.idle[card.uuid]
+        for position, holding in enumerate(sight.holdings):
+            self._add_holding(holding, start, end, energy.of_holding(position))
         for use in sight.uses:
             self._add_use(use, end - start)
 
@@ -134,10 +144,10 @@ class Writer:
                 self._instances[instance.uuid] = span
                 self.account.instances.append(span)
 
-    def _add_holding(self, seen: SeenHolding, start: int, end: int) -> None:
+    def _add_holding(self, seen: SeenHolding, start: int, end: int, energy_mj: int | None) -> None:
         key = (seen.device, seen.shares, seen.holder)
         span = self._holdings.get(key)
-        if span is None or not _goes_on(span, seen, start):
+        if span is None or not _goes_on(span, seen, start, energy_mj):
             span = HoldingSpan(
                 device=seen.device,
                 shares=seen.shares,
@@ -148,6 +158,7 @@ class Writer:
                 busy_ppm_ms=None if seen.busy_ppm is None else 0,
                 memory_byte_ms=None if seen.memory_bytes is None else 0,
                 memory_peak_bytes=seen.memory_bytes,
+                energy_mj=None if energy_mj is None else 0,
             )
             self._holdings[key] = span
             self.account.holdings.append(span)
@@ -158,6 +169,8 @@ class Writer:
         if seen.memory_bytes is not None and span.memory_byte_ms is not None:
             span.memory_byte_ms += seen.memory_bytes * (end - start)
             span.memory_peak_bytes = max(span.memory_peak_bytes or 0, seen.memory_bytes)
+        if energy_mj is not None and span.energy_mj is not None:
+            span.energy_mj += energy_mj
 
     def _add_use(self, use: SeenUse, length_ms: int) -> None:
         key = _use_key(use)
@@ -169,13 +182,14 @@ class Writer:
         total.memory_byte_ms = _plus(total.memory_byte_ms, use.memory_bytes, length_ms)
 
 
-def _goes_on(span: HoldingSpan, seen: SeenHolding, start: int) -> bool:
+def _goes_on(span: HoldingSpan, seen: SeenHolding, start: int, energy_mj: int | None) -> bool:
     """Whether the record may be extended: nothing between, and what is known of it stays known."""
     return (
         span.end == start
         and span.evidence == seen.evidence
         and (span.busy_ppm_ms is None) == (seen.busy_ppm is None)
         and (span.memory_byte_ms is None) == (seen.memory_bytes is None)
+        and (span.energy_mj is None) == (energy_mj is None)
         and (span.pod_uid is None or seen.pod_uid is None or span.pod_uid == seen.pod_uid)
     )
 
@@ -200,91 +214,3 @@ def _use_key(use: SeenUse) -> tuple[str, str | None, str | None]:
 
 def _plus(total: int | None, value: int | None, length_ms: int) -> int | None:
     return None if total is None or value is None else total + value * length_ms
-
-
-def node_hour(
-    account: Account, *, cluster: str, node: str, instance: str, started_ms: int, seq: int, hour: str, final: bool
-) -> wire.NodeHour:
-    """The account so far as a body."""
-    return wire.NodeHour(
-        v=1,
-        cluster=cluster,
-        node=node,
-        instance=instance,
-        started=started_ms,
-        seq=seq,
-        hour=hour,
-        through=account.through,
-        final=final,
-        gpus=[_wire_gpu(each) for each in account.cards.values()],
-        instances=[_wire_instance(each) for each in account.instances],
-        holdings=[_wire_holding(each) for each in account.holdings],
-        unallocated_use=[_wire_use(each) for each in account.uses],
-    )
-
-
-def _wire_gpu(found: CardAccount) -> wire.Gpu:
-    card = found.card
-    return wire.Gpu(
-        uuid=card.uuid,
-        model=card.model,
-        memory_mib=card.memory_mib,
-        slices_max=card.slices_max,
-        memory_slices=card.memory_slices,
-        observed=[(span.start, span.end) for span in found.observed],
-        unhealthy=[(span.start, span.end) for span in found.unhealthy],
-        layouts=[wire.Layout(start=s.start, end=s.end, mig=s.mig, shares=s.shares) for s in found.layouts],
-    )
-
-
-def _wire_instance(span: InstanceSpan) -> wire.Instance:
-    seen = span.instance
-    return wire.Instance(
-        uuid=seen.uuid,
-        gpu=span.gpu,
-        profile=seen.profile,
-        start=span.start,
-        end=span.end,
-        gi=seen.gi,
-        ci=seen.ci,
-        c=seen.c,
-        g=seen.g,
-        m=seen.m,
-        shares=seen.shares,
-    )
-
-
-def _wire_holding(span: HoldingSpan) -> wire.Holding:
-    holder = span.holder
-    return wire.Holding(
-        device=span.device,
-        shares=list(span.shares),
-        start=span.start,
-        end=span.end,
-        namespace=holder.namespace,
-        pod=holder.pod,
-        container=holder.container,
-        resource=holder.resource,
-        source=holder.source,
-        evidence=cast(Evidence, span.evidence),
-        pod_uid=span.pod_uid,
-        claim=holder.claim,
-        busy_ms=_floor(span.busy_ppm_ms, PPM),
-        memory_byte_seconds=_floor(span.memory_byte_ms, 1000),
-        memory_peak_bytes=span.memory_peak_bytes,
-    )
-
-
-def _wire_use(total: UseSum) -> wire.UnallocatedUse:
-    return wire.UnallocatedUse(
-        device=total.use.device,
-        container=total.use.container,
-        runtime=total.use.runtime,
-        busy_ms=_floor(total.busy_ppm_ms, PPM),
-        memory_byte_seconds=_floor(total.memory_byte_ms, 1000),
-    )
-
-
-def _floor(total: int | None, divisor: int) -> int | None:
-    """Rounded down, here and nowhere before."""
-    return None if total is None else total // divisor

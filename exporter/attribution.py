@@ -97,6 +97,7 @@ def _card(gpu: GpuReading, shares: Mapping[str, int]) -> Card:
         mig=gpu.mig_enabled,
         shares=shares.get(gpu.uuid, 1),
         healthy=True,
+        energy_mj=gpu.energy_mj,
         instances=tuple(
             Instance(
                 uuid=each.uuid,

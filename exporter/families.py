@@ -94,6 +94,20 @@ FAMILIES = (
     ),
     Family(
         _C,
+        "gpu_held_energy_joules_total",
+        _H,
+        "The holder's part of the card's energy, where that is known.",
+        samples.holders(samples.held_joules),
+    ),
+    Family(
+        _C,
+        "gpu_idle_energy_joules_total",
+        _D,
+        "The part of the card's energy that is no holder's, while holders are observed.",
+        samples.idle_joules,
+    ),
+    Family(
+        _C,
         "gpu_use_without_allocation_seconds_total",
         _D,
         "Time in which a process that holds no part of the device was on it.",
@@ -127,6 +141,13 @@ FAMILIES = (
         "Whether the collector succeeded in the last beat.",
         samples.successes,
     ),
+    Family(
+        _G,
+        "gpu_exporter_released",
+        (),
+        "Whether NVML is let go for driver work: then no card answers, and that is no fault.",
+        samples.one(lambda s: s.released),
+    ),
     Family(_C, "gpu_exporter_beats_total", (), "Beats since the start.", samples.one(lambda s: s.beats)),
     Family(
         _G, "gpu_exporter_beat_lag_seconds", (), "How late the last beat began.", samples.one(lambda s: s.beat_lag_s)
@@ -141,13 +162,6 @@ FAMILIES = (
     Family(
         _C,
         "gpu_exporter_clock_steps_back_total",
-    Family(
-        _G,
-        "gpu_exporter_released",
-        (),
-        "Whether NVML is let go for driver work: then no card answers, and that is no fault.",
-        samples.one(lambda s: s.released),
-    ),
         (),
         "Beats dropped because the clock had been set back.",
         samples.one(lambda s: s.steps_back),

@@ -12,7 +12,9 @@ from datetime import UTC, datetime
 import msgspec
 
 from exporter import wire
-from exporter.account import Account, Writer, node_hour
+from exporter.account import Account, Writer
+from exporter.energy import between, grown, share_out
+from exporter.node_hour import node_hour
 from exporter.sight import Card, Sight
 from exporter.totals import Totals
 from exporter.wire import HOUR_MS
@@ -64,7 +66,7 @@ class Meter:
         if self._sight is None or self._writer is None:
             self._writer = self._open_hour(now_ms)
         elif now_ms - self._at_ms <= self._holds_ms:
-            finished = self._hold(self._writer, self._sight, now_ms)
+            finished = self._hold(self._writer, self._sight, sight, now_ms)
         else:
             finished = self._skip(self._writer, now_ms)
         self._sight, self._at_ms = sight, now_ms
@@ -78,15 +80,18 @@ class Meter:
             return None
         return Saved(account=self._writer.account, sight=self._sight, at_ms=self._at_ms)
 
-    def _hold(self, writer: Writer, sight: Sight, now_ms: int) -> list[Account]:
+    def _hold(self, writer: Writer, sight: Sight, now: Sight, now_ms: int) -> list[Account]:
         """The last sight held until now. Cut where an hour ends."""
         finished = []
-        at_ms = self._at_ms
+        at_ms, length_ms = self._at_ms, now_ms - self._at_ms
+        growths = grown(sight, now, length_ms)
         while at_ms < now_ms:
             start_ms = writer.account.start_ms
             end_ms = min(now_ms, start_ms + HOUR_MS)
-            writer.add(sight, at_ms - start_ms, end_ms - start_ms)
-            self.totals.add(sight, end_ms - at_ms, now_ms=now_ms)
+            part = between(growths, at_ms - self._at_ms, end_ms - self._at_ms, length_ms)
+            energy = share_out(sight, part)
+            writer.add(sight, at_ms - start_ms, end_ms - start_ms, energy)
+            self.totals.add(sight, end_ms - at_ms, energy, now_ms=now_ms)
             at_ms = end_ms
             if end_ms == start_ms + HOUR_MS:
                 finished.append(writer.account)

@@ -129,6 +129,13 @@ def holders(read: Callable[[HolderTotals], float | None]) -> Callable[[View], Sa
     return samples
 
 
+def idle_joules(view: View) -> Samples:
+    """A sample of every card whose energy is known."""
+    for uuid, energy_mj in view.standing.totals.idle_energy_mj.items():
+        if uuid in view.labels:
+            yield view.labels[uuid], energy_mj / 1000
+
+
 def one(read: Callable[[Standing], float]) -> Callable[[View], Samples]:
     """The only sample of its family."""
 
@@ -156,6 +163,10 @@ def up(device: Device) -> float:
 
 def joules(gpu: GpuReading) -> float | None:
     return None if gpu.energy_mj is None else gpu.energy_mj / 1000
+
+
+def held_joules(held: HolderTotals) -> float | None:
+    return None if held.energy_mj is None else held.energy_mj / 1000
 
 
 def durations(view: View) -> Samples:

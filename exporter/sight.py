@@ -18,7 +18,7 @@ class Struct(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Instance(Struct, frozen=True, kw_only=True):
-    """A MIG device as it was seen. c, g, m as on the wire."""
+    """A MIG device as it was seen. c, g, m as on the wire; profile_id, start (of its placement): of its GPU instance."""
 
     uuid: str
     profile: str
@@ -28,25 +28,30 @@ class Instance(Struct, frozen=True, kw_only=True):
     g: int
     m: int
     shares: int = 1
+    profile_id: int | None = None
+    start: int | None = None
 
 
 class Card(Struct, frozen=True, kw_only=True):
     """A card as it was seen, or as it last was if it is silent now.
 
-    shares   of the whole card, which count while it is not in MIG mode
-    healthy  it answered in this beat
+    shares     of the whole card, which count while it is not in MIG mode
+    healthy    it answered in this beat
+    energy_mj  where its counter stands, in millijoules
     """
 
     uuid: str
     index: int
     model: str
     memory_mib: int
+    minor: int | None = None
     slices_max: int | None = None
     memory_slices: int | None = None
     mig: bool = False
     shares: int = 1
     healthy: bool = True
     instances: tuple[Instance, ...] = ()
+    energy_mj: int | None = None
 
     def shares_of(self, device: str) -> int:
         return next((each.shares for each in self.instances if each.uuid == device), self.shares)
@@ -56,6 +61,7 @@ class Card(Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(
             self,
             healthy=False,
+            energy_mj=None,
             shares=shares.get(self.uuid, 1),
             instances=tuple(
                 msgspec.structs.replace(each, shares=shares.get(each.uuid, 1)) for each in self.instances

@@ -6,8 +6,10 @@ total whose holder has gone is kept long enough to be scraped, and then dropped,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from exporter.energy import UNKNOWN, Energy
 from exporter.sight import PPM, Card, SeenHolding, Sight
 
 KEEPS_MS = 15 * 60_000  # three scrapes of the slowest Prometheus that still makes sense
@@ -25,22 +27,29 @@ class DeviceTotals:
 
 @dataclass(slots=True)
 class HolderTotals:
-    """busy_s is None as long as it was never known."""
+    """busy_s and energy_mj are None as long as they were never known."""
 
     held_s: float = 0.0
     busy_s: float | None = None
+    energy_mj: int | None = None
     last_ms: int = 0
 
 
 class Totals:
-    """devices: by UUID. holders: by device UUID and (namespace, pod, container)."""
+    """Counts sights.
+
+    devices         by UUID
+    holders         by device UUID and (namespace, pod, container)
+    idle_energy_mj  by card UUID, in MIG mode or not: what nobody held; absent as long as it was never known
+    """
 
     def __init__(self) -> None:
         self.devices: dict[str, DeviceTotals] = {}
         self.holders: dict[tuple[str, Holder], HolderTotals] = {}
+        self.idle_energy_mj: dict[str, int] = {}
 
-    def add(self, sight: Sight, length_ms: int, *, now_ms: int) -> None:
-        """Count a sight that held for so long."""
+    def add(self, sight: Sight, length_ms: int, energy: Energy = UNKNOWN, *, now_ms: int) -> None:
+        """Count a sight that held for so long, and the energy of that time."""
         if not sight.observed:
             return
         seconds = length_ms / 1000
@@ -54,7 +63,15 @@ class Totals:
                 self._add_device(card, device.uuid, device.shares, on_device.pop(device.uuid, []), seconds, now_ms)
         for use in {use.device for use in sight.uses}:
             self.devices.setdefault(use, DeviceTotals(last_ms=now_ms)).unallocated_use_s += seconds
+        self._add_energy(sight.holdings, energy)
         self._drop_old(now_ms)
+
+    def _add_energy(self, holdings: Sequence[SeenHolding], energy: Energy) -> None:
+        for uuid, idle_mj in energy.idle.items():
+            self.idle_energy_mj[uuid] = self.idle_energy_mj.get(uuid, 0) + idle_mj
+        for holding, energy_mj in zip(holdings, energy.holdings, strict=False):  # none at all where all is unknown
+            if energy_mj is not None and (held := self.holders.get(_key(holding))) is not None:
+                held.energy_mj = (held.energy_mj or 0) + energy_mj
 
     def _add_device(
         self, card: Card, uuid: str, shares: int, holdings: list[SeenHolding], seconds: float, now_ms: int
@@ -70,8 +87,7 @@ class Totals:
         if card.healthy:
             totals.idle_s += seconds * (count - len(holders_of)) / count
         for holding in holdings:
-            name = (holding.holder.namespace, holding.holder.pod, holding.holder.container)
-            held = self.holders.setdefault((uuid, name), HolderTotals())
+            held = self.holders.setdefault(_key(holding), HolderTotals())
             held.held_s += seconds * sum(1 / holders_of[share] for share in holding.shares) / count
             held.last_ms = now_ms
             if holding.busy_ppm is not None:
@@ -82,3 +98,7 @@ class Totals:
             del self.holders[key]
         for uuid in [uuid for uuid, device in self.devices.items() if now_ms - device.last_ms > KEEPS_MS]:
             del self.devices[uuid]
+
+
+def _key(holding: SeenHolding) -> tuple[str, Holder]:
+    return holding.device, (holding.holder.namespace, holding.holder.pod, holding.holder.container)

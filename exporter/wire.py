@@ -44,7 +44,13 @@ class Layout(Struct, frozen=True, kw_only=True, rename={"start": "from", "end": 
 
 
 class Gpu(Struct, frozen=True, kw_only=True, rename={"slices_max": "C", "memory_slices": "M"}):
-    """A card that NVML has shown. observed: the kubelet answered and the card's layout was known."""
+    """A card that NVML has shown.
+
+    observed        the kubelet answered and the card's layout was known
+    energy_mj       in the part of the observed time in which it was known, absent if that was never: that of the
+                    card's holdings and idle_energy_mj, to the millijoule
+    idle_energy_mj  of what nobody held
+    """
 
     uuid: Uuid
     model: Name
@@ -54,6 +60,7 @@ class Gpu(Struct, frozen=True, kw_only=True, rename={"slices_max": "C", "memory_
     observed: Intervals
     unhealthy: Intervals = []
     energy_mj: Whole | None = None
+    idle_energy_mj: Whole | None = None
     xids: Annotated[dict[str, Whole], Meta(max_length=256)] = {}
     layouts: Annotated[list[Layout], Meta(max_length=4096)] = []
 

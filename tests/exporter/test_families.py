@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from exporter.energy import Energy
 from exporter.families import FAMILIES, Page
 from exporter.reading import CollectorResult, NodeReading
 from exporter.samples import SpoolFigures, Standing
@@ -36,10 +37,12 @@ SEEN = Sight(
     unknown_devices=1,
 )
 
+ENERGY = Energy(cards={"GPU-a": 2_500, "GPU-m": 700}, idle={"GPU-a": 0, "GPU-m": 600}, holdings=(2_500, 100))
+
 
 def standing(reading: NodeReading | None, **changes: object) -> Standing:
     totals = Totals()
-    totals.add(SEEN, 20_000, now_ms=NOON_MS)
+    totals.add(SEEN, 20_000, ENERGY, now_ms=NOON_MS)
     values: dict[str, object] = {
         "node": "n1",
         "reading": reading,

@@ -83,9 +83,11 @@ PARTIES = ([], claimants("a"), claimants("b"), [claimants("a")[0].nobody()], cla
 @st.composite
 def sights(draw: st.DrawFn) -> Sight:
     shares = draw(st.sampled_from([1, 1, 3]))
-    whole = card("GPU-a", shares=shares, healthy=draw(st.booleans()))
+    counters = st.none() | st.integers(0, 10**7)
+    whole = card("GPU-a", shares=shares, healthy=draw(st.booleans()), energy_mj=draw(counters))
     instances = tuple(instance(f"MIG-{n}", ordinal=n) for n in draw(st.sets(st.integers(0, 2))))
     split = card("GPU-m", index=1, mig=draw(st.booleans()), instances=instances, healthy=draw(st.booleans()))
+    split = msgspec.structs.replace(split, energy_mj=draw(counters))
     if not split.mig:
         split = msgspec.structs.replace(split, instances=())
     slots = [("GPU-a", share) for share in range(shares)] + [(each.uuid, 0) for each in split.instances]
