@@ -92,6 +92,7 @@ def _card(gpu: GpuReading, shares: Mapping[str, int]) -> Card:
         index=gpu.index,
         model=gpu.model,
         memory_mib=total_mib,
+        minor=gpu.minor,
         slices_max=gpu.mig_slices_max,
         memory_slices=None if gpu.mig_slices_max is None else MEMORY_SLICES,
         mig=gpu.mig_enabled,
@@ -108,6 +109,8 @@ def _card(gpu: GpuReading, shares: Mapping[str, int]) -> Card:
                 g=each.gpu_instance_slices,
                 m=memory_slices(each.memory_mib, total_mib),
                 shares=shares.get(each.uuid, 1),
+                profile_id=each.profile_id,
+                start=each.placement_start,
             )
             for each in gpu.instances
         ),

@@ -33,6 +33,8 @@ class MigReading:
     compute_slices       of this compute instance (c)
     gpu_instance_slices  compute slices of its GPU instance (g)
     memory_mib           of its GPU instance, shared by all compute instances in it
+    profile_id           of its GPU instance, as the driver numbers profiles; None where it does not say
+    placement_start      the first of the card's memory slices that its GPU instance lies on; None likewise
     """
 
     uuid: str
@@ -43,12 +45,15 @@ class MigReading:
     gpu_instance_slices: int
     memory_mib: int
     memory_used_bytes: int | None = None
+    profile_id: int | None = None
+    placement_start: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuReading:
     """One physical card that answered.
 
+    minor           N of /dev/nvidiaN, by which some plugins name the card; not its index, and it may change
     mig_slices_max  the card's maximal MIG device count (7, 4 …), None where it has none or cannot say
     energy_mj       millijoules since the driver was loaded
     denied          names of NVML calls that the driver refused for want of permission
@@ -58,6 +63,7 @@ class GpuReading:
     index: int
     model: str
     memory_total_bytes: int
+    minor: int | None = None
     mig_enabled: bool = False
     mig_slices_max: int | None = None
     instances: tuple[MigReading, ...] = ()

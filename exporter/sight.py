@@ -18,7 +18,7 @@ class Struct(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Instance(Struct, frozen=True, kw_only=True):
-    """A MIG device as it was seen. c, g, m as on the wire; profile_id, start (of its placement): of its GPU instance."""
+    """A MIG device as it was seen. c, g, m as on the wire; profile_id, start (where it lies) of its GPU instance."""
 
     uuid: str
     profile: str

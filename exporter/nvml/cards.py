@@ -32,6 +32,7 @@ class _Card:
     memory_total_bytes: int | None = None
     samples_until_us: int | None = None
     mig: KnownInstances = field(default_factory=dict)
+    minor: tuple[bool, int | None] | None = None  # with whether the card was in MIG mode: it may change with that
 
 
 class Nvml:
@@ -113,7 +114,7 @@ class Nvml:
             if uuid not in self._known:
                 model = ask(set(), pynvml.nvmlDeviceGetName, handle) or MODEL_UNKNOWN
                 self._known[uuid] = _Card(uuid=uuid, model=model, handle=handle)
-            self._known[uuid].handle = handle
+            self._known[uuid].handle, self._known[uuid].minor = handle, None
             self._at[index] = self._known[uuid]
             self._uuid_last[index] = uuid
         return self._at[index]
@@ -150,6 +151,7 @@ class Nvml:
             index=index,
             model=card.model,
             memory_total_bytes=total_bytes,
+            minor=_minor(denied, card, mig_enabled),
             mig_enabled=mig_enabled,
             mig_slices_max=slots,
             instances=tuple(reading for _, reading in instances),
@@ -196,6 +198,12 @@ class Nvml:
         uuids = {(each.gpu_instance_id, each.compute_instance_id): each.uuid for _, each in instances}
         # A process whose instance is not in `uuids` began in one made since: the next reading has both.
         return tuple(_process(record, uuids[record.instance]) for record in records if record.instance in uuids)
+
+
+def _minor(denied: set[str], card: _Card, mig_enabled: bool) -> int | None:
+    if card.minor is None or card.minor[0] != mig_enabled:
+        card.minor = (mig_enabled, ask(denied, pynvml.nvmlDeviceGetMinorNumber, card.handle))
+    return card.minor[1]
 
 
 def _process(record: ProcessRecord, device: str, sm_ratio: float | None = None) -> ProcessReading:

@@ -156,8 +156,9 @@ class FakeNvml:
         memory_mib: int = 81_559,
         mig: Sequence[str] | None = None,
         mig_capable: bool = True,
+        minor: int | None = None,
     ) -> FakeGpu:
-        """A card. mig: its instances' profiles; None: not in MIG mode."""
+        """A card. mig: its instances' profiles; None: not in MIG mode. minor: as its index, if not said."""
         index = self._state.gpu_count
         with self.change() as state:
             row = state.gpus[index]
@@ -168,6 +169,7 @@ class FakeNvml:
             row.mig_capable = mig_capable
             row.mig_current = row.mig_pending = mig is not None
             row.mig_slots = 7
+            row.minor = index if minor is None else minor
             row.temperature_celsius = 35
             row.health.has_ecc = row.health.persistence = 1
             row.health.power_limit_mw, row.health.sm_mhz, row.health.memory_mhz = 700_000, 1_980, 2_619
@@ -261,8 +263,10 @@ class FakeGpu:
         self.set(power_mw=round(watts * 1000), energy_mj=energy_mj, energy_ns=time.monotonic_ns())
 
     def add_instance(
-        self, profile: str, *, slot: int | None = None, gi: int | None = None, ci: int = 0, name: str | None = None
-    ) -> FakeInstance:
+        self, profile: str, *, slot: int | None = None, gi: int | None = None, ci: int = 0, name: str | None = None,
+        start: int | None = None,
+    ) -> FakeInstance:  # fmt: skip
+        """start: the first of the card's memory slices that it lies on; by its slot, if not said."""
         shape = SHAPES[profile]
         with self._change() as row:
             if slot is None:
@@ -274,6 +278,7 @@ class FakeGpu:
             target.gpu_instance, target.compute_instance = gi, ci
             target.compute_instance_slices, target.gpu_instance_slices = shape.compute, shape.gpu
             target.memory_mib, target.multiprocessors = shape.mib, shape.multiprocessors
+            target.placement_start = slot if start is None else start
             target.present = 1
         self.instances.append(FakeInstance(self, slot, gi, ci))
         return self.instances[-1]

@@ -98,7 +98,7 @@ nvmlReturn_t nvmlDeviceGetIndex(nvmlDevice_t handle, unsigned int *index) {
 nvmlReturn_t nvmlDeviceGetMinorNumber(nvmlDevice_t handle, unsigned int *minor) {
     BEGIN_DEVICE(handle);
     CARD_ONLY;
-    *minor = device.index;
+    *minor = device.gpu.minor;
     return NVML_SUCCESS;
 }
 

@@ -31,6 +31,8 @@ typedef struct {
     uint32_t gpu_instance, compute_instance;
     uint32_t gpu_instance_slices, compute_instance_slices;
     uint32_t multiprocessors;
+    uint32_t placement_start; /* the first memory slice of its GPU instance */
+    uint32_t unused_placement;
     uint64_t memory_mib;
     uint64_t used_bytes;
 } FakeSlot;
@@ -59,6 +61,8 @@ typedef struct {
     uint32_t lost;
     uint32_t mig_capable, mig_current, mig_pending, mig_slots;
     uint32_t mig_generation; /* a handle of an earlier one is stale */
+    uint32_t minor;          /* of /dev/nvidiaN: not the index */
+    uint32_t unused_minor;
     uint32_t busy_percent;
     uint32_t temperature_celsius;
     uint64_t total_bytes, reserved_bytes, used_bytes;

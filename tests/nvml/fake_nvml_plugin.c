@@ -106,6 +106,7 @@ static unsigned compute_profile(unsigned slices) {
 nvmlReturn_t nvmlDeviceGetGpuInstanceById(nvmlDevice_t handle, unsigned int id, nvmlGpuInstance_t *instance) {
     BEGIN_DEVICE(handle);
     CARD_ONLY;
+    AGGREGATE;
     for (int slot = 0; slot < FAKE_SLOTS; slot++) {
         if (!device.gpu.slots[slot].present || device.gpu.slots[slot].gpu_instance != id) continue;
         *instance = (nvmlGpuInstance_t)handle_of(device.index, slot, device.gpu.mig_generation);
@@ -124,6 +125,8 @@ nvmlReturn_t nvmlGpuInstanceGetInfo(nvmlGpuInstance_t instance, nvmlGpuInstanceI
     info->device = handle_of(device.index, -1, 0);
     info->id = slot->gpu_instance;
     info->profileId = profile->id;
+    info->placement.start = slot->placement_start;
+    info->placement.size = profile->memory_eighths;
     return NVML_SUCCESS;
 }
 

@@ -33,6 +33,8 @@ class Slot(ctypes.Structure):
         ("gpu_instance_slices", c_uint32),
         ("compute_instance_slices", c_uint32),
         ("multiprocessors", c_uint32),
+        ("placement_start", c_uint32),
+        ("unused_placement", c_uint32),
         ("memory_mib", c_uint64),
         ("used_bytes", c_uint64),
     ]
@@ -75,6 +77,8 @@ class Gpu(ctypes.Structure):
         ("mig_pending", c_uint32),
         ("mig_slots", c_uint32),
         ("mig_generation", c_uint32),
+        ("minor", c_uint32),
+        ("unused_minor", c_uint32),
         ("busy_percent", c_uint32),
         ("temperature_celsius", c_uint32),
         ("total_bytes", c_uint64),
