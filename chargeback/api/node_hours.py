@@ -11,7 +11,7 @@ import zlib
 from aiohttp import web
 
 from chargeback.api.errors import BadRequest
-from chargeback.api.state import AGENTS, CLOCK, DATABASE, GRACE_MS, PUSHES
+from chargeback.api.state import AGENTS, CLOCK, CLUSTER, DATABASE, GRACE_MS, PUSHES, TABLES
 from chargeback.bodies import Garbled, read_body
 from chargeback.core.hours import HOUR_MS, format_hour
 from chargeback.core.node_hour import NodeHour, Refused
@@ -22,13 +22,17 @@ from chargeback.store.node_hours import put_body
 BODY_MAX_BYTES = 16 * 2**20
 OLDEST_MS = 400 * 24 * HOUR_MS
 FUTURE_MS = 10 * 60 * 1000
+# For how long an agent lets go of NVML; ordered anew by each answer while the work goes on. Agents push about every
+# 30 s, so that three answers may be lost.
+RELEASE_S = 120
 
 routes = web.RouteTableDef()
 
 
 @routes.put("/v1/node-hours/{cluster}/{node}/{hour}")
 async def put_node_hour(request: web.Request) -> web.Response:
-    """Keep one agent's account of one node-hour. Answers the sequence and whether it was new."""
+    """Keep one agent's account of one node-hour. Answers the sequence and whether it was new; and release_s, for
+    how long the agent shall let go of NVML, where the node announces driver work."""
     pushes = request.app[PUSHES]
     try:
         await request.app[AGENTS].check(request, request.match_info["node"])
@@ -40,7 +44,15 @@ async def put_node_hour(request: web.Request) -> web.Response:
     now_ms = request.app[CLOCK].now_ms()
     stored = await asyncio.to_thread(_put, request.app[DATABASE], body, data, now_ms, request.app[GRACE_MS])
     pushes.accepted["stored" if stored else "known"] += 1
-    return web.json_response({"seq": body.seq, "stored": stored})
+    order = {"release_s": RELEASE_S} if _announces_driver_work(request, body) else {}
+    return web.json_response({"seq": body.seq, "stored": stored} | order)
+
+
+def _announces_driver_work(request: web.Request, body: NodeHour) -> bool:
+    """By the API's nodes as they are now; of other clusters' nodes nothing is known."""
+    if body.cluster != request.app[CLUSTER]:
+        return False
+    return any(node.driver_work for node in request.app[TABLES].nodes.values() if node.name == body.node)
 
 
 def _put(database: Database, body: NodeHour, data: bytes, now_ms: int, grace_ms: int) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from chargeback.cluster.objects import Name, unix_ms
+from chargeback.core.driver_work import announced
 from chargeback.core.nodes import Node
 from chargeback.core.quota.specs import amount, is_gpu
 
@@ -30,6 +31,8 @@ class NodeMetadata(msgspec.Struct, frozen=True, rename="camel"):
     uid: str
     resource_version: str = ""
     creation_timestamp: datetime | None = None
+    labels: dict[str, str] | None = None
+    annotations: dict[str, str] | None = None
     managed_fields: list[ManagedNode] | None = None
 
 
@@ -57,6 +60,7 @@ def to_node(found: NodeObject) -> Node:
         gpus={key: int(count) for key, count in offered.items() if count is not None},
         cordoned=found.spec.unschedulable,
         cordoned_ms=_cordoned_ms(meta),
+        driver_work=announced(meta.labels or {}, meta.annotations or {}),
     )
 
 

@@ -13,6 +13,7 @@ class Node:
     gpus         devices of each GPU resource that it offers (allocatable)
     cordoned     no new pods may come
     cordoned_ms  when that was last written; None where the API does not say
+    driver_work  what it announces that needs the driver without clients; empty: nothing
     """
 
     name: str
@@ -21,6 +22,7 @@ class Node:
     gpus: Mapping[str, int] = field(default_factory=dict)
     cordoned: bool = False
     cordoned_ms: int | None = None
+    driver_work: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

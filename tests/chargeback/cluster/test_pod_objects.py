@@ -156,6 +156,14 @@ def test_a_node_with_its_gpus_and_since_when_it_is_cordoned() -> None:
     node = to_node(msgspec.convert(found, NodeObject, strict=False))
     assert node.gpus == offered
     assert (node.cordoned, node.cordoned_ms) == (True, parse_instant("2026-03-01"))
+    assert node.driver_work == ""
+
+
+@pytest.mark.parametrize("where", ["labels", "annotations"])
+def test_a_node_that_announces_driver_work(where: str) -> None:
+    meta = {"name": "n1", "uid": "u-1", where: {"nvidia.com/mig.config.state": "pending"}}
+    node = to_node(msgspec.convert({"metadata": meta}, NodeObject, strict=False))
+    assert node.driver_work == "nvidia.com/mig.config.state=pending"
 
 
 def test_a_claim_counts_the_worst_case_of_its_requests() -> None:
