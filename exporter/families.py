@@ -6,31 +6,18 @@ instance has mig_profile and parent_uuid, a card has neither. A card in MIG mode
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
 
 from exporter import samples
+from exporter.family import DEVICE_LABELS, HOLDER_LABELS, Family
+from exporter.health_families import HEALTH_FAMILIES
 from exporter.samples import Labels, Standing, View
 
-DEVICE_LABELS = ("uuid", "gpu", "model", "node", "mig_profile", "parent_uuid")
-HOLDER_LABELS = (*DEVICE_LABELS, "namespace", "pod", "container")
 MIB = 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Family:
-    """One row of the table; positional, to be read as one."""
-
-    kind: type[CounterMetricFamily] | type[GaugeMetricFamily]
-    name: str
-    labels: Labels
-    help: str
-    read: Callable[[View], Iterable[samples.Sample]]
-
 
 _G, _C = GaugeMetricFamily, CounterMetricFamily
 _D, _H = DEVICE_LABELS, HOLDER_LABELS
@@ -113,6 +100,7 @@ FAMILIES = (
         "Time in which a process that holds no part of the device was on it.",
         samples.totals(lambda d: d.unallocated_use_s),
     ),
+    *HEALTH_FAMILIES,
     Family(
         _G,
         "gpu_exporter_denied_calls",

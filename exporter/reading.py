@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from exporter.health import Health, Links, XidReading
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessReading:
@@ -56,6 +58,7 @@ class GpuReading:
     minor           N of /dev/nvidiaN, by which some plugins name the card; not its index, and it may change
     mig_slices_max  the card's maximal MIG device count (7, 4 …), None where it has none or cannot say
     energy_mj       millijoules since the driver was loaded
+    links           None where they are not asked for
     denied          names of NVML calls that the driver refused for want of permission
     """
 
@@ -73,6 +76,8 @@ class GpuReading:
     power_watts: float | None = None
     energy_mj: int | None = None
     temperature_celsius: int | None = None
+    health: Health = Health()
+    links: Links | None = None
     denied: frozenset[str] = frozenset()
 
 
@@ -87,11 +92,19 @@ class LostGpu:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeReading:
-    """All cards of a node at one instant, ordered by index."""
+    """All cards of a node at one instant, ordered by index.
+
+    xids          raised since the reading before, also by cards that do not answer
+    xids_watched  UUIDs of the cards whose XIDs the driver tells us
+    on_bus        how many cards of NVIDIA's lie on the PCI bus for the driver, None where nobody can say
+    """
 
     driver_version: str | None = None
     gpus: tuple[GpuReading, ...] = ()
     lost: tuple[LostGpu, ...] = ()
+    xids: tuple[XidReading, ...] = ()
+    xids_watched: frozenset[str] = frozenset()
+    on_bus: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

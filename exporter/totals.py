@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from exporter.energy import UNKNOWN, Energy
+from exporter.health import XidReading
 from exporter.sight import PPM, Card, SeenHolding, Sight
 
 KEEPS_MS = 15 * 60_000  # three scrapes of the slowest Prometheus that still makes sense
@@ -22,6 +23,13 @@ class DeviceTotals:
     observed_s: float = 0.0
     idle_s: float = 0.0
     unallocated_use_s: float = 0.0
+    last_ms: int = 0
+
+
+@dataclass(slots=True)
+class XidTotal:
+    of_card: bool
+    count: int = 0
     last_ms: int = 0
 
 
@@ -40,6 +48,7 @@ class Totals:
 
     devices         by UUID
     holders         by device UUID and (namespace, pod, container)
+    xids            by UUID of the device and XID
     idle_energy_mj  by card UUID, in MIG mode or not: what nobody held; absent as long as it was never known
     """
 
@@ -47,6 +56,7 @@ class Totals:
         self.devices: dict[str, DeviceTotals] = {}
         self.holders: dict[tuple[str, Holder], HolderTotals] = {}
         self.idle_energy_mj: dict[str, int] = {}
+        self.xids: dict[tuple[str, int], XidTotal] = {}
 
     def add(self, sight: Sight, length_ms: int, energy: Energy = UNKNOWN, *, now_ms: int) -> None:
         """Count a sight that held for so long, and the energy of that time."""
@@ -65,6 +75,13 @@ class Totals:
             self.devices.setdefault(use, DeviceTotals(last_ms=now_ms)).unallocated_use_s += seconds
         self._add_energy(sight.holdings, energy)
         self._drop_old(now_ms)
+
+    def add_xids(self, xids: Sequence[XidReading], *, now_ms: int) -> None:
+        """Count errors that were raised since the last beat. Those of a card are kept for good."""
+        for each in xids:
+            total = self.xids.setdefault((each.device, each.xid), XidTotal(of_card=each.device == each.gpu))
+            total.count += each.count
+            total.last_ms = now_ms
 
     def _add_energy(self, holdings: Sequence[SeenHolding], energy: Energy) -> None:
         for uuid, idle_mj in energy.idle.items():
@@ -98,6 +115,8 @@ class Totals:
             del self.holders[key]
         for uuid in [uuid for uuid, device in self.devices.items() if now_ms - device.last_ms > KEEPS_MS]:
             del self.devices[uuid]
+            for key in [key for key, xid in self.xids.items() if key[0] == uuid and not xid.of_card]:
+                del self.xids[key]
 
 
 def _key(holding: SeenHolding) -> tuple[str, Holder]:

@@ -12,7 +12,7 @@ T = TypeVar("T")
 LIBRARY = "libnvidia-ml.so.1"
 
 GARBLED = -1  # our own number, beside NVML's: an answer that is not utf-8
-_CANNOT_SAY = frozenset(
+CANNOT_SAY = frozenset(
     {
         GARBLED,
         pynvml.NVML_ERROR_NOT_SUPPORTED,
@@ -77,6 +77,6 @@ def ask(denied: set[str], query: Callable[..., T], *args: Any) -> T | None:
     except NvmlError as error:
         if error.code == pynvml.NVML_ERROR_NO_PERMISSION:
             denied.add(error.call)
-        elif error.code not in _CANNOT_SAY:
+        elif error.code not in CANNOT_SAY:
             raise
         return None
