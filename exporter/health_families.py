@@ -63,7 +63,11 @@ HEALTH_FAMILIES = (
         samples.of_health(lambda h: h.remap_failed),
     ),
     Family(
-        _G, "gpu_throttled", (*_D, "reason"), "Whether the reason slows the clocks.", samples.by_kind(samples.throttled)
+        _G,
+        "gpu_throttled",
+        (*_D, "reason"),
+        "Whether the reason slows the clocks.",
+        samples.by_kind(samples.throttled),
     ),
     Family(
         _G,

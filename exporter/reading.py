@@ -76,7 +76,7 @@ class GpuReading:
     power_watts: float | None = None
     energy_mj: int | None = None
     temperature_celsius: int | None = None
-    health: Health = Health()
+    health: Health = field(default_factory=Health)
     links: Links | None = None
     denied: frozenset[str] = frozenset()
 
