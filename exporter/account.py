@@ -11,7 +11,11 @@ import msgspec
 
 from exporter.energy import UNKNOWN, Energy
 from exporter.sight import Card, Claimant, Instance, SeenHolding, SeenUse, Sight
+from exporter.health import XidReading
 from exporter.wire import HOUR_MS
+
+XID_CODES_MAX = 255  # of a card in an hour, beside XID_UNKNOWN: what the wire takes. NVIDIA has named some 150
+XID_UNKNOWN = "999"  # NVML's own code for it
 
 
 class Growing(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -36,6 +40,7 @@ class CardAccount(Growing):
     card            as it was last seen
     energy_mj       of the time in which it was known, None where that was never
     idle_energy_mj  its part that nobody held
+    xids            how often each was raised
     """
 
     card: Card
@@ -44,6 +49,7 @@ class CardAccount(Growing):
     layouts: list[LayoutSpan] = []
     energy_mj: int | None = None
     idle_energy_mj: int | None = None
+    xids: dict[str, int] = {}
 
 
 class InstanceSpan(Growing):
@@ -105,6 +111,15 @@ class Writer:
         elif found.card is not card:
             found.card = _latest(found.card, card)
         return found
+
+    def add_xid(self, raised: XidReading) -> None:
+        """Of a card that is listed; of another there is nothing to say it of."""
+        if (found := self.account.cards.get(raised.gpu)) is None:
+            return
+        code = str(raised.xid)
+        if code not in found.xids and len(found.xids) >= XID_CODES_MAX:
+            code = XID_UNKNOWN
+        found.xids[code] = found.xids.get(code, 0) + raised.count
 
     def add(self, sight: Sight, start: int, end: int, energy: Energy = UNKNOWN) -> None:
         """Account for [start, end) as the sight says; afterwards the account goes through to its end.

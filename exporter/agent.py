@@ -143,6 +143,7 @@ class Agent:
     def _account(self, seen: Seen, now_ms: int) -> tuple[Sight, list[Account]]:
         sight, self._memory = attribute(seen.node, seen.kubelet, seen.owners, self._memory)
         finished = self._meter.advance(sight, now_ms)
+        self._meter.add_xids(() if seen.node is None else seen.node.xids, now_ms)
         for account in finished:
             facts = {"hour": hour_name(account.start_ms), "holdings": len(account.holdings)}
             log.info("hour finished", extra=facts)

@@ -96,6 +96,12 @@ def _beat_ms(text: str) -> int:
     return beat_ms
 
 
+def _on_off(text: str) -> bool:
+    if text not in ("on", "off"):
+        raise ValueError("want on or off")
+    return text == "on"
+
+
 def _url(text: str) -> str:
     if not text:
         return ""
@@ -157,6 +163,13 @@ SETTINGS = (
     ),
     Setting(name="proc", default="/proc", metavar="DIR", read=_path, help="the node's procfs, with host pids"),
     Setting(
+        name="links",
+        default="off",
+        metavar="on|off",
+        read=_on_off,
+        help="read PCIe and NVLink traffic too, which takes 40 ms a card and beat",
+    ),
+    Setting(
         name="spool",
         default="",
         metavar="DIR",
@@ -200,6 +213,7 @@ class Settings:
     beat: int
     kubelet_socket: Path
     proc: Path
+    links: bool
     spool: Path | None
     push: str
     push_token_file: Path | None

@@ -6,6 +6,7 @@ unobserved. So time is accounted for when the next beat comes, never ahead.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -14,6 +15,7 @@ import msgspec
 from exporter import wire
 from exporter.account import Account, Writer
 from exporter.energy import between, grown, share_out
+from exporter.health import XidReading
 from exporter.node_hour import node_hour
 from exporter.sight import Card, Sight
 from exporter.totals import Totals
@@ -73,6 +75,13 @@ class Meter:
         for card in sight.cards:
             self._writer.list_card(card)
         return finished
+
+    def add_xids(self, xids: Sequence[XidReading], now_ms: int) -> None:
+        """Count errors raised since the last beat, in the hour that is open now. After `advance`."""
+        if self._writer is not None:
+            for each in xids:
+                self._writer.add_xid(each)
+        self.totals.add_xids(xids, now_ms=now_ms)
 
     def save(self) -> Saved | None:
         """The state to go on from. It shares its records with the meter: encode it before the next beat."""

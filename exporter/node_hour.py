@@ -45,6 +45,7 @@ def _wire_gpu(found: CardAccount) -> wire.Gpu:
         layouts=[wire.Layout(start=s.start, end=s.end, mig=s.mig, shares=s.shares) for s in found.layouts],
         energy_mj=found.energy_mj,
         idle_energy_mj=found.idle_energy_mj,
+        xids=dict(found.xids),
     )
 
 

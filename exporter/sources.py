@@ -90,14 +90,19 @@ def _open_real(settings: Settings, clock: Clock) -> Collectors:
             f"{error}: install gpu-chargeback[exporter], or simulate a node with --simulate"
         ) from error
     try:
-        nvml = Nvml(clock)
+        nvml = Nvml(clock, links=settings.links)
     except NvmlMissing as error:
         raise NothingToRead(f"no NVIDIA driver to read: {error}") from error
+
+    def successor() -> Nvml:
+        nonlocal nvml  # each takes over from the one before
+        nvml = nvml.successor()
+        return nvml
 
     kubelet = _kubelet(settings)
     calls: Callable[[str], Calls] = Worker
     return Collectors(
-        Gpus(nvml, reopen=lambda: Nvml(clock)),
+        Gpus(nvml, reopen=successor),
         Holdings(kubelet(), reopen=kubelet),
         Processes(CgroupReader(settings.proc)),
         calls=calls,

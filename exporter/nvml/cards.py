@@ -10,8 +10,11 @@ from typing import Any
 
 import pynvml
 
+from exporter.bus import cards_on_bus
 from exporter.clock import Clock, SystemClock
 from exporter.nvml.calls import CLIENT_DEAD, GARBLED, LIBRARY, MISSING, REMADE, NvmlError, NvmlMissing, ask, call
+from exporter.nvml.events import Xids
+from exporter.nvml.health import read_health, read_links
 from exporter.nvml.instances import KnownInstances, read_instances
 from exporter.nvml.process_tables import CLOCK_SLACK_US, ProcessRecord, sm_ratios
 from exporter.nvml.processes import records_of, sm_samples
@@ -42,19 +45,29 @@ class Nvml:
     opens it again, as it does after NVML itself has died.
     """
 
-    def __init__(self, clock: Clock | None = None) -> None:
+    def __init__(self, clock: Clock | None = None, *, links: bool = False, before: Nvml | None = None) -> None:
         self._clock = clock or SystemClock()
+        self._links = links
+        self._on_bus = cards_on_bus()
+        self._xids = Xids()
         self._is_open = False
         self._library: Any = None
         self._at: dict[int, _Card] = {}  # by index, as long as all goes well
         self._known: dict[str, _Card] = {}  # by UUID, for as long as we live
         self._uuid_last: dict[int, str] = {}  # by index, what a card that no longer answers was
         self._open()
+        if before is not None:
+            self._xids = before._xids.taken_over()
+
+    def successor(self) -> Nvml:
+        """Another, where a call to this one never returned. It goes on telling the XIDs; this one tells none."""
+        return Nvml(self._clock, links=self._links, before=self)
 
     def read(self) -> NodeReading:
         """All cards now. Raises NvmlError when none can be asked, DriverChanged when the process must exit."""
         if not self._is_open:
             self._open()
+        self._xids.drain()
         try:
             count = call(pynvml.nvmlDeviceGetCount)
             driver_version = ask(set(), pynvml.nvmlSystemGetDriverVersion)
@@ -68,6 +81,7 @@ class Nvml:
                 gpus.append(self._read_card(index))
             except NvmlError as error:
                 failed[index] = error
+                self._xids.mistrust(self._uuid_last.get(index, ""))
         if failed and not gpus and all(error.code in CLIENT_DEAD for error in failed.values()):
             self.close()
             raise next(iter(failed.values()))
@@ -77,6 +91,9 @@ class Nvml:
             driver_version=driver_version,
             gpus=tuple(gpus),
             lost=tuple(self._lost(index, error, gpus) for index, error in failed.items()),
+            xids=self._xids.take(gpus),
+            xids_watched=self._xids.watched,
+            on_bus=self._on_bus,
         )
 
     def close(self) -> None:
@@ -84,6 +101,7 @@ class Nvml:
         self._at.clear()  # handles die with it
         if self._is_open:
             self._is_open = False
+            self._xids.close()
             with contextlib.suppress(NvmlError):  # whatever it says, we are done with it
                 call(pynvml.nvmlShutdown)
 
@@ -131,6 +149,7 @@ class Nvml:
     def _read_card_once(self, index: int) -> GpuReading:
         card = self._card(index)
         handle, denied = card.handle, set[str]()
+        self._xids.watch(denied, card.uuid, handle)
         mig_mode = ask(denied, pynvml.nvmlDeviceGetMigMode, handle)
         mig_enabled = mig_mode is not None and mig_mode[0] == pynvml.NVML_DEVICE_MIG_ENABLE
         slots = ask(denied, pynvml.nvmlDeviceGetMaxMigDeviceCount, handle) or None
@@ -163,6 +182,8 @@ class Nvml:
             power_watts=None if power_milliwatts is None else power_milliwatts / 1000,
             energy_mj=ask(denied, pynvml.nvmlDeviceGetTotalEnergyConsumption, handle),
             temperature_celsius=temperature_of(denied, handle),
+            health=read_health(denied, handle),
+            links=read_links(denied, handle) if self._links else None,
             denied=frozenset(denied),
         )
 
