@@ -10,11 +10,11 @@ from __future__ import annotations
 import msgspec
 
 from exporter.energy import UNKNOWN, Energy
-from exporter.sight import Card, Claimant, Instance, SeenHolding, SeenUse, Sight
 from exporter.health import XidReading
+from exporter.sight import Card, Claimant, Instance, SeenHolding, SeenUse, Sight
 from exporter.wire import HOUR_MS
 
-XID_CODES_MAX = 255  # of a card in an hour, beside XID_UNKNOWN: what the wire takes. NVIDIA has named some 150
+XID_CODES_MAX = 255  # of a card in an hour, beside XID_UNKNOWN: what the wire takes
 XID_UNKNOWN = "999"  # NVML's own code for it
 
 

@@ -115,8 +115,8 @@ class Totals:
             del self.holders[key]
         for uuid in [uuid for uuid, device in self.devices.items() if now_ms - device.last_ms > KEEPS_MS]:
             del self.devices[uuid]
-            for key in [key for key, xid in self.xids.items() if key[0] == uuid and not xid.of_card]:
-                del self.xids[key]
+            for raised in [key for key, total in self.xids.items() if key[0] == uuid and not total.of_card]:
+                del self.xids[raised]
 
 
 def _key(holding: SeenHolding) -> tuple[str, Holder]:
