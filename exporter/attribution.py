@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from exporter.device_ids import parse_device_id
+from exporter.device_names import DeviceNames
 from exporter.mig import MEMORY_SLICES, memory_slices
 from exporter.reading import Allocation, CgroupOwner, GpuReading, KubeletReading, NodeReading
 from exporter.sight import Card, Claimant, Instance, Memory, SeenHolding, Sight
@@ -31,14 +32,17 @@ def attribute(
     node, kubelet, owners  None where the collector failed
     owners                 of the processes in `node`, by pid; None: gone, or we may not look
     """
-    shares = memory.shares if kubelet is None else _shares(kubelet, memory.shares)
-    cards = _cards(node, memory.cards, shares)
+    cards = _cards(node, memory.cards, memory.shares)
     if kubelet is None:
         sight = Sight(observed=False, cards=tuple(cards.values()))
         return sight, msgspec.structs.replace(memory, cards=cards)
+    names = DeviceNames(cards.values())
+    shares = _shares(kubelet, memory.shares, names)
+    if shares != memory.shares:
+        cards = _cards(node, memory.cards, shares)
     card_of = {card.uuid: card for card in cards.values()}
     card_of |= {instance.uuid: card for card in cards.values() for instance in card.instances}
-    listed, unknown = _listed(kubelet.allocations, card_of.keys())
+    listed, unknown = _listed(kubelet.allocations, names)
     claimants, superseded = _succession(listed, memory)
     records = _records(claimants, card_of)
     readings = {} if node is None else {gpu.uuid: gpu for gpu in node.gpus}
@@ -56,7 +60,7 @@ def attribute(
     return sight, Memory(cards=cards, shares=shares, claimants=claimants, superseded=superseded, pod_uids=pod_uids)
 
 
-def _shares(kubelet: KubeletReading, before: Mapping[str, int]) -> dict[str, int]:
+def _shares(kubelet: KubeletReading, before: Mapping[str, int], names: DeviceNames) -> dict[str, int]:
     """Shares of each device, by the ids the kubelet offers.
 
     Kept when an answer shrinks, for plugins stop offering the shares of a device that is ill, one or all. Only a
@@ -66,10 +70,11 @@ def _shares(kubelet: KubeletReading, before: Mapping[str, int]) -> dict[str, int
     whole: set[str] = set()
     for _, text in kubelet.offered:
         device = parse_device_id(text)
-        if device.replica and device.share < SHARES_MAX:
-            counted.setdefault(device.uuid, set()).add(device.share)
-        elif not device.replica:
-            whole.add(device.uuid)
+        for uuid in names.find(device.device):
+            if device.replica and device.share < SHARES_MAX:
+                counted.setdefault(uuid, set()).add(device.share)
+            elif not device.replica:
+                whole.add(uuid)
     shares = {uuid: count for uuid, count in before.items() if uuid not in whole}
     for uuid, numbers in counted.items():
         shares[uuid] = max(len(numbers), shares.get(uuid, 1))
@@ -117,14 +122,14 @@ def _card(gpu: GpuReading, shares: Mapping[str, int]) -> Card:
     )
 
 
-def _listed(allocations: Iterable[Allocation], known: Iterable[str]) -> tuple[dict[Slot, list[Claimant]], set[str]]:
+def _listed(allocations: Iterable[Allocation], names: DeviceNames) -> tuple[dict[Slot, list[Claimant]], set[str]]:
     """Whom the kubelet lists on each slot, and the device ids that no card here has."""
-    known = frozenset(known)
     listed: dict[Slot, list[Claimant]] = {}
     unknown: set[str] = set()
     for each in allocations:
         device = parse_device_id(each.device_id)
-        if device.uuid not in known or device.share >= SHARES_MAX:
+        uuids = names.find(device.device)
+        if not uuids or device.share >= SHARES_MAX:
             unknown.add(each.device_id)
             continue
         claimant = Claimant(
@@ -135,9 +140,10 @@ def _listed(allocations: Iterable[Allocation], known: Iterable[str]) -> tuple[di
             source="dra" if each.source == "dra" else "device-plugin",
             claim=each.claim,
         )
-        on_slot = listed.setdefault((device.uuid, device.share), [])
-        if claimant not in on_slot:
-            on_slot.append(claimant)
+        for uuid in uuids:
+            on_slot = listed.setdefault((uuid, device.share), [])
+            if claimant not in on_slot:
+                on_slot.append(claimant)
     return {slot: sorted(on_slot, key=Claimant.key) for slot, on_slot in listed.items()}, unknown
 
 
@@ -146,8 +152,8 @@ def _succession(
 ) -> tuple[dict[str, tuple[Claimant, ...]], dict[str, tuple[Claimant, ...]]]:
     """Who may hold each slot now, and who does no longer though the kubelet still lists him.
 
-    A claimant that was not there before ends those who were, for kubelets before 1.34 list finished pods. The
-    consumers of one ResourceClaim are one party: a new one of them ends nobody.
+    A claimant that was not there before ends those who were, for kubelets before 1.34 list finished pods. Who claims
+    by DRA ends nobody who does.
     """
     claimants: dict[str, tuple[Claimant, ...]] = {}
     superseded: dict[str, tuple[Claimant, ...]] = {}
@@ -175,8 +181,8 @@ def _records(claimants: Mapping[str, tuple[Claimant, ...]], card_of: Mapping[str
         named = len({each.party() for each in candidates}) == 1
         holders = candidates if named else (candidates[0].nobody(),) if candidates else ()
         for holder in holders:
-            evidence = _evidence(device.uuid, card_of[device.uuid], alone=len(holders) == 1) if named else "none"
-            grouped.setdefault((device.uuid, holder, evidence), []).append(device.share)
+            evidence = _evidence(device.device, card_of[device.device], alone=len(holders) == 1) if named else "none"
+            grouped.setdefault((device.device, holder, evidence), []).append(device.share)
     records = [
         SeenHolding(device=uuid, shares=tuple(sorted(shares)), holder=holder, evidence=evidence)
         for (uuid, holder, evidence), shares in grouped.items()
@@ -185,7 +191,12 @@ def _records(claimants: Mapping[str, tuple[Claimant, ...]], card_of: Mapping[str
 
 
 def _evidence(device: str, card: Card, *, alone: bool) -> str:
-    """Why we believe the holder's part: alone on a whole device, or an equal part of a shared one."""
+    """Why we believe the holder's part: alone on a whole device, or an equal part of a shared one.
+
+    Of a card that NVML does not see now (lost, hung, or bound to vfio for a virtual machine) only the kubelet tells.
+    """
+    if not card.healthy:
+        return "kubelet"
     if not alone or card.shares_of(device) > 1:
         return "equal"
     return "exclusive" if device == card.uuid else "mig"

@@ -83,9 +83,13 @@ class Claimant(Struct, frozen=True, kw_only=True):
         return (self.namespace, self.pod, self.container, self.resource, self.source, self.claim or "")
 
     def party(self) -> tuple[str, ...]:
-        """Those who may hold one slot together: the consumers of one ResourceClaim."""
+        """Those who may be on one slot together: all who claim by DRA.
+
+        Consumers of one ResourceClaim share it. Other claims of a device that is taken only watch (adminAccess): the
+        kubelet does not say which do, and lists none that are over, so all are told.
+        """
         if self.claim is not None:
-            return (self.claim,)
+            return ("dra",)
         return (self.namespace, self.pod, self.container)
 
     def nobody(self) -> Claimant:

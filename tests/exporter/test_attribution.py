@@ -112,6 +112,7 @@ def test_a_silent_card_keeps_its_layout_and_holders_unhealthy(reading: NodeReadi
     assert not sight.cards[0].healthy
     assert [each.uuid for each in sight.cards[0].instances] == ["MIG-a"]
     assert (only(sight).holder.pod, only(sight).busy_ppm, only(sight).memory_bytes) == ("p", None, None)
+    assert only(sight).evidence == "kubelet"
 
 
 def test_without_the_kubelet_nothing_is_observed_but_cards_are_still_listed():
@@ -186,11 +187,25 @@ def test_consumers_of_one_claim_all_hold():
     ]
 
 
-def test_another_claim_ends_all_consumers_of_the_old_one():
-    _, memory = look(gpu(), kubelet=kubelet(claimed("a", "team/one"), claimed("b", "team/one")))
-    answer = kubelet(claimed("a", "team/one"), claimed("b", "team/one"), claimed("c", "team/two"))
-    sight, _ = look(gpu(), kubelet=answer, memory=memory)
-    assert pods(sight) == ["c"]
+def test_another_claim_of_a_taken_device_ends_nobody_for_one_of_both_only_watches():
+    """With adminAccess a monitor sees a device that another claim has; only the API says which of the two it is."""
+    _, memory = look(gpu(), kubelet=kubelet(claimed("train", "team/one")))
+    answer = kubelet(claimed("train", "team/one"), claimed("dcgm", "monitoring/all"))
+    for _ in range(2):
+        sight, memory = look(gpu(), kubelet=answer, memory=memory)
+        assert [(each.holder.pod, each.holder.claim, each.evidence) for each in sight.holdings] == [
+            ("dcgm", "monitoring/all", "equal"),
+            ("train", "team/one", "equal"),
+        ]
+    sight, _ = look(gpu(), kubelet=kubelet(claimed("dcgm", "monitoring/all")), memory=memory)
+    assert pods(sight) == ["dcgm"]
+
+
+def test_a_pod_of_the_device_plugin_ends_a_claim_and_a_claim_it():
+    """A device given away by both was given away twice: the later holds."""
+    _, memory = look(gpu(), kubelet=kubelet(claimed("old", "team/one")))
+    sight, memory = look(gpu(), kubelet=kubelet(claimed("old", "team/one"), given("new")), memory=memory)
+    assert pods(sight) == ["new"]
 
 
 def test_silence_of_the_kubelet_forgets_no_history():

@@ -16,20 +16,25 @@ OLD_MIG = f"MIG-{GPU}/7/0"
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (GPU, DeviceId(uuid=GPU)),
-        (MIG, DeviceId(uuid=MIG)),
-        (OLD_MIG, DeviceId(uuid=OLD_MIG)),
-        (f"{GPU}::0", DeviceId(uuid=GPU, share=0, replica=True)),
-        (f"{GPU}::12", DeviceId(uuid=GPU, share=12, replica=True)),
-        (f"{MIG}::7", DeviceId(uuid=MIG, share=7, replica=True)),
-        (f"{OLD_MIG}::3", DeviceId(uuid=OLD_MIG, share=3, replica=True)),
-        ("nvidia0/gi1/vgpu2", DeviceId(uuid="nvidia0/gi1/vgpu2")),
-        (f"{GPU}-4", DeviceId(uuid=f"{GPU}-4")),
-        (f"{GPU}::", DeviceId(uuid=f"{GPU}::")),
-        (f"{GPU}::x", DeviceId(uuid=f"{GPU}::x")),
-        ("::3", DeviceId(uuid="::3")),
-        ("", DeviceId(uuid="")),
-        ("GPU-1::٣", DeviceId(uuid="GPU-1::٣")),
+        (GPU, DeviceId(device=GPU)),
+        (MIG, DeviceId(device=MIG)),
+        (OLD_MIG, DeviceId(device=OLD_MIG)),
+        (f"{GPU}::0", DeviceId(device=GPU, share=0, replica=True)),
+        (f"{GPU}::12", DeviceId(device=GPU, share=12, replica=True)),
+        (f"{MIG}::7", DeviceId(device=MIG, share=7, replica=True)),
+        (f"{OLD_MIG}::3", DeviceId(device=OLD_MIG, share=3, replica=True)),
+        ("nvidia0", DeviceId(device="nvidia0")),
+        ("nvidia0/gi1", DeviceId(device="nvidia0/gi1")),
+        ("nvidia0/vgpu0", DeviceId(device="nvidia0", share=0, replica=True)),
+        ("nvidia0/gi1/vgpu2", DeviceId(device="nvidia0/gi1", share=2, replica=True)),
+        ("nvidia0/gi1/vgpu", DeviceId(device="nvidia0/gi1/vgpu")),
+        ("sda0/vgpu1", DeviceId(device="sda0/vgpu1")),
+        (f"{GPU}-4", DeviceId(device=f"{GPU}-4")),
+        (f"{GPU}::", DeviceId(device=f"{GPU}::")),
+        (f"{GPU}::x", DeviceId(device=f"{GPU}::x")),
+        ("::3", DeviceId(device="::3")),
+        ("", DeviceId(device="")),
+        ("GPU-1::٣", DeviceId(device="GPU-1::٣")),
     ],
 )
 def test_parse_device_id(text: str, expected: DeviceId) -> None:
@@ -40,14 +45,14 @@ def test_parse_device_id(text: str, expected: DeviceId) -> None:
 @given(st.text(min_size=1), st.integers(min_value=0, max_value=10**9 - 1))
 def test_a_share_is_split_off_any_device(device: str, share: int) -> None:
     """The number behind the last `::` is the share, all before it the device."""
-    assert parse_device_id(f"{device}::{share}") == DeviceId(uuid=device, share=share, replica=True)
+    assert parse_device_id(f"{device}::{share}") == DeviceId(device=device, share=share, replica=True)
 
 
 @given(st.text())
 def test_other_text_stays_whole(text: str) -> None:
     """Any text is read, and what is no share is the device."""
     found = parse_device_id(text)
-    assert found.replica or found == DeviceId(uuid=text)
+    assert found.replica or found == DeviceId(device=text)
 
 
 @pytest.mark.parametrize("text", [GPU, MIG, OLD_MIG, f"{GPU}::1", "nvidia0", "nvidia3/gi1/vgpu0"])
