@@ -5,6 +5,8 @@ Times are ms from the hour's start. `exporter/wire.py` says what each field mean
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -158,6 +160,23 @@ def check(body: NodeHour) -> None:
         names = (holding.namespace, holding.pod, holding.container)
         if any(names) and not all(names):
             raise Refused(f"{field}.namespace", f"{names}: want namespace, pod and container, or none of them")
+    _check_held_once(body.holdings)
+
+
+def _check_held_once(holdings: Iterable[Holding]) -> None:
+    """A holder who has one slot twice at once would be billed twice, under one line's key."""
+    held: dict[tuple[str, int, tuple[str, str, str], str | None], list[tuple[int, int, int]]] = {}
+    for i, holding in enumerate(holdings):
+        for share in holding.shares:
+            slot = (holding.device, share, holding.holder, holding.claim)
+            held.setdefault(slot, []).append((holding.start, holding.end, i))
+    for (device, share, _, _), records in held.items():
+        for (_, before, first), (start, end, second) in itertools.pairwise(sorted(records)):
+            if start < before:
+                raise Refused(
+                    f"holdings[{max(first, second)}]",
+                    f"[{start}, {end}) on {device}: its holder has share {share} then already, want it once",
+                )
 
 
 def _check_gpus(body: NodeHour) -> dict[str, Gpu]:

@@ -54,16 +54,15 @@ def offers(existence: Existence, until: int) -> list[Offer]:
         lives = existence.spans[gpu.uuid]
         observed = intersect(union(gpu.observed), lives)
         unobserved = subtract(intersect(lives, ((0, until),)), observed)
-        found += _whole(gpu, observed, unobserved)
+        found += _whole(gpu, lives, observed, unobserved)
         instances = [i for i in existence.instances if i.gpu == gpu.uuid]
         for uuid in sorted({i.uuid for i in instances}):
-            found += _instance(
-                gpu, [i for i in instances if i.uuid == uuid], observed, unobserved, alone=not has_whole
-            )
+            records = [i for i in instances if i.uuid == uuid]
+            found += _instance(gpu, records, lives, observed, unobserved, alone=not has_whole)
     return found
 
 
-def _whole(gpu: Gpu, observed: Spans, unobserved: Spans) -> Iterator[Offer]:
+def _whole(gpu: Gpu, lives: Spans, observed: Spans, unobserved: Spans) -> Iterator[Offer]:
     """The card's shares while it is not in MIG mode; where no layout is told it is one."""
     told = union((layout.start, layout.end) for layout in gpu.layouts)
     plain = subtract(observed, told)
@@ -79,7 +78,7 @@ def _whole(gpu: Gpu, observed: Spans, unobserved: Spans) -> Iterator[Offer]:
                 share=share,
                 model=gpu.model,
                 profile=None,
-                present=_kept(there, unobserved),
+                present=intersect(_kept(there, unobserved), lives),
                 observed=observed,
                 whole=True,
                 shares=shares,
@@ -87,7 +86,7 @@ def _whole(gpu: Gpu, observed: Spans, unobserved: Spans) -> Iterator[Offer]:
 
 
 def _instance(
-    gpu: Gpu, records: list[Instance], observed: Spans, unobserved: Spans, *, alone: bool
+    gpu: Gpu, records: list[Instance], lives: Spans, observed: Spans, unobserved: Spans, *, alone: bool
 ) -> Iterator[Offer]:
     shares = max(record.shares for record in records)
     for share in range(shares):
@@ -97,7 +96,7 @@ def _instance(
             share=share,
             model=gpu.model,
             profile=records[0].profile,
-            present=_kept(there, unobserved),
+            present=intersect(_kept(there, unobserved), lives),
             observed=observed,
             whole=False,
             shares=shares,

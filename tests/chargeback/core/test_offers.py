@@ -71,6 +71,12 @@ def test_a_card_that_comes_back_in_mig_mode_was_whole_until_then() -> None:
     assert present(told) == {("GPU-1", 0): spans((0, 30)), ("MIG-1", 0): spans((30, 60))}
 
 
+def test_a_slot_is_there_only_while_its_card_exists() -> None:
+    """A node that was made anew: between the two there is none to hold."""
+    told = Told(gpus=(card(observed=((50, 60),)),), before=(known(last=-10),), present=spans((0, 30), (40, 60)))
+    assert present(told) == {("GPU-1", 0): spans((0, 30), (50, 60))}
+
+
 def test_an_instance_that_was_destroyed_while_somebody_looked_is_gone() -> None:
     """Also for the unobserved time after."""
     told = Told(

@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 from chargeback.core.existence import Existence, KnownGpu, exist
-from chargeback.core.hours import HOUR_MS, parse_hour
+from chargeback.core.hours import HOUR_MS
 from chargeback.core.lines import Line, Problem
 from chargeback.core.lives import ClusterWord, PodLife, PodSlot
 from chargeback.core.node_hour import Gpu, Holding, Instance, Layout, NodeHour, check
@@ -22,7 +22,7 @@ from chargeback.core.reservations import resolve_reservations
 from chargeback.core.second_meter import Metered, meter
 from chargeback.core.spans import Spans
 
-HOUR = parse_hour("2026-10-03T10Z")
+HOUR = 497_010  # of 18 UTC: its middle is midnight in Kolkata
 MODEL = "NVIDIA A100-SXM4-80GB"
 MEMORY_MIB = 80_000
 GPU = "nvidia.com/gpu"
