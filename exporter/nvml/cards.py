@@ -149,11 +149,11 @@ class Nvml:
     def _read_card_once(self, index: int) -> GpuReading:
         card = self._card(index)
         handle, denied = card.handle, set[str]()
-        self._xids.watch(denied, card.uuid, handle)
         mig_mode = ask(denied, pynvml.nvmlDeviceGetMigMode, handle)
         mig_enabled = mig_mode is not None and mig_mode[0] == pynvml.NVML_DEVICE_MIG_ENABLE
         slots = ask(denied, pynvml.nvmlDeviceGetMaxMigDeviceCount, handle) or None
         memory = memory_of(denied, handle)
+        self._xids.watch(denied, card.uuid, handle)  # it answers
         if memory is not None:
             card.memory_total_bytes = memory.total
         if card.memory_total_bytes is None:
