@@ -9,7 +9,7 @@
 #define FAKE_SLOTS 8
 #define FAKE_PROCESSES 64
 #define FAKE_RULES 16
-#define FAKE_EVENTS 256
+#define FAKE_EVENTS 4096
 #define FAKE_NAME 96
 #define FAKE_NO_ID 0xffffffffu
 #define FAKE_ANY 0xffffffffu

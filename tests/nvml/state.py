@@ -6,7 +6,7 @@ import ctypes
 from ctypes import c_char, c_int32, c_uint32, c_uint64
 
 MAGIC = 0x464B4E564D4C3031
-GPUS, SLOTS, PROCESSES, RULES, EVENTS, NAME = 16, 8, 64, 16, 256, 96
+GPUS, SLOTS, PROCESSES, RULES, EVENTS, NAME = 16, 8, 64, 16, 4096, 96
 NO_ID = ANY = 0xFFFFFFFF
 
 
