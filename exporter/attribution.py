@@ -15,7 +15,7 @@ from exporter.device_names import DeviceNames
 from exporter.mig import MEMORY_SLICES, memory_slices
 from exporter.reading import Allocation, CgroupOwner, GpuReading, KubeletReading, NodeReading
 from exporter.sight import Card, Claimant, Instance, Memory, SeenHolding, Sight
-from exporter.usage import UsageByDevice, pod_key, usage_of_devices
+from exporter.usage import UsageByDevice, of_holders_of_now, pod_key, usage_of_devices
 
 MIB = 1024 * 1024
 SHARES_MAX = 1024  # of one device: what the wire takes. No plugin offers more, and a broken one must not spoil a body
@@ -45,7 +45,12 @@ def attribute(
     listed, unknown = _listed(kubelet.allocations, names)
     claimants, superseded = _succession(listed, memory)
     records = _records(claimants, card_of)
-    readings = {} if node is None else {gpu.uuid: gpu for gpu in node.gpus}
+    handed_on = {
+        slot.rpartition("::")[0]
+        for slot, now in claimants.items()
+        if memory.claimants.get(slot) not in (None, (), now)
+    }
+    readings = {} if node is None else {gpu.uuid: of_holders_of_now(gpu, handed_on) for gpu in node.gpus}
     usage = usage_of_devices(records, card_of, readings, owners, memory.pod_uids)
     sight = Sight(
         observed=True,

@@ -35,6 +35,8 @@ class MigReading:
     compute_slices       of this compute instance (c)
     gpu_instance_slices  compute slices of its GPU instance (g)
     memory_mib           of its GPU instance, shared by all compute instances in it
+    sm_ratio             share (0 to 1) of its SMs that were busy since the last reading, by GPM. None where the
+                         driver cannot say: before Hopper, the first time, and of a part of a GPU instance
     profile_id           of its GPU instance, as the driver numbers profiles; None where it does not say
     placement_start      the first of the card's memory slices that its GPU instance lies on; None likewise
     """
@@ -47,6 +49,7 @@ class MigReading:
     gpu_instance_slices: int
     memory_mib: int
     memory_used_bytes: int | None = None
+    sm_ratio: float | None = None
     profile_id: int | None = None
     placement_start: int | None = None
 

@@ -6,8 +6,8 @@ pod alone holds.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 
 from exporter.reading import CgroupOwner, GpuReading, ProcessReading
 from exporter.sight import PPM, Card, SeenHolding, SeenUse
@@ -41,6 +41,17 @@ class UsageByDevice:
 
 def pod_key(record: SeenHolding) -> str:
     return f"{record.holder.namespace}/{record.holder.pod}"
+
+
+def of_holders_of_now(gpu: GpuReading, handed_on: Set[str]) -> GpuReading:
+    """A reading without the busy ratios of those MIG instances that somebody else held when they were busy so.
+
+    handed_on  devices that had another holder at the last beat
+    """
+    if not any(each.uuid in handed_on and each.sm_ratio is not None for each in gpu.instances):
+        return gpu
+    instances = (replace(each, sm_ratio=None) if each.uuid in handed_on else each for each in gpu.instances)
+    return replace(gpu, instances=tuple(instances))
 
 
 def usage_of_devices(
@@ -107,8 +118,7 @@ def _of_one_pod(
     if not certain or (not processes and _may_be_hidden(device, gpu)):
         usage.of_holders[device] = HolderUsage(pod_uid=uid if seen else None)
     else:
-        # Under MIG the driver has no busy time, so that of no process at all is as unknown as any other.
-        busy_ppm = None if gpu.mig_enabled else _busy_ppm(mine, processes)
+        busy_ppm = _instance_busy_ppm(device, gpu) if gpu.mig_enabled else _busy_ppm(mine, processes)
         usage.of_holders[device] = HolderUsage(
             pod_uid=uid if seen else None, busy_ppm=busy_ppm, memory_bytes=_memory_bytes(mine)
         )
@@ -171,6 +181,12 @@ def _busy_ppm(processes: Sequence[ProcessReading], everyone: Sequence[ProcessRea
     if len(ratios) < len(everyone) or (len(processes) < len(everyone) and sum(ratios) > 0):
         return None
     return min(PPM, round(PPM * sum(ratios)))  # windows of their own may overlap
+
+
+def _instance_busy_ppm(device: str, gpu: GpuReading) -> int | None:
+    """Of a whole MIG instance: the driver has no busy time of processes under MIG, not even of none at all."""
+    ratio = next((each.sm_ratio for each in gpu.instances if each.uuid == device), None)
+    return None if ratio is None else round(PPM * ratio)
 
 
 def _memory_bytes(processes: Sequence[ProcessReading]) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pynvml
@@ -14,6 +14,7 @@ from exporter.bus import cards_on_bus
 from exporter.clock import Clock, SystemClock
 from exporter.nvml.calls import CLIENT_DEAD, GARBLED, LIBRARY, MISSING, REMADE, NvmlError, NvmlMissing, ask, call
 from exporter.nvml.events import Xids
+from exporter.nvml.gpm import Gpm
 from exporter.nvml.health import read_health, read_links
 from exporter.nvml.instances import KnownInstances, read_instances
 from exporter.nvml.process_tables import CLOCK_SLACK_US, ProcessRecord, sm_ratios
@@ -35,6 +36,7 @@ class _Card:
     memory_total_bytes: int | None = None
     samples_until_us: int | None = None
     mig: KnownInstances = field(default_factory=dict)
+    gpm: Gpm = field(default_factory=Gpm)
     minor: tuple[bool, int | None] | None = None  # with whether the card was in MIG mode: it may change with that
 
 
@@ -100,6 +102,8 @@ class Nvml:
         """Let go of the driver. Safe to run twice."""
         self._at.clear()  # handles die with it
         if self._is_open:
+            for card in self._known.values():
+                card.gpm.close()
             self._is_open = False
             self._xids.close()
             with contextlib.suppress(NvmlError):  # whatever it says, we are done with it
@@ -173,7 +177,7 @@ class Nvml:
             minor=_minor(denied, card, mig_enabled),
             mig_enabled=mig_enabled,
             mig_slices_max=slots,
-            instances=tuple(reading for _, reading in instances),
+            instances=self._with_sm_ratios(denied, card, [reading for _, reading in instances]),
             processes=self._mig_processes(denied, card, instances)
             if mig_enabled
             else self._card_processes(denied, card),
@@ -186,6 +190,13 @@ class Nvml:
             links=read_links(denied, handle) if self._links else None,
             denied=frozenset(denied),
         )
+
+    def _with_sm_ratios(self, denied: set[str], card: _Card, instances: list[MigReading]) -> tuple[MigReading, ...]:
+        if not instances:
+            card.gpm.close()
+            return ()
+        ratios = card.gpm.sm_ratios(denied, card.handle, instances, now_s=self._clock.monotonic_s())
+        return tuple(replace(each, sm_ratio=ratios.get(each.uuid)) for each in instances)
 
     def _card_processes(self, denied: set[str], card: _Card) -> tuple[ProcessReading, ...]:
         now_us = self._clock.now_ms() * 1000

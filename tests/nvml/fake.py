@@ -27,7 +27,7 @@ import pytest
 
 from tests.nvml import state as layout
 
-SOURCES = [Path(__file__).with_name(f"fake_nvml{part}.c") for part in ("", "_core", "_health", "_plugin")]
+SOURCES = [Path(__file__).with_name(f"fake_nvml{part}.c") for part in ("", "_core", "_health", "_plugin", "_usage")]
 SONAME = "libnvidia-ml.so.1"
 COMPILE_TIMEOUT_S = 60
 MIB = 1024 * 1024
@@ -137,6 +137,11 @@ class FakeNvml:
             yield self._state
         finally:
             self._state.sequence += 1
+
+    @property
+    def gpm_samples(self) -> int:
+        """Sample buffers of GPM that nobody has given back."""
+        return int(self._state.gpm_samples)
 
     @property
     def calls(self) -> int:
@@ -296,9 +301,12 @@ class FakeGpu:
 
     def add_process(
         self, pid: int, *, memory_mib: int | None = 0, sm_percent: int | None = None, sample_us: int = 0,
-        listed: bool = True, gi: int = layout.NO_ID, ci: int = layout.NO_ID,
+        listed: bool = True, gi: int = layout.NO_ID, ci: int = layout.NO_ID, peak_mib: int = 0,
     ) -> None:  # fmt: skip
-        """A process. memory_mib None: the driver cannot say; sm_percent None: idle; sample_us 0: sampled now."""
+        """A process. memory_mib None: the driver cannot say; sm_percent None: idle; sample_us 0: sampled now.
+
+        peak_mib  as accounting mode has it, where it is on; 0: accounting does not know the process
+        """
         with self._change() as row:
             process = row.processes[row.process_count]
             process.pid, process.gpu_instance, process.compute_instance = pid, gi, ci
@@ -307,6 +315,7 @@ class FakeGpu:
             process.sampled = sm_percent is not None
             process.sm_percent = sm_percent or 0
             process.sample_us = sample_us
+            process.peak_bytes = peak_mib * MIB
             row.process_count += 1
 
     def clear_processes(self) -> None:
@@ -328,6 +337,12 @@ class FakeInstance:
 
     def destroy(self) -> None:
         self.set(present=0)
+
+    def work(self, percent: int) -> None:
+        """Time passes in which the SMs of its GPU instance are so busy, as GPM counts it."""
+        with self._gpu._change() as row:
+            row.slots[self.slot].gpm_ticks += 100
+            row.slots[self.slot].gpm_busy_ticks += percent
 
     def add_process(self, pid: int, *, memory_mib: int | None = 0) -> None:
         self._gpu.add_process(pid, memory_mib=memory_mib, gi=self.gi, ci=self.ci)

@@ -313,11 +313,3 @@ nvmlReturn_t nvmlDeviceGetAttributes_v2(nvmlDevice_t handle, nvmlDeviceAttribute
     attributes->memorySizeMB = slot->memory_mib;
     return NVML_SUCCESS;
 }
-
-/* ---- not measured yet: as on a card that cannot ---- */
-
-nvmlReturn_t nvmlGpmQueryDeviceSupport(nvmlDevice_t handle, nvmlGpmSupport_t *support) {
-    BEGIN_DEVICE(handle);
-    (void)support;
-    return NVML_ERROR_NOT_SUPPORTED;
-}

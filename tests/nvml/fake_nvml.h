@@ -22,6 +22,7 @@ typedef struct {
     uint32_t sm_percent;
     uint64_t memory_bytes;
     uint64_t sample_us; /* 0: now */
+    uint64_t peak_bytes; /* what accounting has as its greatest memory */
 } FakeProcess;
 
 typedef struct {
@@ -35,6 +36,7 @@ typedef struct {
     uint32_t unused_placement;
     uint64_t memory_mib;
     uint64_t used_bytes;
+    uint64_t gpm_ticks, gpm_busy_ticks; /* of the SMs of its GPU instance, since it was made */
 } FakeSlot;
 
 /* In the order of NVML's fields 3 to 6 and 142 to 145; tx, rx. */
@@ -74,6 +76,8 @@ typedef struct {
     FakeProcess processes[FAKE_PROCESSES];
     FakeHealth health;
     uint32_t epoch; /* bumped by a reset, which ends all that was registered */
+    uint32_t gpm;   /* 1: it has GPM, as Hopper and later */
+    uint32_t accounting; /* 1: accounting mode is on */
     uint32_t unused;
 } FakeGpu;
 
@@ -103,6 +107,8 @@ typedef struct {
     uint32_t event_count; /* ever; the last FAKE_EVENTS are kept, by number */
     uint32_t clients;     /* how often the library is open in the process that last opened or closed it */
     FakeEvent events[FAKE_EVENTS];
+    uint32_t gpm_samples; /* that are allocated and not freed */
+    uint32_t unused;
 } FakeState;
 
 #endif

@@ -20,6 +20,7 @@ class Process(ctypes.Structure):
         ("sm_percent", c_uint32),
         ("memory_bytes", c_uint64),
         ("sample_us", c_uint64),
+        ("peak_bytes", c_uint64),
     ]
 
 
@@ -37,6 +38,8 @@ class Slot(ctypes.Structure):
         ("unused_placement", c_uint32),
         ("memory_mib", c_uint64),
         ("used_bytes", c_uint64),
+        ("gpm_ticks", c_uint64),
+        ("gpm_busy_ticks", c_uint64),
     ]
 
 
@@ -92,6 +95,8 @@ class Gpu(ctypes.Structure):
         ("processes", Process * PROCESSES),
         ("health", Health),
         ("epoch", c_uint32),
+        ("gpm", c_uint32),
+        ("accounting", c_uint32),
         ("unused", c_uint32),
     ]
 
@@ -124,6 +129,8 @@ class State(ctypes.Structure):
         ("event_count", c_uint32),
         ("clients", c_uint32),
         ("events", Event * EVENTS),
+        ("gpm_samples", c_uint32),
+        ("unused", c_uint32),
     ]
 
 
