@@ -84,7 +84,7 @@ def _open_real(settings: Settings, clock: Clock) -> Collectors:
     from exporter.cgroups import CgroupReader
 
     try:
-        from exporter.nvml import DriverChanged, Nvml, NvmlMissing
+        from exporter.nvml import DriverChanged, Nvml, NvmlMissing, successors
     except ImportError as error:
         raise NothingToRead(
             f"{error}: install gpu-chargeback[exporter], or simulate a node with --simulate"
@@ -94,15 +94,10 @@ def _open_real(settings: Settings, clock: Clock) -> Collectors:
     except NvmlMissing as error:
         raise NothingToRead(f"no NVIDIA driver to read: {error}") from error
 
-    def successor() -> Nvml:
-        nonlocal nvml  # each takes over from the one before
-        nvml = nvml.successor()
-        return nvml
-
     kubelet = _kubelet(settings)
     calls: Callable[[str], Calls] = Worker
     return Collectors(
-        Gpus(nvml, reopen=successor),
+        Gpus(nvml, reopen=successors(nvml)),
         Holdings(kubelet(), reopen=kubelet),
         Processes(CgroupReader(settings.proc)),
         calls=calls,

@@ -6,6 +6,6 @@ want of an answer.
 """
 
 from exporter.nvml.calls import DriverChanged, NvmlError, NvmlMissing
-from exporter.nvml.cards import Nvml
+from exporter.nvml.cards import Nvml, successors
 
-__all__ = ["DriverChanged", "Nvml", "NvmlError", "NvmlMissing"]
+__all__ = ["DriverChanged", "Nvml", "NvmlError", "NvmlMissing", "successors"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -236,6 +237,18 @@ def _minor(denied: set[str], card: _Card, mig_enabled: bool) -> int | None:
     if card.minor is None or card.minor[0] != mig_enabled:
         card.minor = (mig_enabled, ask(denied, pynvml.nvmlDeviceGetMinorNumber, card.handle))
     return card.minor[1]
+
+
+def successors(first: Nvml) -> Callable[[], Nvml]:
+    """Makes one after another, each to take the place of the one before it."""
+    last = first
+
+    def successor() -> Nvml:
+        nonlocal last
+        last = last.successor()
+        return last
+
+    return successor
 
 
 def _process(record: ProcessRecord, device: str, sm_ratio: float | None = None) -> ProcessReading:
