@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from aiohttp import web
+from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestClient, TestServer, make_mocked_request
 
+from exporter.account import Account
 from exporter.agent import Agent
 from exporter.clock import ReplayClock
 from exporter.collectors.gpus import Gpus
@@ -19,11 +20,13 @@ from exporter.collectors.node import Collectors
 from exporter.collectors.processes import Processes
 from exporter.memory_spool import MemorySpool
 from exporter.nvml import Nvml
+from exporter.push import Answer, Door, Pusher
 from exporter.reading import Allocation, CgroupOwner, KubeletReading
 from exporter.release import DEFAULT_S, MAX_S, Release
 from exporter.release_routes import routes, serve_release
+from exporter.sight import Memory
 from exporter.worker import DirectCalls
-from tests.exporter.builders import NOON_MS
+from tests.exporter.builders import HOUR_MS, NOON_MS
 from tests.nvml import fake as driver
 from tests.nvml.fake import FakeNvml
 
@@ -101,6 +104,46 @@ async def test_who_ends_a_release_here_is_not_overruled_by_the_aggregator(releas
     release.heed(None)
     release.heed(120)
     assert release.active
+
+
+@pytest.mark.parametrize(
+    ("text", "ordered_s"),
+    [
+        ('{"seq": 1, "stored": true, "release_s": 120}', 120),
+        ('{"seq": 1, "stored": true}', None),
+        ("", None),
+        ("<html>a proxy's page", None),
+        ('{"release_s": "for ever"}', None),
+        ("[]", None),
+    ],
+)
+def test_what_an_answer_orders(text: str, ordered_s: float | None):
+    assert Answer(status=200, text=text).release_s == ordered_s
+
+
+async def test_only_an_answer_of_the_aggregator_orders_or_ceases_to(clock: ReplayClock):
+    """One that failed says nothing of the node: a proxy's 502 must not end a release."""
+    answers = [(200, '{"release_s": 120}'), (502, "bad gateway"), (401, "{}"), (200, "{}")]
+    heeded: list[float | None] = []
+
+    async def put(request: web.Request) -> web.Response:
+        status, text = answers.pop(0)
+        return web.Response(status=status, text=text)
+
+    async def at_once(work: Callable[[], object]) -> object:
+        return work()
+
+    app = web.Application()
+    app.router.add_put("/{path:.*}", put)
+    spool = MemorySpool(cluster="lab", node="n1", now_ms=NOON_MS)
+    async with TestServer(app) as server, ClientSession() as session:
+        door = Door(session, str(server.make_url("/")), cluster="lab", node="n1", token_file=None)
+        pusher = Pusher(door, spool, clock=clock, disk=at_once, heed=heeded.append)
+        for start_ms in (NOON_MS, NOON_MS + HOUR_MS):
+            spool.prepare(None, Memory(), [Account(start_ms=start_ms, through=HOUR_MS)])
+        while answers:
+            await pusher.push_round()
+    assert heeded == [120, None]
 
 
 class Node:
