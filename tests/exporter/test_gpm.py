@@ -74,9 +74,26 @@ async def test_before_hopper_nobody_can_say_and_nobody_is_asked_again(fake: Fake
     fake.add_gpu(mig=["1g.10gb"])
     fake.force("nvmlGpmMigSampleGet", driver.UNKNOWN)
     assert ratios(nvml) == [None]
-    fake.force("nvmlGpmQueryDeviceSupport", driver.UNKNOWN)
     await clock.sleep(BEAT_S)
+    fake.gpus[0].set(gpm=1)
     assert ratios(nvml) == [None]
+    fake.relent()
+    for expected in ([None], [None]):
+        await clock.sleep(BEAT_S)
+        assert ratios(nvml) == expected
+
+
+async def test_a_card_that_could_not_say_whether_it_has_gpm_is_asked_again(
+    fake: FakeNvml, nvml: Nvml, clock: ReplayClock
+):
+    (instance,) = hopper(fake, "1g.10gb").instances
+    fake.force("nvmlGpmQueryDeviceSupport", driver.UNKNOWN, times=1)
+    found = []
+    for _ in range(3):
+        found += ratios(nvml)
+        instance.work(50)
+        await clock.sleep(BEAT_S)
+    assert found == [None, None, 0.5]
 
 
 async def test_a_part_of_a_gpu_instance_has_no_figure_of_its_own(fake: FakeNvml, nvml: Nvml, clock: ReplayClock):
@@ -142,6 +159,20 @@ async def test_two_readings_within_the_drivers_own_step_are_one(fake: FakeNvml, 
     assert ratios(nvml) == [0.5]
 
 
+async def test_a_reading_costs_two_calls_an_instance(fake: FakeNvml, nvml: Nvml, clock: ReplayClock):
+    gpu = hopper(fake, *["1g.10gb"] * 7)
+    costs = []
+    for gpm in (0, 1):
+        gpu.set(gpm=gpm)
+        nvml.close()  # what a card can is asked once
+        for _ in range(3):
+            await clock.sleep(BEAT_S)
+            first = fake.calls
+            nvml.read()
+        costs.append(fake.calls - first)
+    assert costs[1] - costs[0] == 2 * 7
+
+
 async def test_samples_are_given_back_when_instances_go(fake: FakeNvml, nvml: Nvml, clock: ReplayClock):
     gpu = hopper(fake, "1g.10gb", "1g.10gb", "1g.10gb")
     ratios(nvml)
@@ -149,7 +180,7 @@ async def test_samples_are_given_back_when_instances_go(fake: FakeNvml, nvml: Nv
     gpu.instances[1].destroy()
     await clock.sleep(BEAT_S)
     ratios(nvml)
-    assert fake.gpm_samples == 2
+    assert fake.gpm_samples == 2 * 2
     gpu.set(mig_current=0)
     nvml.read()
     assert fake.gpm_samples == 0
