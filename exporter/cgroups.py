@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Set
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from exporter.reading import CgroupOwner
@@ -76,6 +77,18 @@ def _only(values: set[str | None]) -> str | None:
     return said[0] if len(said) == 1 else None
 
 
+# The kernel keeps 15 characters of `nvidia-cuda-mps-server`; the control daemon, so called too, never opens a card.
+_MPS_SERVER = b"nvidia-cuda-mps"
+_ENDED = b"ZX"  # states of a process that only waits to be taken note of: cgroup v1 has moved it to the root
+
+
+@dataclass(frozen=True, slots=True)
+class _Stat:
+    name: bytes
+    state: bytes
+    started: int
+
+
 class CgroupReader:
     """Owners of processes, remembered by (pid, start time): a pid alone may be another process tomorrow.
 
@@ -90,28 +103,32 @@ class CgroupReader:
     def owner_of(self, pid: int) -> CgroupOwner | None:
         """Whom a process belongs to. None: it has gone, or we may not read it."""
         try:
-            started = self._start_time(pid)
+            stat = self._stat(pid)
             remembered = self._owners.pop(pid, None)
-            if remembered is None or remembered[0] != started:
+            if remembered is None or remembered[0] != stat.started:
                 # Not read_text(): it would take a carriage return in a workload's cgroup name for a new line.
                 text = (self._proc / str(pid) / "cgroup").read_bytes().decode(errors="replace")
                 owner = parse_cgroup(text)
-                if self._start_time(pid) != started:  # the pid changed hands between the two files
+                if self._stat(pid).started != stat.started:  # the pid changed hands between the two files
                     return None
-                remembered = started, owner
+                if stat.state in _ENDED and owner == CgroupOwner():
+                    return None
+                remembered = stat.started, owner
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             return None
         if remembered[1].pod_uid is not None:
             if len(self._owners) >= PROCESSES_MAX:
                 del self._owners[next(iter(self._owners))]  # the one that was not asked about for longest
             self._owners[pid] = remembered
-        return remembered[1]
+        return replace(remembered[1], mps_server=True) if stat.name == _MPS_SERVER else remembered[1]
 
     def prune(self, live_pids: Set[int]) -> None:
         """Forget all processes but these."""
         self._owners = {pid: entry for pid, entry in self._owners.items() if pid in live_pids}
 
-    def _start_time(self, pid: int) -> int:
-        """Field 22 of stat, in clock ticks since boot. The name before it may hold spaces and parentheses."""
+    def _stat(self, pid: int) -> _Stat:
+        """Fields 2, 3 and 22 of stat; the start is in clock ticks since boot. A name may hold any character."""
         stat = (self._proc / str(pid) / "stat").read_bytes()
-        return int(stat[stat.rindex(b")") + 1 :].split()[19])
+        name_end = stat.rindex(b")")
+        fields = stat[name_end + 1 :].split()
+        return _Stat(name=stat[stat.index(b"(") + 1 : name_end], state=fields[0], started=int(fields[19]))

@@ -137,11 +137,15 @@ class KubeletReading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CgroupOwner:
-    """Whom a process belongs to by its cgroup. All None: a process of the host itself."""
+    """Whom a process belongs to by its cgroup. All None: a process of the host itself.
+
+    mps_server  it calls itself NVIDIA's MPS server, which works for others. Any process may choose its name
+    """
 
     pod_uid: str | None = None
     container_id: str | None = None
     runtime: str | None = None
+    mps_server: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,9 @@ PROCESS_LIST_CALLS = "nvmlDeviceGetComputeRunningProcesses"
 # none that only draws. An idle card has next to nothing in use, the smallest process seen (an MPS server) 66 MiB.
 HIDDEN_BYTES_MIN = 32 * 1024 * 1024
 
+# More than this no MPS server takes (66 MiB on an H100): one that does is a workload that borrowed the name.
+MPS_SERVER_BYTES_MAX = 512 * 1024 * 1024
+
 Owners = Mapping[int, CgroupOwner | None]
 
 
@@ -100,9 +103,13 @@ def _of_one_pod(
     owners: Owners,
     usage: UsageByDevice,
 ) -> list[SeenUse]:
-    """Note the pod's UID, and its usage where only one of its containers is here. Returns the use by others."""
+    """Note the pod's UID, and its usage where only one of its containers is here. Returns the use by others.
+
+    An MPS server that is not the pod's own is nobody's use: what the driver credits it with its clients did.
+    """
     pod = pod_key(holders[0])
-    seen = {owner.pod_uid for process in processes if (owner := owners.get(process.pid)) and owner.pod_uid}
+    clients = [process for process in processes if not _is_mps_server(process, owners)]
+    seen = {owner.pod_uid for process in clients if (owner := owners.get(process.pid)) and owner.pod_uid}
     not_others = seen - {uid for other, uid in usage.pod_uids.items() if other != pod}
     uid = _pod_uid(usage.pod_uids.get(pod), not_others)
     if uid is not None:
@@ -111,26 +118,44 @@ def _of_one_pod(
         return []  # which of these UIDs is the holder's, and which a stranger's, cannot be said
     mine: list[ProcessReading] = []
     foreign: list[ProcessReading] = []
+    servers: list[ProcessReading] = []
     for process in processes:
         owner = owners.get(process.pid)
-        (mine if owner is None or (uid is not None and owner.pod_uid == uid) else foreign).append(process)
-    certain = len(holders) == 1 and seen <= {uid} and (mine or not processes)
-    if not certain or (not processes and _may_be_hidden(device, gpu)):
+        if owner is None or (uid is not None and owner.pod_uid == uid):
+            mine.append(process)
+        else:
+            (foreign if process in clients else servers).append(process)
+    # Before its first process a pod's UID is not known, nor then whether a server in a pod is its own.
+    own_server = uid is None and any((owner := owners.get(each.pid)) and owner.pod_uid for each in servers)
+    certain = len(holders) == 1 and seen <= {uid} and (mine or not clients) and not own_server
+    if not certain or (not mine and _may_be_hidden(device, gpu, servers)):
         usage.of_holders[device] = HolderUsage(pod_uid=uid if seen else None)
     else:
-        busy_ppm = _instance_busy_ppm(device, gpu) if gpu.mig_enabled else _busy_ppm(mine, processes)
+        worked = [*mine, *servers] if mine else []  # a server works for those who are there
+        busy_ppm = _instance_busy_ppm(device, gpu) if gpu.mig_enabled else _busy_ppm(worked, processes)
         usage.of_holders[device] = HolderUsage(
             pod_uid=uid if seen else None, busy_ppm=busy_ppm, memory_bytes=_memory_bytes(mine)
         )
     return _uses(device, foreign, processes, owners)
 
 
-def _may_be_hidden(device: str, gpu: GpuReading) -> bool:
-    """Whether there may be processes although none is listed."""
+def _is_mps_server(process: ProcessReading, owners: Owners) -> bool:
+    owner = owners.get(process.pid)
+    return owner is not None and owner.mps_server and (process.memory_used_bytes or 0) <= MPS_SERVER_BYTES_MAX
+
+
+def _may_be_hidden(device: str, gpu: GpuReading, listed: Iterable[ProcessReading]) -> bool:
+    """Whether there may be processes on a device beside those listed, all of whose memory counts as theirs.
+
+    Compute instances of one GPU instance share its memory: what is listed on its neighbours is theirs too.
+    """
     if any(call.startswith(PROCESS_LIST_CALLS) for call in gpu.denied):
         return True
     used = {each.uuid: each.memory_used_bytes for each in gpu.instances} | {gpu.uuid: gpu.memory_used_bytes}
-    return (used.get(device) or 0) >= HIDDEN_BYTES_MIN
+    of_gi = {each.uuid: each.gpu_instance_id for each in gpu.instances}
+    beside = [each for each in gpu.processes if device in of_gi and of_gi.get(each.device) == of_gi[device]]
+    theirs = {each.pid: each.memory_used_bytes or 0 for each in (*beside, *listed)}
+    return (used.get(device) or 0) - sum(theirs.values()) >= HIDDEN_BYTES_MIN
 
 
 def _pod_uid(before: str | None, seen: set[str]) -> str | None:
@@ -147,8 +172,11 @@ def _uses(
 
     everyone  all processes on the device, the holder's too
     """
+    servers = [process for process in everyone if _is_mps_server(process, owners)]
     grouped: dict[tuple[str, str], list[ProcessReading]] = {}
     for process in processes:
+        if process in servers:
+            continue
         owner = owners.get(process.pid)
         grouped.setdefault((_container(owner) or "", (owner and owner.runtime) or ""), []).append(process)
     return [
@@ -156,7 +184,7 @@ def _uses(
             device=device,
             container=container or None,
             runtime=runtime or None,
-            busy_ppm=_busy_ppm(each, everyone),
+            busy_ppm=_busy_ppm([*each, *servers], everyone),
             memory_bytes=_memory_bytes(each),
         )
         for (container, runtime), each in sorted(grouped.items())
