@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from exporter.energy import Energy
 from exporter.families import FAMILIES, Page
+from exporter.health import Health, Links, XidReading
 from exporter.reading import CollectorResult, NodeReading
 from exporter.samples import SpoolFigures, Standing
 from exporter.sight import Sight
@@ -27,9 +29,35 @@ WHOLE = gpu(
     power_watts=123.5,
     energy_mj=7_500,
     temperature_celsius=41,
+    health=Health(
+        ecc_corrected=2,
+        ecc_uncorrected=0,
+        ecc_corrected_ever=12,
+        ecc_uncorrected_ever=1,
+        rows_remapped_corrected=0,
+        rows_remapped_uncorrected=1,
+        remap_pending=True,
+        remap_failed=False,
+        throttled={"power_cap": True, "hw_thermal": False},
+        persistence=True,
+        power_limit_watts=700.0,
+        sm_clock_hertz=1_980_000_000,
+        memory_clock_hertz=2_619_000_000,
+    ),
+    links=Links(
+        pcie_sent_bytes_per_second=2_000,
+        pcie_received_bytes_per_second=1_000,
+        nvlink_sent_bytes=4096,
+        nvlink_received_bytes=0,
+    ),
     denied=frozenset({"nvmlDeviceGetPowerUsage"}),
 )
 CUT = mig_gpu(mig_device("MIG-a"), uuid="GPU-m", index=1)
+BOTH = replace(node(WHOLE, CUT), xids_watched=frozenset({"GPU-a"}), on_bus=3)
+XIDS = (
+    XidReading(gpu="GPU-a", device="GPU-a", xid=31, count=2),
+    XidReading(gpu="GPU-m", device="MIG-a", xid=43, count=1),
+)
 SEEN = Sight(
     observed=True,
     cards=(card("GPU-a"), card("GPU-m", index=1, mig=True, instances=(instance("MIG-a"),))),
@@ -43,6 +71,7 @@ ENERGY = Energy(cards={"GPU-a": 2_500, "GPU-m": 700}, idle={"GPU-a": 0, "GPU-m":
 def standing(reading: NodeReading | None, **changes: object) -> Standing:
     totals = Totals()
     totals.add(SEEN, 20_000, ENERGY, now_ms=NOON_MS)
+    totals.add_xids(XIDS, now_ms=NOON_MS)
     values: dict[str, object] = {
         "node": "n1",
         "reading": reading,
@@ -66,7 +95,7 @@ def page(reading: NodeReading | None) -> str:
 
 def test_the_whole_page():
     """Written anew by deleting the file and running this test; what changes is seen in the diff."""
-    text = page(node(WHOLE, CUT))
+    text = page(BOTH)
     if not GOLDEN.exists():
         GOLDEN.write_text(text)
     assert text == GOLDEN.read_text()
@@ -75,7 +104,7 @@ def test_the_whole_page():
 def test_promtool_finds_nothing_to_say():
     if PROMTOOL is None:
         pytest.skip("promtool is missing: install the Debian package prometheus")
-    text = page(node(WHOLE, CUT))
+    text = page(BOTH)
     checked = subprocess.run([PROMTOOL, "check", "metrics"], input=text.encode(), capture_output=True, check=False)
     assert (checked.returncode, checked.stdout + checked.stderr) == (0, b"")
 
