@@ -61,6 +61,10 @@ class Namesakes:
             if life is own or (life.bound_ms - self.start_ms < end and start < life.alive_ms - self.start_ms):
                 yield life
 
+    def over_by(self, at: int) -> PodLife | None:
+        """The last that was over: what a kubelet before 1.34 goes on listing."""
+        return next((life for life in reversed(self.lives) if self._ended_by(life, at)), None)
+
     def _ended_by(self, life: PodLife, at: int) -> bool:
         return life.ended_ms is not None and life.ended_ms - self.start_ms <= at
 

@@ -86,7 +86,7 @@ class _Stay(NamedTuple):
 
     span: Span
     uid: str
-    container: str
+    holder: tuple[str, str, str]
     claim: str | None
 
 
@@ -115,7 +115,10 @@ class _Work:
             name = (holding.namespace, holding.pod)
             pods = self._namesakes.get(name, Namesakes((), self._start_ms, self._word.followed_ms))
             left = subtract(((holding.start, holding.end),), pods.over())
-            self._differences[LATE] += (holding.end - holding.start - length(left)) * len(holding.shares)
+            for late in cut(holding, subtract(((holding.start, holding.end),), left)):
+                self._differences[LATE] += (late.end - late.start) * len(holding.shares)
+                if (life := pods.over_by(late.start)) is not None:  # over, and still it says where it was
+                    self._seen.setdefault(life.uid, []).append(late)
             for piece in cut(holding, tuple(pods.cut(left))):
                 life = pods.life_of(piece.start, piece.end)
                 self._take(piece if life is None else replace(piece, labels=life.labels), life.uid if life else "")
@@ -125,7 +128,7 @@ class _Work:
     def _take(self, holding: Holding, uid: str, *, guessed: bool = False) -> None:
         self._holdings.append(holding)
         for share in holding.shares:
-            stay = _Stay((holding.start, holding.end), uid, holding.container, holding.claim)
+            stay = _Stay((holding.start, holding.end), uid, holding.holder, holding.claim)
             self._on.setdefault((holding.device, share), []).append(stay)
             if uid and not guessed and holding.end == self._until:
                 self._held.add((holding.device, share, uid))
@@ -185,10 +188,11 @@ class _Work:
         """When the pod's container itself is on a slot, and when somebody is who keeps it off."""
         own: list[Span] = []
         others: list[Span] = []
+        holder = (*life.name, what.container)
         for stay in self._on.get(slot, ()):
-            if (stay.uid, stay.container) == (life.uid, what.container):
+            if (stay.uid, stay.holder) == (life.uid, holder):
                 own.append(stay.span)
-            elif what.claim is None or stay.claim != what.claim:
+            elif stay.holder == holder or what.claim is None or stay.claim != what.claim:
                 others.append(stay.span)
         return union(own), union(others)
 

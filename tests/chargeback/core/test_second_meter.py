@@ -341,6 +341,17 @@ def test_a_pod_shorter_than_a_beat_takes_the_lowest_free_card() -> None:
     assert all(uid != "uid-job" for _, _, uid in told.metered().held)
 
 
+def test_a_pod_that_was_over_before_the_first_look_has_the_card_it_is_listed_on() -> None:
+    """An old kubelet lists finished pods: too late to bill, but not too late to know where it was."""
+    told = Told(
+        gpus=(card("GPU-1"), card("GPU-2")), saw=(saw("job", 10.1, 60, "GPU-2"),), lives=(life("job", 10, 10.05),)
+    )
+    metered = told.metered()
+    assert who(metered) == [("job", "GPU-2", 10, 10.05, "api")]
+    assert minutes(metered) == {"late": pytest.approx(49.9), "early": pytest.approx(0.05)}
+    assert [(sight.uid, sight.slots[0].device) for sight in metered.sights] == [("uid-job", "GPU-2")]
+
+
 def test_two_unseen_pods_take_a_card_each() -> None:
     """In the order of their binds."""
     told = Told(gpus=(card("GPU-1"), card("GPU-2")), lives=(life("z", 10, 10.2), life("a", 10.1, 10.3)))
