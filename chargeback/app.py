@@ -32,6 +32,7 @@ from chargeback.tasks.follow_cluster import ClusterTables, Noter, keep_following
 from chargeback.tasks.follow_files import keep_reading, read_files
 from chargeback.tasks.render_metrics import Page, Pushes, keep_rendering
 from chargeback.web import pages
+from chargeback.web_guard import Guard
 
 log = logging.getLogger(__name__)
 
@@ -135,17 +136,33 @@ async def running(aggregator: Aggregator) -> AsyncIterator[str]:
         await noter.note()
         app = make_app(aggregator, TokenReviewer(api) if api is not None and settings.agent_account else None)
         app[state.OWNER_RULES] = noter.rules
+        guard = _guard(settings)
+        if guard is not None:
+            guard.set_up(app)
         runner = web.AppRunner(app, auto_decompress=False, shutdown_timeout=SHUTDOWN_S)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
-        site = web.TCPSite(runner, settings.listen.host, settings.listen.port)
+        tls = None if guard is None else guard.ssl_context
+        site = web.TCPSite(runner, settings.listen.host, settings.listen.port, ssl_context=tls)
         await site.start()
         host, port = runner.addresses[0][:2]
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(work) for work in _work(aggregator, api, noter)]
-            yield f"http://{host}:{port}"
+            yield f"{'http' if tls is None else 'https'}://{host}:{port}"
             for task in tasks:
                 task.cancel()
+
+
+def _guard(settings: Settings) -> Guard | None:
+    """Of the web config file. A push that shows a token needs no password: one header cannot carry both."""
+    if settings.web_config is None:
+        return None
+    with_tokens = settings.agent_tokens is not None or settings.agent_account is not None
+
+    def guards_itself(request: web.Request) -> bool:
+        return with_tokens and request.method == "PUT" and request.path.startswith("/v1/node-hours/")
+
+    return Guard(settings.web_config, guards_itself=guards_itself)
 
 
 def _noter(aggregator: Aggregator, api: ClusterApi | None) -> Noter:

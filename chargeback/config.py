@@ -23,6 +23,7 @@ from chargeback.core.money import parse_decimal
 from chargeback.core.owners import FIELDS, LabelKeys, check_label_key
 from chargeback.core.policy import BASES, PLANS_FROM, SHARING, Policy
 from chargeback.store.database import sqlite_url
+from chargeback.web_config import WebConfig, read_web_config
 
 PREFIX = "CHARGEBACK_"
 
@@ -93,6 +94,10 @@ def _path(text: str) -> Path | None:
     return Path(text) if text else None
 
 
+def _web_config(text: str) -> WebConfig | None:
+    return read_web_config(Path(text)) if text else None
+
+
 def _listen(text: str) -> Listen:
     host, colon, port = text.rpartition(":")
     if not colon or not port.isdecimal() or int(port) > 65535:
@@ -149,6 +154,12 @@ SETTINGS = (
     Setting(name="database", default="", read=_text, help="SQLAlchemy URL; default: an SQLite file in --data"),
     Setting(name="data", default="./chargeback-data", read=_path, help="folder of the embedded database"),
     Setting(name="listen", default="127.0.0.1:10467", read=_listen, help="address and port to serve on"),
+    Setting(
+        name="web-config",
+        default="",
+        read=_web_config,
+        help="TLS, client certificates and users of the listener, in the format of Prometheus' exporters",
+    ),
     Setting(name="cluster", default="default", read=_name, help="name of the cluster whose API or files we read"),
     Setting(name="kubeconfig", default="", read=_path, help="kubeconfig; default: the in-cluster account, if there"),
     Setting(name="owners", default="", read=_path, help="YAML of Namespaces, as `kubectl get ns -o yaml` prints it"),
@@ -232,6 +243,7 @@ class Settings:
     mig_weight: Fraction
     basis: str
     plans_from: str
+    web_config: WebConfig | None = None
 
     @property
     def database_url(self) -> str:
@@ -277,8 +289,10 @@ def read_settings(flags: Mapping[str, str | None], env: Mapping[str, str], file:
             problems.append(f"{seen[setting.name]}: {error}")
     listen = values.get("listen")
     guarded = values.get("agent_tokens") is not None or values.get("agent_account") is not None
+    web_config = values.get("web_config")
+    guarded = guarded or (web_config is not None and not web_config.admits_strangers)
     if listen is not None and not listen.is_loopback and not guarded:
-        wanted = "want --agent-tokens or --agent-account as well"
+        wanted = "want --agent-tokens or --agent-account as well, or a --web-config that lets nobody else in"
         problems.append(f"{seen['listen']}: beyond loopback anybody could push: {wanted}")
     problems += _same_labels(values, seen)
     if problems:

@@ -29,6 +29,7 @@ from exporter.release_routes import serve_release
 from exporter.replay import replay
 from exporter.sources import NothingToRead, open_collectors
 from exporter.spool import Spool, SpoolError
+from exporter.web_guard import Guard
 from exporter.worker import Calls, DirectCalls, Worker
 
 log = logging.getLogger("exporter")
@@ -76,6 +77,10 @@ def main(argv: list[str] | None = None) -> int:
         return FAILED
 
 
+# As exporters of Prometheus call them.
+_ALIASES = {"listen": ("--web.listen-address",), "web-config": ("--web.config.file",)}
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="gpu-exporter",
@@ -86,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help=f"YAML file of settings [{PREFIX}CONFIG]")
     for setting in SETTINGS:
-        names = [f"--{setting.name}", *(["--web.listen-address"] if setting.name == "listen" else [])]
+        names = [f"--{setting.name}", *_ALIASES.get(setting.name, ())]
         default = f"; default {setting.default}" if setting.default and setting.name != "node" else ""
         optional: dict[str, Any] = {"nargs": "?", "const": DEFAULT_SCENARIO} if setting.name == "simulate" else {}
         text = f"{setting.help}{default} [{setting.variable}]"
@@ -166,11 +171,15 @@ async def _open_pusher(
 async def _start_server(stack: AsyncExitStack, settings: Settings, agent: Agent) -> None:
     app = make_app(agent)
     serve_release(app, agent)
+    guard = None if settings.web_config is None else Guard(settings.web_config)
+    if guard is not None:
+        guard.set_up(app)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     try:
-        await web.TCPSite(runner, settings.listen.host, settings.listen.port).start()
+        tls = None if guard is None else guard.ssl_context
+        await web.TCPSite(runner, settings.listen.host, settings.listen.port, ssl_context=tls).start()
     except OSError as error:
         raise SettingsError(f"--listen={settings.listen.host}:{settings.listen.port}: {error}") from error
 

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from exporter.kubelet import SOCKET_PATH
+from exporter.web_config import WebConfig, read_web_config
 from exporter.wire import HOUR_MS
 
 PREFIX = "GPU_EXPORTER_"
@@ -141,6 +142,10 @@ def _text(text: str) -> str:
     return text
 
 
+def _web_config(text: str) -> WebConfig | None:
+    return read_web_config(Path(text)) if text else None
+
+
 SETTINGS = (
     Setting(name="cluster", default="default", metavar="NAME", read=_name, help="name of this cluster"),
     Setting(
@@ -152,6 +157,13 @@ SETTINGS = (
     ),
     Setting(
         name="listen", default="0.0.0.0:10466", metavar="HOST:PORT", read=_listen, help="where to serve /metrics"
+    ),
+    Setting(
+        name="web-config",
+        default="",
+        metavar="FILE",
+        read=_web_config,
+        help="TLS, client certificates and users of the listener, in the format of Prometheus' exporters",
     ),
     Setting(name="beat", default="10s", metavar="DURATION", read=_beat_ms, help="how often the node is looked at"),
     Setting(
@@ -219,6 +231,7 @@ class Settings:
     push_token_file: Path | None
     simulate: str
     replay: Replay | None
+    web_config: WebConfig | None = None
 
 
 def read_settings(flags: Mapping[str, str | None], env: Mapping[str, str], file: Path | None = None) -> Settings:

@@ -1,0 +1,1 @@
+../exporter/web_guard.py
