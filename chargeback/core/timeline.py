@@ -188,7 +188,7 @@ def _with_held(
 
 
 def _held(devices: Iterable[Device], holding: Sequence[tuple[int, Holding]], policy: Policy) -> tuple[Held, ...]:
-    """Every held share with what its holder has of it: holders under one claim split the slot equally."""
+    """Every held share with what its holder has of it: holders by claim split the slot equally, of one or not."""
     if not holding:
         return ()
     by_slot: dict[tuple[str, int], list[tuple[int, Holding]]] = {}
@@ -202,7 +202,7 @@ def _held(devices: Iterable[Device], holding: Sequence[tuple[int, Holding]], pol
         device = of[uuid]
         slot = device.weight / (sold[uuid] if policy.sharing == "active" else device.shares)
         for i, h in holders:
-            claimants = len({o.holder for _, o in holders if o.claim == h.claim}) if h.claim else 1
+            claimants = len({(o.holder, o.claim) for _, o in holders if o.claim}) if h.claim else 1
             made.append(Held(holding=i, device=uuid, share=share, weight=slot * h.portion / claimants))
     return tuple(made)
 
