@@ -75,7 +75,11 @@ def read_health(denied: set[str], card: Any) -> Health:
 
 
 def read_links(denied: set[str], card: Any) -> Links:
-    """Blocks for 20 ms a direction, in which the driver measures PCIe. card: its handle."""
+    """Blocks for 20 ms a direction, in which the driver measures PCIe. card: its handle.
+
+    The driver's counters of PCIe bytes (fields 197 and 198) do not block, but have 32 bits: 4 GiB, which a busy link
+    moves many times a beat.
+    """
     sent_kib, received_kib = _fields(denied, card, _LINK_FIELDS)
     return Links(
         pcie_sent_bytes_per_second=_pcie(denied, card, pynvml.NVML_PCIE_UTIL_TX_BYTES),
