@@ -17,6 +17,7 @@ from exporter.collectors.node import Collectors, Seen
 from exporter.families import Page
 from exporter.finished import FinishedHour, pack
 from exporter.meter import HOLDS_BEATS, Identity, Meter, Saved, body, hour_name
+from exporter.own_process import own_process
 from exporter.push import Running
 from exporter.release import Release
 from exporter.samples import SpoolFigures, Standing
@@ -53,6 +54,8 @@ class PushFigures(Protocol):
     def results(self) -> Mapping[str, int]: ...
     @property
     def refused_hours(self) -> int: ...
+    @property
+    def taken_at_ms(self) -> int | None: ...
 
 
 class Agent:
@@ -178,5 +181,7 @@ class Agent:
                 spool=self._keeper.figures,
                 pushes={} if self.pushes is None else self.pushes.results,
                 refused_hours=0 if self.pushes is None else self.pushes.refused_hours,
+                taken_at_ms=None if self.pushes is None else self.pushes.taken_at_ms,
+                process=own_process(),
             )
         )

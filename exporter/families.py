@@ -197,6 +197,41 @@ FAMILIES = (
         "Answers to pushes: taken, refused for good, or failed so far.",
         samples.pushes,
     ),
+    Family(
+        _G,
+        "gpu_exporter_last_push_timestamp_seconds",
+        (),
+        "When the aggregator last took a body; begins with the first.",
+        samples.one(samples.taken_at_s),
+    ),
+    Family(
+        _C,
+        "process_cpu_seconds_total",
+        (),
+        "CPU time of the agent, of user and kernel.",
+        samples.process("process_cpu_seconds_total"),
+    ),
+    Family(
+        _G,
+        "process_resident_memory_bytes",
+        (),
+        "Memory of the agent that is in RAM, libraries that it shares with others included.",
+        samples.process("process_resident_memory_bytes"),
+    ),
+    Family(
+        _G,
+        "process_virtual_memory_bytes",
+        (),
+        "Address space of the agent.",
+        samples.process("process_virtual_memory_bytes"),
+    ),
+    Family(
+        _G, "process_start_time_seconds", (), "When the agent started.", samples.process("process_start_time_seconds")
+    ),
+    Family(
+        _G, "process_open_fds", (), "Files and sockets that the agent has open.", samples.process("process_open_fds")
+    ),
+    Family(_G, "process_max_fds", (), "How many it may have open.", samples.process("process_max_fds")),
     Family(_G, "gpu_exporter_build_info", ("version",), "Version of the agent; always 1.", samples.build),
 )
 

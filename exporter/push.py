@@ -149,6 +149,7 @@ class Pusher:
         self._rounds = 0
         self.results = {"taken": 0, "failed": 0, "refused": 0}
         self.refused_hours = 0
+        self.taken_at_ms: int | None = None
 
     async def push_finished(self, *, look_every_s: float = LOOK_EVERY_S) -> None:
         """Push whatever waits, for ever."""
@@ -211,6 +212,7 @@ class Pusher:
         self.results[answer.result] += 1
         facts = {"hour": hour, "status": answer.status, "answer": answer.text[:200]}
         if answer.result == "taken":
+            self.taken_at_ms = self._clock.now_ms()
             self._heed(answer.release_s)
         elif answer.result == "refused":
             log.error("node-hour refused", extra=facts)

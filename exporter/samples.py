@@ -43,6 +43,8 @@ class Standing:
     spool: SpoolFigures = field(default_factory=SpoolFigures)
     pushes: Mapping[str, int] = field(default_factory=dict)
     refused_hours: int = 0
+    taken_at_ms: int | None = None  # when the aggregator last took a body
+    process: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,13 +138,23 @@ def idle_joules(view: View) -> Samples:
             yield view.labels[uuid], energy_mj / 1000
 
 
-def one(read: Callable[[Standing], float]) -> Callable[[View], Samples]:
-    """The only sample of its family."""
+def one(read: Callable[[Standing], float | None]) -> Callable[[View], Samples]:
+    """The only sample of its family, or none."""
 
     def samples(view: View) -> Samples:
-        yield (), read(view.standing)
+        if (value := read(view.standing)) is not None:
+            yield (), value
 
     return samples
+
+
+def process(name: str) -> Callable[[View], Samples]:
+    """A figure of the agent's own process."""
+    return one(lambda standing: standing.process.get(name))
+
+
+def taken_at_s(standing: Standing) -> float | None:
+    return None if standing.taken_at_ms is None else standing.taken_at_ms / 1000
 
 
 def info(view: View) -> Samples:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from exporter.energy import Energy
-from exporter.families import FAMILIES, Page
+from exporter.families import FAMILIES, MIB, Page
 from exporter.health import Health, Links, XidReading
 from exporter.reading import CollectorResult, NodeReading
 from exporter.samples import SpoolFigures, Standing
@@ -84,6 +84,15 @@ def standing(reading: NodeReading | None, **changes: object) -> Standing:
         "steps_back": 1,
         "spool": SpoolFigures(bytes_used=4096, waiting=2, write_failures=1),
         "pushes": {"taken": 5, "failed": 1, "refused": 0},
+        "taken_at_ms": NOON_MS - 1_500,
+        "process": {
+            "process_cpu_seconds_total": 12.5,
+            "process_resident_memory_bytes": 48 * MIB,
+            "process_virtual_memory_bytes": 400 * MIB,
+            "process_start_time_seconds": NOON_MS / 1000 - 60,
+            "process_open_fds": 12,
+            "process_max_fds": 1024,
+        },
     }
     return Standing(**(values | changes))  # type: ignore[arg-type]
 
@@ -137,4 +146,4 @@ def test_totals_of_a_device_that_is_gone_can_still_be_scraped():
 def test_names_are_unique_and_say_what_they_are():
     names = [family.name for family in FAMILIES]
     assert len(set(names)) == len(names)
-    assert all(name.startswith("gpu_") for name in names)
+    assert all(name.startswith(("gpu_", "process_")) for name in names)

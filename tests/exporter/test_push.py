@@ -105,8 +105,9 @@ async def test_every_other_answer_is_tried_again(status: int) -> None:
     async with pushing(outbox, lambda request: answers.pop(0)) as (pusher, _):
         assert not await pusher.push_round()
         assert not await pusher.push_round()
-        assert len(outbox.waiting()) == 1
+        assert (len(outbox.waiting()), pusher.taken_at_ms) == (1, None)
         assert await pusher.push_round()
+    assert pusher.taken_at_ms == 0  # the clock stood still
     assert outbox.acknowledged == ["2026-10-03T14Z"]
 
 
