@@ -72,6 +72,7 @@ def _gpu(gpu: wire.Gpu) -> Gpu:
         layouts=tuple(
             Layout(start=layout.start, end=layout.end, mig=layout.mig, shares=layout.shares) for layout in gpu.layouts
         ),
+        idle_energy_mj=gpu.idle_energy_mj,
     )
 
 

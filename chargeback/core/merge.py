@@ -10,8 +10,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
+from chargeback.core.money import split
 from chargeback.core.node_hour import Gpu, Instance, Layout, NodeHour, cut
-from chargeback.core.spans import Spans, intersect, subtract, union
+from chargeback.core.spans import Spans, intersect, length, subtract, union
 
 Timed = TypeVar("Timed", Layout, Instance)
 
@@ -54,6 +55,7 @@ def _clip(body: NodeHour, speaks: dict[str, Spans]) -> NodeHour:
                 observed=speaks[gpu.uuid],
                 unhealthy=intersect(union(gpu.unhealthy), speaks[gpu.uuid]),
                 layouts=tuple(_clip_timed(gpu.layouts, speaks[gpu.uuid])),
+                idle_energy_mj=_clip_energy(gpu, speaks[gpu.uuid]),
             )
             for gpu in body.gpus
         ),
@@ -66,6 +68,18 @@ def _clip_timed(records: Iterable[Timed], spans: Spans) -> Iterator[Timed]:
     for record in records:
         for start, end in intersect(((record.start, record.end),), spans):
             yield replace(record, start=start, end=end)
+
+
+def _clip_energy(gpu: Gpu, spans: Spans) -> int | None:
+    """Idle energy within the spans, prorated by observed time; none of it where the body does not speak."""
+    if gpu.idle_energy_mj is None or not spans:
+        return None
+    inside, all_ms = length(spans), length(union(gpu.observed))
+    return split(gpu.idle_energy_mj, [inside, all_ms - inside])[0]
+
+
+def _plus(first: int | None, second: int | None) -> int | None:
+    return second if first is None else first if second is None else first + second
 
 
 def _join_gpus(parts: Iterable[NodeHour]) -> tuple[Gpu, ...]:
@@ -83,6 +97,7 @@ def _join_gpus(parts: Iterable[NodeHour]) -> tuple[Gpu, ...]:
                     observed=union(first.observed + gpu.observed),
                     unhealthy=union(first.unhealthy + gpu.unhealthy),
                     layouts=tuple(sorted(first.layouts + gpu.layouts, key=lambda layout: layout.start)),
+                    idle_energy_mj=_plus(first.idle_energy_mj, gpu.idle_energy_mj),
                 )
             )
     return tuple(gpus[uuid] for uuid in sorted(gpus))

@@ -46,6 +46,8 @@ class Gpu:
     observed: Spans = ()
     unhealthy: Spans = ()
     layouts: tuple[Layout, ...] = ()
+    # In the part of the observed time in which it was known: what nobody held of the card's energy.
+    idle_energy_mj: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from chargeback.core.card import CardAccount, Context
 from chargeback.core.existence import Existence
 from chargeback.core.hours import HOUR_MS, RatingInterval, rating_intervals
+from chargeback.core.idle_energy import with_idle_energy
 from chargeback.core.lines import Line, Problem
 from chargeback.core.node_hour import Gpu, Holding, Instance, cut
 from chargeback.core.owners import OwnerBook
@@ -84,7 +85,7 @@ def rate_node_hour(
             made, wrong = account.close()
             lines += made
             problems += wrong
-    return lines, problems
+    return with_idle_energy(lines, existence, counted or held, held), problems
 
 
 def _cut(holdings: Iterable[Holding], hour: int, midnights: Sequence[int], owners: OwnerBook) -> list[Holding]:

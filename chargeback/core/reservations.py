@@ -13,6 +13,7 @@ from fractions import Fraction
 from chargeback.core.hours import HOUR_MS
 from chargeback.core.lines import Problem
 from chargeback.core.lives import PodLife
+from chargeback.core.money import split
 from chargeback.core.node_hour import Holding, cut
 from chargeback.core.pods import RESERVATION_NAMESPACES
 
@@ -89,6 +90,9 @@ def _share_out(
     if total < 1:
         nobody = replace(bare, namespace="", pod="", container="", pod_uid=None, portion=1 - total)
         parts.append(nobody if parts else replace(nobody, portion=Fraction(1)))
+    if piece.energy_mj is not None:  # goes by what each holds, as that of slots whose busy time is unknown
+        energies = split(piece.energy_mj, [part.portion for part in parts])
+        parts = [replace(part, energy_mj=energy) for part, energy in zip(parts, energies, strict=True)]
     if total <= 1:
         return parts, []
     ms = (total - 1) * (piece.end - piece.start)

@@ -153,11 +153,16 @@ def test_a_user_who_comes_leaves_the_others_lines_alone() -> None:
 
 
 def test_what_processes_did_is_no_users() -> None:
-    """The reservation's holding cannot say whose they were."""
-    case = told(user("p", "1/2"))
-    case = replace(case, saw=tuple(replace(each, busy_ms=5, energy_mj=5, memory_byte_seconds=5) for each in case.saw))
+    """The reservation's holding cannot say whose they were. The card's energy goes by what each has of it."""
+    case = told(user("p", "1/2"), user("q", "1/4"))
+    case = replace(case, saw=tuple(replace(each, busy_ms=5, energy_mj=8, memory_byte_seconds=5) for each in case.saw))
     lines, _ = case.rated()
-    assert {(line.busy_ms, line.energy_mj, line.memory_byte_seconds) for line in lines} == {(None, None, None)}
+    assert {(line.busy_ms, line.memory_byte_seconds) for line in lines} == {(None, None)}
+    energies = {line.pod: 0 for line in lines if line.energy_mj is not None}
+    for line in lines:
+        if line.energy_mj is not None:
+            energies[line.pod] += line.energy_mj
+    assert energies == {"p": 4, "q": 2, "": 2}
 
 
 def test_the_same_under_active_sharing() -> None:
