@@ -201,11 +201,13 @@ class _Work:
         window = self._window(life)
         if not window or self._seen_ms(life) is not None:
             return
+        # Where shares are held that nobody offers, one more would make the others smaller.
+        unsure = {device for device, share in self._on if (device, share) not in self._offers}
         for container, resource, count in _wanted(life):
             free = [
                 offer
                 for _, offer in sorted(self._offers.items())
-                if offer.gives(resource) and self._is_free(offer, window)
+                if offer.gives(resource) and offer.device not in unsure and self._is_free(offer, window)
             ]
             if len(free) < count or not same_price(free, life):
                 self._unplaced(life, f"{count} of {resource}", count * length(window))

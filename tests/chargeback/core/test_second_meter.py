@@ -381,6 +381,14 @@ def test_a_pod_that_cannot_be_placed_is_a_problem(reason: str) -> None:
     assert minutes(metered)["unplaced"] == 2 * count
 
 
+def test_a_card_whose_shares_are_held_and_not_offered_has_none_to_give() -> None:
+    """One more would make the parts of those who hold it smaller."""
+    told = Told(
+        gpus=(card(),), saw=(saw("p", 0, 60, share=2), saw("q", 0, 60, share=3)), lives=(life("job", 10, 12),)
+    )
+    assert [problem.kind for problem in told.metered().problems] == ["unplaced"]
+
+
 def test_one_free_card_needs_no_comparison() -> None:
     """Whatever it costs, it was that one."""
     told = Told(
