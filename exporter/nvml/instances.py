@@ -8,7 +8,7 @@ from typing import Any
 import pynvml
 
 from exporter.mig import profile_name, profile_of
-from exporter.nvml.calls import REMADE, NvmlError, ask, call
+from exporter.nvml.calls import NvmlError, ask, call
 from exporter.nvml.sensors import memory_of
 from exporter.reading import MigReading
 
@@ -97,13 +97,11 @@ def _placement(denied: set[str], card: Any, gi: int) -> tuple[int | None, int | 
     """The profile's id of a GPU instance, and where it lies: only names that are given by DRA need it.
 
     It takes privileges that nothing else here does, so whatever is answered instead, the card goes on being read.
-    None: there is no such instance, at the moment.
+    None: it failed, and may not the next time.
     """
     try:
         instance = ask(denied, pynvml.nvmlDeviceGetGpuInstanceById, card, gi)
         info = None if instance is None else ask(denied, pynvml.nvmlGpuInstanceGetInfo, instance)
-    except NvmlError as error:
-        if error.code not in REMADE:
-            raise
-        return None
+    except NvmlError:
+        return None  # a card that is out will say so to the next call
     return (None, None) if info is None else (info.profileId, info.placement.start)

@@ -12,7 +12,7 @@ from exporter.reading import GpuReading
 from tests.nvml import fake as driver
 from tests.nvml.fake import FakeNvml
 
-REFUSALS = [driver.NOT_FOUND, driver.INVALID_ARGUMENT, driver.NOT_SUPPORTED, driver.NO_PERMISSION]
+REFUSALS = [driver.NOT_FOUND, driver.INVALID_ARGUMENT, driver.NOT_SUPPORTED, driver.NO_PERMISSION, driver.UNKNOWN]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -67,6 +67,12 @@ def test_an_instance_whose_placement_is_not_to_be_had_is_read_all_the_same(
     assert (instance.profile_id, instance.placement_start, instance.memory_mib) == (None, None, 9_984)
     assert [each.pid for each in reading.processes] == [4711]
     assert reading.denied == ({"nvmlDeviceGetGpuInstanceById"} if code == driver.NO_PERMISSION else set())
+
+
+def test_a_placement_that_could_not_be_had_is_asked_for_again(fake: FakeNvml, nvml: Nvml) -> None:
+    fake.add_gpu(mig=["1g.10gb"])
+    fake.force("nvmlDeviceGetGpuInstanceById", driver.NOT_FOUND, times=1)
+    assert [only(nvml).instances[0].placement_start for _ in range(2)] == [None, 0]
 
 
 def test_a_placement_is_that_of_the_instance_there_now(fake: FakeNvml, nvml: Nvml) -> None:
