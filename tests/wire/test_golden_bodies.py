@@ -12,8 +12,8 @@ import pytest
 
 from chargeback.bodies import read_body
 from exporter import wire
-from exporter.account import node_hour
 from exporter.meter import Meter, hour_name
+from exporter.node_hour import node_hour
 from exporter.sight import Sight
 from tests.exporter.builders import HOUR_MS, NOON_MS, card, holding, instance, sight
 
@@ -24,8 +24,14 @@ SLICES = (instance("MIG-a", ordinal=0), instance("MIG-b", ordinal=1))
 SIGHTS: dict[str, Sequence[Sight]] = {
     # Held for half an hour, with usage; then idle; the last beat finds the card silent.
     "whole": [
-        *[sight(holdings=[holding(pod_uid="uid-1", busy_ppm=250_000, memory_bytes=2**30)])] * 3,
-        *[sight()] * 2,
+        *[
+            sight(
+                card(energy_mj=n * 180_000_001),
+                holdings=[holding(pod_uid="uid-1", busy_ppm=250_000, memory_bytes=2**30)],
+            )
+            for n in range(3)
+        ],
+        *[sight(card(energy_mj=540_000_003 + n * 42_000_000)) for n in range(2)],
         sight(card(healthy=False)),
     ],
     "mig": [
