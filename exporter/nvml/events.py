@@ -8,6 +8,7 @@ here costs the card its XIDs, never its reading.
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
@@ -35,7 +36,8 @@ class Xids:
         self._sets: dict[str, Any] = {}  # by UUID of the card
         self._stale: set[str] = set()  # cards that did not answer: a reset may have ended their registration
         self._refused: dict[str, str | None] = {}  # for as long as the driver is open; the call, if denied
-        self._raised: Counter[_Raised] = Counter()
+        self._raised: Counter[_Raised] = Counter()  # with the lock: a call may come back late, see taken_over
+        self._lock = threading.Lock()
         self._places: dict[str, _Places] = {}
         self._waiting_for: str | None = None
         self._retired = False
@@ -69,7 +71,10 @@ class Xids:
             gpu.uuid: {(each.gpu_instance_id, each.compute_instance_id): each.uuid for each in gpu.instances}
             for gpu in gpus
         }
-        raised, self._raised = self._raised, Counter()
+        with self._lock:
+            raised = {} if self._retired else self._raised.copy()
+            if not self._retired:
+                self._raised.clear()
         counts: Counter[tuple[str, str, int]] = Counter()
         for (gpu, gi, ci, xid), count in raised.items():
             counts[gpu, _device(gpu, gi, ci, self._places.get(gpu, {}), now.get(gpu)), xid] += count
@@ -88,10 +93,10 @@ class Xids:
 
     def taken_over(self) -> Xids:
         """Another, for a thread that takes the place of one that hangs in the driver: it goes on with all sets but
-        the one that thread may be waiting for. This one is told nothing any more."""
+        the one that thread may be waiting for. This one adds what that wait may yet bring, and tells nothing."""
         self._retired = True
         heir = Xids()
-        heir._raised, self._raised = self._raised, Counter()
+        heir._raised, heir._lock = self._raised, self._lock
         heir._places, heir._stale = self._places, set(self._stale)
         heir._refused = dict(self._refused)
         heir._sets = {uuid: events for uuid, events in self._sets.items() if uuid != self._waiting_for}
@@ -125,9 +130,10 @@ class Xids:
                 return
             finally:
                 self._waiting_for = None
-            if self._sets.get(uuid) is not events:
-                return  # it was taken over meanwhile
-            self._raised[uuid, event.gpuInstanceId, event.computeInstanceId, event.eventData] += 1
+            with self._lock:
+                self._raised[uuid, event.gpuInstanceId, event.computeInstanceId, event.eventData] += 1
+            if self._retired:
+                return  # what comes after this one is told by the heir
 
     def _drop(self, uuid: str) -> None:
         if uuid in self._sets:

@@ -6,6 +6,7 @@ set with a lost card fails once nothing is left in it.
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import re
 from collections.abc import Iterator
@@ -360,10 +361,11 @@ async def test_an_xid_is_on_the_page_and_in_the_node_hour(fake: FakeNvml, tmp_pa
 async def test_an_xid_of_a_driver_that_hangs_is_counted(fake: FakeNvml, tmp_path: Path, call: str) -> None:
     """Errors come when a driver hangs: one before, one meanwhile and one after are three; and no card is forgotten.
 
-    One in a set that is itself being waited for can only be told by the call that hangs.
+    What the hanging call itself has fetched, as the first card's here where it is the wait, is told once it is back.
     """
     with WholeNode(fake, tmp_path) as node:
         await node.agent.beat()
+        node.held.add_xid(43)
         node.idle.add_xid(31)
         fake.force(call, delay_ms=HANG_MS, times=1)
         await node.clock.sleep(BEAT_MS / 1000)
@@ -372,11 +374,12 @@ async def test_an_xid_of_a_driver_that_hangs_is_counted(fake: FakeNvml, tmp_path
         await node.clock.sleep(BEAT_MS / 1000)
         await node.agent.beat()
         node.idle.add_xid(31)
+        await asyncio.sleep(HANG_MS / 1000)
         await node.clock.sleep(BEAT_MS / 1000)
         await node.agent.beat()
         counts = pushed(node)
         watched = re.findall(r"^gpu_exporter_xids_watched{.*} (\S+)$", node.agent.page.decode(), re.MULTILINE)
-    assert counts[node.idle.uuid] == {"31": 3}
+    assert (counts[node.held.uuid], counts[node.idle.uuid]) == ({"43": 1}, {"31": 3})
     assert watched == ["1.0", "1.0", "1.0"]
 
 
