@@ -72,9 +72,10 @@ class Xids:
             for gpu in gpus
         }
         with self._lock:
-            raised = {} if self._retired else self._raised.copy()
-            if not self._retired:
-                self._raised.clear()
+            if self._retired:
+                return ()
+            raised = self._raised.copy()
+            self._raised.clear()
         counts: Counter[tuple[str, str, int]] = Counter()
         for (gpu, gi, ci, xid), count in raised.items():
             counts[gpu, _device(gpu, gi, ci, self._places.get(gpu, {}), now.get(gpu)), xid] += count
