@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
 
-.PHONY: help demo test check format test-gpu test-cluster bench-cluster dashboards proto wheel clean
+.PHONY: help demo test check format soak test-gpu test-cluster bench-cluster dashboards proto wheel clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -25,6 +25,9 @@ check: $(VENV)/.dev ## lint, format, types, import law
 format: $(VENV)/.dev ## format and mend what can be mended
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+soak: $(VENV)/.dev ## kill, wedge and starve a real agent 200 times, 10 minutes; SOAK_SEED=… does it again
+	SOAK_ROUNDS=$${SOAK_ROUNDS:-200} $(BIN)/python -m pytest -s tests/e2e/test_soak.py $(ARGS)
 
 test-gpu: $(VENV)/.dev ## run the tests that need a real NVIDIA card
 	$(BIN)/python -m pytest -m gpu $(ARGS)
