@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from exporter.clock import Clock
+from exporter.health import XidReading
 from exporter.reading import (
     Allocation,
     CgroupOwner,
@@ -25,6 +26,7 @@ from exporter.scenario import Pod, Scenario, Schedule
 from exporter.simulated_cards import Card, Device, Profile, derived, derived_uuid
 
 MIB = 1024 * 1024
+XID_OFF_THE_BUS = 79
 BASE_MEMORY_MIB = 512  # what the driver keeps of a card that nobody uses
 PID_FIRST, PIDS = 1_000, 4_000_000  # below Linux' largest pid, above those of a node's own daemons
 SWING = 0.15  # how far activity strays from its mean
@@ -153,6 +155,7 @@ class SimulatedNode:
     def __init__(self, scenario: Scenario, *, clock: Clock) -> None:
         self._scenario = scenario
         self._clock = clock
+        self._read_ms: int | None = None
         self._lives = [
             _PodLife(pod, seed=scenario.seed, position=position, pods=len(scenario.pods))
             for position, pod in enumerate(scenario.pods)
@@ -163,8 +166,15 @@ class SimulatedNode:
         )
 
     def read(self) -> NodeReading:
-        """All cards now; those that an event has lost apart."""
+        """All cards now; those that an event has lost apart, with the XID of that, once."""
         now_ms = self._clock.now_ms()
+        before_ms, self._read_ms = self._read_ms, now_ms
+        uuids = {card.index: card.uuid for card in self._scenario.cards}
+        fallen = [
+            uuids[event.gpu]
+            for event in self._scenario.events
+            if event.gpu is not None and before_ms is not None and before_ms < event.from_ms <= now_ms
+        ]
         lost = {event.gpu for event in self._scenario.events if event.from_ms <= now_ms < event.until_ms}
         return NodeReading(
             driver_version="simulated",
@@ -174,6 +184,8 @@ class SimulatedNode:
                 for card in self._scenario.cards
                 if card.index in lost
             ),
+            xids=tuple(XidReading(gpu=uuid, device=uuid, xid=XID_OFF_THE_BUS, count=1) for uuid in fallen),
+            xids_watched=frozenset(uuids.values()),
         )
 
     def list_pods(self) -> KubeletReading:

@@ -14,6 +14,7 @@ from typing import Protocol
 import pytest
 
 from exporter.clock import ReplayClock
+from exporter.health import XidReading
 from exporter.mig import memory_slices
 from exporter.nvml import Nvml
 from exporter.reading import GpuReading, NodeReading
@@ -98,6 +99,7 @@ class DriverStage:
         self._busy()
 
     async def lose_first_card(self) -> None:
+        self._whole.add_xid(79)
         self._whole.lose()
 
     async def bring_it_back(self) -> None:
@@ -222,6 +224,16 @@ async def test_a_lost_card_is_named_and_comes_back(stage: Stage) -> None:
     assert reading.lost[0].error
     await stage.bring_it_back()
     assert [gpu.uuid for gpu in cards(stage)] == [whole.uuid, cut.uuid]
+
+
+async def test_a_lost_card_tells_why_once(stage: Stage) -> None:
+    """Its XID comes with the first reading that misses it; all cards are watched, also the lost one."""
+    whole, cut = cards(stage)
+    await stage.lose_first_card()
+    first, second = stage.source.read(), stage.source.read()
+    assert first.xids == (XidReading(gpu=whole.uuid, device=whole.uuid, xid=79, count=1),)
+    assert second.xids == ()
+    assert second.xids_watched == {whole.uuid, cut.uuid}
 
 
 def test_nothing_is_denied_to_a_privileged_agent(stage: Stage) -> None:

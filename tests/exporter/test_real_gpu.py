@@ -83,6 +83,18 @@ def test_the_energy_counter_agrees_with_the_power(nvml: Nvml, work: Work) -> Non
     assert by_counter == pytest.approx(by_power, rel=1 / 3)
 
 
+def test_a_real_card_is_watched_and_says_how_it_is(nvml: Nvml) -> None:
+    """Its XIDs are told from the first reading on, also after the driver was let go; clocks and limits are known."""
+    for _ in range(2):
+        reading = nvml.read()
+        assert reading.xids_watched == {gpu.uuid for gpu in reading.gpus}
+        for gpu in reading.gpus:
+            assert gpu.health.throttled is not None
+            assert (gpu.health.power_limit_watts or 0) >= 50
+            assert (gpu.health.memory_clock_hertz or 0) >= 100_000_000
+        nvml.close()
+
+
 def test_a_real_driver_opens_again_after_close(nvml: Nvml) -> None:
     """Letting go and coming back finds the same cards."""
     before = nvml.read()

@@ -12,10 +12,12 @@ from typing import Any
 import aiohttp
 import msgspec
 import pytest
+from sqlalchemy import select
 
 from chargeback.api.node_hours import BODY_MAX_BYTES
 from chargeback.core.hours import HOUR_MS, format_hour
 from chargeback.store.node_hours import bodies_of
+from chargeback.store.tables import node_hour_bodies
 from exporter import wire
 from tests.chargeback.api.serving import serving
 from tests.chargeback.store.bodies import HOUR, body, gpu, holding, instance, key_of, mig_gpu
@@ -57,6 +59,15 @@ async def test_a_packed_body_is_the_same_body(tmp_path: Path) -> None:
         with server.database.read() as connection:
             (kept,) = bodies_of(connection, key_of(body()))
         assert kept.gpus[0].uuid == "GPU-1"
+
+
+async def test_xids_are_kept_with_the_body(tmp_path: Path) -> None:
+    """Nothing is rated by them; who looks into a bill finds them."""
+    async with serving(tmp_path) as server:
+        assert (await server.put(body(gpus=[gpu(xids={"31": 2, "79": 1})]))).status == 200
+        with server.database.read() as connection:
+            kept = connection.execute(select(node_hour_bodies.c.body)).scalar_one()
+    assert wire.decode(gzip.decompress(kept)).gpus[0].xids == {"31": 2, "79": 1}
 
 
 async def test_names_are_percent_encoded_in_the_path(tmp_path: Path) -> None:
