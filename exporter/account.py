@@ -183,7 +183,8 @@ class Writer:
             span.busy_ppm_ms += seen.busy_ppm * (end - start)
         if seen.memory_bytes is not None and span.memory_byte_ms is not None:
             span.memory_byte_ms += seen.memory_bytes * (end - start)
-            span.memory_peak_bytes = max(span.memory_peak_bytes or 0, seen.memory_bytes)
+            peak_bytes = seen.memory_bytes if seen.memory_peak_bytes is None else seen.memory_peak_bytes
+            span.memory_peak_bytes = max(span.memory_peak_bytes or 0, peak_bytes)
         if energy_mj is not None and span.energy_mj is not None:
             span.energy_mj += energy_mj
 

@@ -219,4 +219,5 @@ def _with_usage(record: SeenHolding, usage: UsageByDevice) -> SeenHolding:
         pod_uid=found.pod_uid,
         busy_ppm=found.busy_ppm,
         memory_bytes=found.memory_bytes,
+        memory_peak_bytes=found.memory_peak_bytes,
     )

@@ -20,12 +20,15 @@ class ProcessReading:
     sm_ratio           share (0 to 1) of the time since the last reading (of its last 14 s, if that is longer ago) in
                        which the SMs were busy and the driver credited it: one process at a time, so only the sum over
                        a device's processes is their use. None where the driver cannot say (always under MIG)
+    memory_peak_bytes  the greatest since the last reading, by the driver's accounting; None where that is off, or it
+                       was no more than ever before
     """
 
     pid: int
     device: str
     memory_used_bytes: int | None = None
     sm_ratio: float | None = None
+    memory_peak_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

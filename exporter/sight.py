@@ -97,7 +97,11 @@ class Claimant(Struct, frozen=True, kw_only=True):
 
 
 class SeenHolding(Struct, frozen=True, kw_only=True):
-    """A holder on some shares of one device. busy_ppm, memory_bytes: of all of them together, None where unknown."""
+    """A holder on some shares of one device.
+
+    busy_ppm, memory_bytes  of all of them together, None where unknown
+    memory_peak_bytes       since the beat before, never less than memory_bytes
+    """
 
     device: str
     shares: tuple[int, ...]
@@ -106,6 +110,7 @@ class SeenHolding(Struct, frozen=True, kw_only=True):
     pod_uid: str | None = None
     busy_ppm: int | None = None
     memory_bytes: int | None = None
+    memory_peak_bytes: int | None = None
 
 
 class SeenUse(Struct, frozen=True, kw_only=True):

@@ -31,6 +31,7 @@ class HolderUsage:
     pod_uid: str | None
     busy_ppm: int | None = None
     memory_bytes: int | None = None
+    memory_peak_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +135,10 @@ def _of_one_pod(
         worked = [*mine, *servers] if mine else []  # a server works for those who are there
         busy_ppm = _instance_busy_ppm(device, gpu) if gpu.mig_enabled else _busy_ppm(worked, processes)
         usage.of_holders[device] = HolderUsage(
-            pod_uid=uid if seen else None, busy_ppm=busy_ppm, memory_bytes=_memory_bytes(mine)
+            pod_uid=uid if seen else None,
+            busy_ppm=busy_ppm,
+            memory_bytes=_memory_bytes(mine),
+            memory_peak_bytes=_memory_peak_bytes(mine),
         )
     return _uses(device, foreign, processes, owners)
 
@@ -220,3 +224,11 @@ def _instance_busy_ppm(device: str, gpu: GpuReading) -> int | None:
 def _memory_bytes(processes: Sequence[ProcessReading]) -> int | None:
     used = [process.memory_used_bytes for process in processes if process.memory_used_bytes is not None]
     return sum(used) if len(used) == len(processes) else None
+
+
+def _memory_peak_bytes(processes: Sequence[ProcessReading]) -> int | None:
+    """Of all together since the last reading, as far as it is known: what they have now, or one of them had alone."""
+    now = _memory_bytes(processes)
+    if now is None:
+        return None
+    return max(now, *(process.memory_peak_bytes or 0 for process in processes), 0)

@@ -13,6 +13,7 @@ import pynvml
 
 from exporter.bus import cards_on_bus
 from exporter.clock import Clock, SystemClock
+from exporter.nvml.accounting import Accounting
 from exporter.nvml.calls import CLIENT_DEAD, GARBLED, LIBRARY, MISSING, REMADE, NvmlError, NvmlMissing, ask, call
 from exporter.nvml.events import Xids
 from exporter.nvml.gpm import Gpm
@@ -38,6 +39,7 @@ class _Card:
     samples_until_us: int | None = None
     mig: KnownInstances = field(default_factory=dict)
     gpm: Gpm = field(default_factory=Gpm)
+    accounting: Accounting = field(default_factory=Accounting)
     minor: tuple[bool, int | None] | None = None  # with whether the card was in MIG mode: it may change with that
 
 
@@ -202,6 +204,7 @@ class Nvml:
     def _card_processes(self, denied: set[str], card: _Card) -> tuple[ProcessReading, ...]:
         now_us = self._clock.now_ms() * 1000
         records = records_of(denied, self._library, card.handle)
+        peaks = card.accounting.peaks(denied, card.handle, [record.pid for record in records or ()])
         if not records:
             card.samples_until_us = now_us  # nobody's time is lost, and who comes next does not inherit ours
             return ()
@@ -213,7 +216,10 @@ class Nvml:
         if samples is not None:
             pids = {record.pid for record in records}
             ratios, card.samples_until_us = sm_ratios(samples, pids, since_us=since_us, now_us=now_us)
-        return tuple(_process(record, card.uuid, ratios.get(record.pid)) for record in records)
+        return tuple(
+            replace(_process(record, card.uuid, ratios.get(record.pid)), memory_peak_bytes=peaks.get(record.pid))
+            for record in records
+        )
 
     def _mig_processes(
         self, denied: set[str], card: _Card, instances: list[tuple[Any, MigReading]]

@@ -351,6 +351,12 @@ def test_the_greatest_memory_is_kept():
     assert [each.memory_peak_bytes for each in found.holdings] == [9]
 
 
+def test_the_greatest_memory_between_beats_is_kept_where_it_is_known():
+    peak = msgspec.structs.replace(holding(memory_bytes=5), memory_peak_bytes=50)
+    found = only_body(*every(sight(holdings=[peak]), 0), *every(sight(holdings=[holding(memory_bytes=9)]), 10, 20))
+    assert [(each.memory_peak_bytes, each.memory_byte_seconds) for each in found.holdings] == [(50, 140)]
+
+
 def test_a_pod_uid_that_is_learnt_late_counts_for_the_whole_record():
     found = only_body(*every(sight(holdings=[holding()]), 0), *every(sight(holdings=[holding(pod_uid="u")]), 10, 20))
     assert [(each.start, each.end, each.pod_uid) for each in found.holdings] == [(0, 20_000, "u")]

@@ -302,6 +302,7 @@ class FakeGpu:
     def add_process(
         self, pid: int, *, memory_mib: int | None = 0, sm_percent: int | None = None, sample_us: int = 0,
         listed: bool = True, gi: int = layout.NO_ID, ci: int = layout.NO_ID, peak_mib: int = 0,
+        started_us: int = 1,
     ) -> None:  # fmt: skip
         """A process. memory_mib None: the driver cannot say; sm_percent None: idle; sample_us 0: sampled now.
 
@@ -315,7 +316,7 @@ class FakeGpu:
             process.sampled = sm_percent is not None
             process.sm_percent = sm_percent or 0
             process.sample_us = sample_us
-            process.peak_bytes = peak_mib * MIB
+            process.peak_bytes, process.started_us = peak_mib * MIB, started_us
             row.process_count += 1
 
     def clear_processes(self) -> None:

@@ -22,7 +22,7 @@ typedef struct {
     uint32_t sm_percent;
     uint64_t memory_bytes;
     uint64_t sample_us; /* 0: now */
-    uint64_t peak_bytes; /* what accounting has as its greatest memory */
+    uint64_t peak_bytes, started_us; /* what accounting has as its greatest memory and its beginning */
 } FakeProcess;
 
 typedef struct {

@@ -91,6 +91,7 @@ nvmlReturn_t nvmlDeviceGetAccountingStats(nvmlDevice_t handle, unsigned int pid,
         memset(stats, 0, sizeof(*stats));
         stats->gpuUtilization = process->sm_percent;
         stats->maxMemoryUsage = process->peak_bytes;
+        stats->startTime = process->started_us;
         stats->isRunning = process->listed;
         return NVML_SUCCESS;
     }

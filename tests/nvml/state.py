@@ -21,6 +21,7 @@ class Process(ctypes.Structure):
         ("memory_bytes", c_uint64),
         ("sample_us", c_uint64),
         ("peak_bytes", c_uint64),
+        ("started_us", c_uint64),
     ]
 
 
