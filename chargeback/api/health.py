@@ -6,7 +6,7 @@ import asyncio
 
 from aiohttp import web
 
-from chargeback.api.state import DATABASE, PAGE
+from chargeback.api.state import DATABASE, PAGE, TABLES
 from chargeback.store.database import DatabaseUnavailable
 from chargeback.store.schema import is_current
 
@@ -29,13 +29,15 @@ async def get_healthz(request: web.Request) -> web.Response:
 
 @routes.get("/readyz")
 async def get_readyz(request: web.Request) -> web.Response:
-    """The database answers, its schema is ours, and the metrics were rendered once."""
+    """The database answers, its schema is ours, the cluster was read as far as it may be, and the metrics show it."""
     try:
         current = await asyncio.to_thread(is_current, request.app[DATABASE])
     except DatabaseUnavailable as error:
         return web.Response(status=503, text=f"database: {error}\n")
     if not current:
         return web.Response(status=503, text="database: its schema is not this release's, see `chargeback migrate`\n")
-    if not request.app[PAGE].content:
+    if unread := request.app[TABLES].unread:
+        return web.Response(status=503, text=f"cluster: not read yet: {', '.join(unread)}\n")
+    if not request.app[PAGE].is_whole:
         return web.Response(status=503, text="metrics: not rendered yet\n")
     return web.Response(text="ready\n")

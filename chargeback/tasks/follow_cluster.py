@@ -32,7 +32,11 @@ TOGETHER_S, EVERY_S = 0.5, 10.0
 
 @dataclass(slots=True)
 class ClusterTables:
-    """The cluster as it was last known, a table a kind, named as the API names it. wake: set when one changes."""
+    """The cluster as it was last known, a table a kind, named as the API names it.
+
+    awaited  those that are followed on the API
+    wake     set when one changes
+    """
 
     namespaces: Table[Namespace] = field(default_factory=Table)
     resourcequotas: Table[QuotaSpec] = field(default_factory=Table)
@@ -44,6 +48,7 @@ class ClusterTables:
     resourceslices: Table[DeviceSlice] = field(default_factory=Table)
     deviceclasses: Table[DeviceClass] = field(default_factory=Table)
     events: Table[Refusal] = field(default_factory=Table)
+    awaited: set[str] = field(default_factory=set)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
@@ -51,7 +56,13 @@ class ClusterTables:
             table.wake = self.wake.set
 
     def by_name(self) -> dict[str, Table[object]]:
-        return {each.name: getattr(self, each.name) for each in fields(self) if each.name != "wake"}
+        return {each.name: getattr(self, each.name) for each in fields(self) if each.name not in ("awaited", "wake")}
+
+    @property
+    def unread(self) -> list[str]:
+        """Followed, and neither read yet nor refused."""
+        by_name = self.by_name()
+        return sorted(n for n in self.awaited if by_name[n].read_ms is None and by_name[n].lack is None)
 
     @property
     def read_ms(self) -> dict[str, int]:
@@ -69,10 +80,11 @@ async def keep_following(
 ) -> None:
     """Follow every kind on the API, but those that come from elsewhere. Ends only by cancellation."""
     by_name = tables.by_name()
+    followed = [kind for kind in kinds(keys, own_labels) if kind.name not in without]
+    tables.awaited |= {kind.name for kind in followed}
     async with asyncio.TaskGroup() as group:
-        for kind in kinds(keys, own_labels):
-            if kind.name not in without:
-                group.create_task(keep_reflecting(api, kind, by_name[kind.name], clock))
+        for kind in followed:
+            group.create_task(keep_reflecting(api, kind, by_name[kind.name], clock))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

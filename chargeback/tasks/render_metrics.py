@@ -30,6 +30,8 @@ from chargeback.tasks.quota_look import QuotaTrends, look
 log = logging.getLogger(__name__)
 
 EVERY_S = 15.0
+# Until the cluster was read for the first time.
+AT_FIRST_S = 0.5
 # Differences between the meters and problems are shown for so long.
 RECENT_HOURS = 24
 
@@ -48,9 +50,14 @@ class Pushes:
 
 @dataclass(slots=True)
 class Page:
-    """The rendered page; empty until it was made for the first time. trends: what was learnt while making it."""
+    """The rendered page; empty until it was made for the first time.
+
+    is_whole  it was made when every table had been read, or refused
+    trends    what was learnt while making it
+    """
 
     content: bytes = b""
+    is_whole: bool = False
     trends: QuotaTrends = field(default_factory=QuotaTrends)
 
 
@@ -91,12 +98,14 @@ async def keep_rendering(
 ) -> None:
     """Ends only by cancellation. A database that is away leaves the last page, whose age it states."""
     while True:
+        whole = not tables.unread
         try:
             standing = await asyncio.to_thread(gather, database, cluster, tables, pushes, page.trends, clock.now_ms())
             page.content = await asyncio.to_thread(render, standing)
+            page.is_whole = page.is_whole or whole
         except DatabaseUnavailable as error:
             log.warning("metrics not rendered", extra={"error": str(error)})
-        await clock.sleep(EVERY_S)
+        await clock.sleep(EVERY_S if page.is_whole else AT_FIRST_S)
 
 
 def _periods(connection: Connection, running: Sequence[Line], now_ms: int, timezone: str) -> dict[str, list[Total]]:
