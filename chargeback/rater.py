@@ -17,6 +17,7 @@ from chargeback.core.prices import PriceBook
 from chargeback.core.rating import rate_node_hour
 from chargeback.core.reservations import resolve_reservations
 from chargeback.core.second_meter import Sight, meter
+from chargeback.core.watching import without_watching
 from chargeback.store.database import Connection
 from chargeback.store.feeds import followed
 from chargeback.store.node_hours import Known, NodeHourKey, bodies_of, known_before, unrated
@@ -65,10 +66,9 @@ def rate(terms: Terms, key: NodeHourKey, before: Known, *, running: bool = False
     bodies = bodies_of(connection, key)
     merged = merge(bodies) if bodies else None
     end = max((body.through for body in bodies), default=0) if running else HOUR_MS
-    counted = merged.holdings if merged else ()
-    word = cluster_word(
-        connection, key, {h.pod for h in counted if h.pod}, key.hour * HOUR_MS + end if running else 0
-    )
+    seen = merged.holdings if merged else ()
+    word = cluster_word(connection, key, {h.pod for h in seen if h.pod}, key.hour * HOUR_MS + end if running else 0)
+    counted = without_watching(seen, word.lives, key.hour * HOUR_MS)
     existence = exist(key.hour, bodies, merged, before.gpus, end, word.present)
     metered = meter(key.hour, counted, existence, word, before.held, _same_price(terms, key), end)
     held, overcommitted = resolve_reservations(key.hour, metered.holdings, word.lives, _memory_mib(existence))

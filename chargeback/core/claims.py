@@ -37,6 +37,11 @@ class Claim:
     pods: tuple[str, ...] = ()
     devices: tuple[tuple[str, str, str], ...] = ()
 
+    @property
+    def only_watches(self) -> bool:
+        """Whether it sees devices and holds none."""
+        return bool(self.requests) and all(request.admin for request in self.requests)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfferedDevice:

@@ -28,6 +28,7 @@ class PodLife:
     alive_ms  up to when it is known to have lived
     ended_ms  from when it is known to be over; None: it lives, as far as the API was followed
     seen_ms   when an agent first saw it hold something, and what; None: never
+    watches   claims (namespace/name) by which it sees devices and holds none (adminAccess)
     """
 
     namespace: str
@@ -42,6 +43,7 @@ class PodLife:
     uses_claims: bool = False
     part: GroupPart | None = None
     labels: OwnerLabels = NO_LABELS
+    watches: tuple[str, ...] = ()
 
     @property
     def name(self) -> tuple[str, str]:

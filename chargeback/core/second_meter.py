@@ -217,7 +217,7 @@ class _Work:
                 for span in window:
                     self._take(_holding(life, what, offer.slot, span), life.uid, guessed=True)
                 self._differences[UNSEEN] += length(window)
-        if life.uses_claims and not life.asks:
+        if life.uses_claims and not life.asks and not life.watches:
             self._unplaced(life, "devices of a claim", length(window))
 
     def _is_free(self, offer: Offer, window: Spans) -> bool:

@@ -43,6 +43,7 @@ class _About(msgspec.Struct, frozen=True, omit_defaults=True):
     portion: str | None = None
     memory_mib: int | None = None
     labels: OwnerLabels = NO_LABELS
+    watches: tuple[str, ...] = ()
 
 
 def note_pods(
@@ -166,6 +167,27 @@ def note_sights(connection: Connection, key: NodeHourKey, sights: Iterable[Sight
             make_due_between(connection, key.cluster, key.node, key.hour + 1, last_ms // HOUR_MS, now_ms)
 
 
+def note_watching(connection: Connection, cluster: str, watching: Iterable[tuple[str, str]], now_ms: int) -> set[str]:
+    """Keep that pods see devices by a claim and hold none; the uids of those pods that have a row by now.
+
+    watching  (uid, namespace/name of the claim). Hours that were rated without it become due.
+    """
+    claims: dict[str, set[str]] = {}
+    for uid, claim in watching:
+        claims.setdefault(uid, set()).add(claim)
+    rows = _rows(connection, cluster, claims.keys())
+    for uid, row in rows.items():
+        about = msgspec.json.decode(row.about, type=_About)
+        if claims[uid] <= set(about.watches):
+            continue
+        watches = tuple(sorted(claims[uid] | set(about.watches)))
+        text = msgspec.json.encode(msgspec.structs.replace(about, watches=watches)).decode()
+        connection.execute(update(pods).where(pods.c.cluster == cluster, pods.c.uid == uid).values(about=text))
+        last_ms = now_ms if row.ended_ms is None else row.ended_ms
+        make_due_between(connection, cluster, row.node, row.bound_ms // HOUR_MS, last_ms // HOUR_MS, now_ms)
+    return set(rows)
+
+
 def _finish(connection: Connection, cluster: str, uid: str, alive_ms: int, ended_ms: int) -> None:
     """Once: what another replica has written meanwhile stays."""
     lives = (pods.c.cluster == cluster, pods.c.uid == uid, pods.c.ended_ms.is_(None))
@@ -209,6 +231,7 @@ def _new_row(cluster: str, pod: Pod, alive_ms: int | None, ended_ms: int | None)
 
 def _life(row: Row[Any], followed_ms: int) -> PodLife:
     about = msgspec.json.decode(row.about, type=_About)
+    slots = msgspec.json.decode(row.slots, type=tuple[PodSlot, ...])
     part = None
     if about.groups:
         portion = Fraction(about.portion) if about.portion is not None else None
@@ -221,9 +244,10 @@ def _life(row: Row[Any], followed_ms: int) -> PodLife:
         alive_ms=max(followed_ms, row.bound_ms) if row.ended_ms is None else row.alive_ms,
         ended_ms=row.ended_ms,
         seen_ms=row.seen_ms,
-        slots=msgspec.json.decode(row.slots, type=tuple[PodSlot, ...]),
+        slots=tuple(slot for slot in slots if slot.claim is None or slot.claim not in about.watches),
         asks=about.asks,
         uses_claims=about.uses_claims,
         part=part,
         labels=about.labels,
+        watches=about.watches,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 
 from chargeback.clock import Clock
@@ -21,7 +21,7 @@ from chargeback.core.quota.specs import PriorityClass, QuotaSpec
 from chargeback.store.database import Connection, Database, DatabaseUnavailable
 from chargeback.store.node_states import note_nodes
 from chargeback.store.owners import note_namespaces
-from chargeback.store.pods import GonePod, note_pods
+from chargeback.store.pods import GonePod, note_pods, note_watching
 from chargeback.tasks.reflect import Changes, Table, keep_reflecting
 
 log = logging.getLogger(__name__)
@@ -99,6 +99,7 @@ class _Look:
     pods: Changes[Pod]
     pods_there: frozenset[str] | None
     pods_ms: int | None
+    watching: frozenset[tuple[str, str]]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -117,6 +118,7 @@ class Noter:
     rules: Callable[[], OwnerRules] = lambda: NO_RULES
     _noted_namespaces: tuple[int, OwnerRules] | None = None
     _noted_nodes_ms: int | None = None
+    _noted_watching: frozenset[tuple[str, str]] = frozenset()
 
     async def keep_noting(self, clock: Clock) -> None:
         """Ends only by cancellation. What could not be noted is noted later."""
@@ -157,6 +159,7 @@ class Noter:
             pods=changes,
             pods_there=frozenset(tables.pods.items) if changes.listed else None,
             pods_ms=tables.pods.read_ms,
+            watching=_watching(tables.resourceclaims.values()),
         )
 
     def _write(self, look: _Look) -> None:
@@ -169,9 +172,19 @@ class Noter:
                 gone = [GonePod(pod=pod, alive_ms=at, gone_ms=gone) for pod, at, gone in look.pods.gone.values()]
                 changed = look.pods.changed.values()
                 note_pods(connection, self.cluster, changed, gone, look.pods_ms, all_there=look.pods_there)
+            noted = self._note_watching(connection, look)
+        self._noted_watching = noted
         self._noted_nodes_ms = look.nodes_ms
         if look.namespaces_ms is not None:
             self._noted_namespaces = (look.namespaces_ms, look.rules)
+
+    def _note_watching(self, connection: Connection, look: _Look) -> frozenset[tuple[str, str]]:
+        """What of this is in the ledger. A pod may be told of later than its claim."""
+        new = look.watching - self._noted_watching
+        if not new or look.pods_ms is None:
+            return self._noted_watching & look.watching
+        known = note_watching(connection, self.cluster, new, look.pods_ms)
+        return (self._noted_watching & look.watching) | {each for each in new if each[0] in known}
 
     def _note_namespaces(self, connection: Connection, look: _Look) -> None:
         noted = self._noted_namespaces
@@ -183,3 +196,10 @@ class Noter:
         added = note_namespaces(connection, self.cluster, look.namespaces, self.source, at_ms, rules=look.rules)
         if added:
             log.info("owners changed", extra={"cluster": self.cluster, "source": self.source, "versions": len(added)})
+
+
+def _watching(claims: Iterable[Claim]) -> frozenset[tuple[str, str]]:
+    """Pods, by uid, and the claims by which they see devices and hold none."""
+    return frozenset(
+        (uid, f"{each.namespace}/{each.name}") for each in claims if each.only_watches for uid in each.pods
+    )
