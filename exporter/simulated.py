@@ -241,7 +241,7 @@ class SimulatedNode:
             mig_enabled=card.mig_enabled,
             mig_slices_max=card.kind.mig_slices_max,
             instances=tuple(
-                _read_instance(device, device.profile, use)
+                _read_instance(device, device.profile, use, gpm=card.kind.gpm)
                 for device, use in zip(card.devices, uses, strict=True)
                 if device.profile
             ),
@@ -284,7 +284,8 @@ def _seats(device: Device, lives: list[_PodLife]) -> tuple[_Seat, ...]:
     return tuple(_Seat(life=life, scale=scale) for life in here)
 
 
-def _read_instance(device: Device, profile: Profile, use: _Use) -> MigReading:
+def _read_instance(device: Device, profile: Profile, use: _Use, *, gpm: bool) -> MigReading:
+    has_figure = gpm and profile.compute_slices == profile.gpu_instance_slices
     return MigReading(
         uuid=device.uuid,
         profile=profile.name,
@@ -294,4 +295,5 @@ def _read_instance(device: Device, profile: Profile, use: _Use) -> MigReading:
         gpu_instance_slices=profile.gpu_instance_slices,
         memory_mib=device.memory_mib,
         memory_used_bytes=use.memory_bytes,
+        sm_ratio=min(1.0, use.busy_ratio / device.compute_ratio) if has_figure else None,
     )

@@ -15,23 +15,24 @@ _PROFILE = re.compile(r"(?:([1-9])c\.)?([1-9])g\.([1-9]\d{0,3})gb([+-][a-z.]+)?"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """What a card's model says about it. mig_slices_max: None where the model has no MIG."""
+    """What a card's model says about it. mig_slices_max: None where the model has no MIG; gpm: from Hopper on."""
 
     name: str
     idle_watts: int
     peak_watts: int
     mig_slices_max: int | None = None
+    gpm: bool = False
 
 
 # The first whose name is part of the model's name counts, so L40 stands before L4, and a GH200 is an H200.
 KINDS = (
-    Kind(name="RTX PRO 6000", idle_watts=40, peak_watts=600, mig_slices_max=4),
+    Kind(name="RTX PRO 6000", idle_watts=40, peak_watts=600, mig_slices_max=4, gpm=True),
     Kind(name="A100", idle_watts=50, peak_watts=400, mig_slices_max=7),
     Kind(name="A30", idle_watts=30, peak_watts=165, mig_slices_max=4),
-    Kind(name="H100", idle_watts=70, peak_watts=700, mig_slices_max=7),
-    Kind(name="H200", idle_watts=75, peak_watts=700, mig_slices_max=7),
-    Kind(name="B200", idle_watts=140, peak_watts=1000, mig_slices_max=7),
-    Kind(name="B300", idle_watts=150, peak_watts=1100, mig_slices_max=7),
+    Kind(name="H100", idle_watts=70, peak_watts=700, mig_slices_max=7, gpm=True),
+    Kind(name="H200", idle_watts=75, peak_watts=700, mig_slices_max=7, gpm=True),
+    Kind(name="B200", idle_watts=140, peak_watts=1000, mig_slices_max=7, gpm=True),
+    Kind(name="B300", idle_watts=150, peak_watts=1100, mig_slices_max=7, gpm=True),
     Kind(name="L40", idle_watts=35, peak_watts=350),
     Kind(name="L4", idle_watts=16, peak_watts=72),
     Kind(name="T4", idle_watts=10, peak_watts=70),

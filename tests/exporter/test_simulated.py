@@ -190,6 +190,17 @@ def test_a_reading_is_physically_possible(now_ms: int) -> None:
             assert gpu.utilization_ratio <= 1
 
 
+@pytest.mark.parametrize(("model", "busy"), [("NVIDIA H100 80GB HBM3", [0.5, 0, None]), ("A100", [None] * 3)])
+def test_an_instances_sms_are_as_busy_as_its_pod_from_hopper_on(model: str, busy: list[float | None]) -> None:
+    """By GPM: of whole GPU instances, and absent on an A100."""
+    text = f"""
+    gpus: [{{model: {model}, memory_mib: 81559, mig: [1g.10gb, 1g.10gb, 1c.3g.40gb]}}]
+    workloads: [{{namespace: a, pod: p, resource: nvidia.com/mig-1g.10gb, busy: 0.5}}]
+    """
+    (gpu,) = node_at(OCTOBER_MS, load_scenario(text, "mig.yaml")).read().gpus
+    assert [each.sm_ratio for each in gpu.instances] == [each and pytest.approx(each, abs=0.08) for each in busy]
+
+
 @given(instants, st.integers(min_value=1, max_value=2 * DAY_MS))
 def test_energy_rises_by_what_the_power_limits_allow(from_ms: int, elapsed_ms: int) -> None:
     before, after = energy_mj(node_at(from_ms)), energy_mj(node_at(from_ms + elapsed_ms))
