@@ -41,7 +41,7 @@ def device_plugin(
         env={
             "LD_LIBRARY_PATH": str(library.parent),
             "FAKE_NVML_STATE": str(nvml.path),
-            "DP_DISABLE_HEALTHCHECKS": "all",  # the fake driver has no events
+            "DP_DISABLE_HEALTHCHECKS": "all",  # else a card that a test has lost would be off the offer
         },
     )
     wanted = {resource: str(count) for resource, count in offers.items()}

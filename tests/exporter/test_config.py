@@ -37,7 +37,7 @@ def test_all_problems_come_at_once_each_with_key_value_and_what_is_wanted(tmp_pa
     file = tmp_path / "agent.yaml"
     file.write_text("beat: soon\nspeed: 3\nnode: [a]\n")
     env = {"GPU_EXPORTER_REPLAY": "2026-09-02..2026-09-01", "GPU_EXPORTER_PUHS": "x"}
-    found = problems({"listen": "nowhere", "push": "ftp://x"}, env, file)
+    found = problems({"listen": "nowhere", "push": "ftp://x", "links": "yes"}, env, file)
     text = "\n".join(found)
     for part in (
         f"{file}: beat='soon': want a duration",
@@ -45,11 +45,12 @@ def test_all_problems_come_at_once_each_with_key_value_and_what_is_wanted(tmp_pa
         f"{file}: node=['a']: want a text",
         "--listen='nowhere': want HOST:PORT",
         "--push='ftp://x': want the aggregator's URL",
+        "--links='yes': want on or off",
         "GPU_EXPORTER_REPLAY='2026-09-02..2026-09-01': want FROM..UNTIL",
         "GPU_EXPORTER_PUHS='x': want a setting",
     ):
         assert part in text
-    assert len(found) == 7
+    assert len(found) == 8
 
 
 def test_what_kubernetes_sets_beside_a_service_of_our_name_is_no_setting():

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from exporter.bus import cards_on_bus
-from exporter.clock import ReplayClock
+from exporter.clock import ReplayClock, SystemClock
+from exporter.config import read_settings
 from exporter.health import Health, Links
 from exporter.nvml import Nvml
 from exporter.reading import GpuReading
+from exporter.sources import open_collectors
 from tests.exporter.builders import NOON_MS
 from tests.exporter.whole_node import WholeNode
 from tests.nvml import fake as driver
@@ -125,6 +127,17 @@ def test_links_are_read_only_when_asked_for(fake: FakeNvml, gpu: FakeGpu) -> Non
     gpu.set_health(has_nvlink=0)
     fake.force("nvmlDeviceGetPcieThroughput", driver.NOT_SUPPORTED)
     assert read(links=True).links == Links()
+
+
+@pytest.mark.parametrize("links", ["on", "off"])
+async def test_the_setting_reaches_the_driver(fake: FakeNvml, gpu: FakeGpu, tmp_path: Path, links: str) -> None:
+    """--links=on has them read, of a node opened as the agent opens it."""
+    socket = str(tmp_path / "no-kubelet.sock")
+    collectors = open_collectors(read_settings({"links": links, "kubelet-socket": socket}, {}), SystemClock())
+    seen = await collectors.collect()
+    await collectors.close()
+    assert seen.node is not None
+    assert (seen.node.gpus[0].links is not None) == (links == "on")
 
 
 # How many should answer
