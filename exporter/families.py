@@ -6,16 +6,13 @@ instance has mig_profile and parent_uuid, a card has neither. A card in MIG mode
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-
-from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.exposition import generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from exporter import samples
 from exporter.family import DEVICE_LABELS, HOLDER_LABELS, Family
 from exporter.health_families import HEALTH_FAMILIES
 from exporter.samples import Labels, Standing, View
+from exporter.text_page import TextPage
 
 MIB = 1024 * 1024
 
@@ -241,13 +238,7 @@ class Page:
 
     def __init__(self) -> None:
         self._labels: dict[str, Labels] = {}
-        self._families: list[Metric] = []
-        self._registry = CollectorRegistry()
-        self._registry.register(self)
-
-    def collect(self) -> Iterable[Metric]:
-        """For the registry only."""
-        return self._families
+        self._text = TextPage(FAMILIES)
 
     def render(self, standing: Standing) -> bytes:
         """The whole page, in Prometheus' text format."""
@@ -255,14 +246,4 @@ class Page:
         current = {device.labels[0]: device.labels for device in listed}
         kept = {uuid: labels for uuid, labels in self._labels.items() if uuid in standing.totals.devices}
         self._labels = kept | current
-        view = View(standing=standing, devices=listed, labels=self._labels)
-        self._families = list(_families(view))
-        return generate_latest(self._registry)
-
-
-def _families(view: View) -> Iterator[Metric]:
-    for family in FAMILIES:
-        metric = family.kind(family.name, family.help, labels=family.labels)
-        for labels, value in family.read(view):
-            metric.add_metric(labels, value)
-        yield metric
+        return self._text.write(View(standing=standing, devices=listed, labels=self._labels))
