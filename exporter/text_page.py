@@ -34,7 +34,8 @@ class TextPage:
             for labels, value in family.read(view):
                 key = family.labels, labels
                 text = used[key] = known.get(key) or _labels(*key)
-                parts.append(f"{family.name}{text} {floatToGoString(value)}\n")
+                number = floatToGoString(value)  # type: ignore[no-untyped-call]
+                parts.append(f"{family.name}{text} {number}\n")
         self._texts = used
         return "".join(parts).encode()
 
