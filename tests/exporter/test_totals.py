@@ -31,10 +31,11 @@ class Day:
 def sights(draw: st.DrawFn) -> Sight:
     """A node of one whole or shared card and one in MIG mode, held anyhow. Cards never leave the sight."""
     shares = draw(st.integers(1, 3))
-    whole = card("GPU-a", shares=shares)
+    counters = st.none() | st.integers(0, 10**6)
+    whole = card("GPU-a", shares=shares, energy_mj=draw(counters))
     count = draw(st.integers(0, 3))
     parts = tuple(instance(f"MIG-{n}", ordinal=n, shares=draw(st.integers(1, 2))) for n in range(count))
-    cut = card("GPU-m", index=1, mig=True, instances=parts)
+    cut = card("GPU-m", index=1, mig=True, instances=parts, energy_mj=draw(counters))
     slots = [("GPU-a", n) for n in range(shares)] + [(each.uuid, n) for each in parts for n in range(each.shares)]
     holdings = [
         holding(
@@ -71,6 +72,33 @@ def test_totals_balance(day: Day):
     for uuid, device in metered.totals.devices.items():
         held_s = sum(each.held_s for (of, _), each in metered.totals.holders.items() if of == uuid)
         assert held_s + device.idle_s == pytest.approx(device.observed_s)
+
+
+@given(days())
+def test_no_total_ever_goes_down(day: Day):
+    metered, last = meter(), {}
+    for at_ms, seen in day.beats:
+        metered.advance(seen, NOON_MS + at_ms)
+        totals = metered.totals
+        now = {("observed", uuid): each.observed_s for uuid, each in totals.devices.items()}
+        now |= {("idle", uuid): each.idle_s for uuid, each in totals.devices.items()}
+        now |= {("held", key): each.held_s for key, each in totals.holders.items()}
+        now |= {("energy", key): each.energy_mj or 0 for key, each in totals.holders.items()}
+        now |= {("idle energy", uuid): energy_mj for uuid, energy_mj in totals.idle_energy_mj.items()}
+        assert all(now[key] >= value for key, value in last.items())
+        last = now
+
+
+@given(days())
+def test_energy_of_holders_and_idle_is_what_the_accounts_have(day: Day):
+    metered, accounts = meter(), []
+    for at_ms, seen in day.beats:
+        accounts += metered.advance(seen, NOON_MS + at_ms)
+    saved = metered.save()
+    assert saved is not None
+    written_mj = sum(each.energy_mj or 0 for account in (*accounts, saved.account) for each in account.cards.values())
+    held_mj = sum(each.energy_mj or 0 for each in metered.totals.holders.values())
+    assert held_mj + sum(metered.totals.idle_energy_mj.values()) == written_mj
 
 
 def test_totals_of_holders_long_gone_are_dropped():
