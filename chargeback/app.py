@@ -128,6 +128,8 @@ async def running(aggregator: Aggregator) -> AsyncIterator[str]:
     settings = aggregator.settings
     async with AsyncExitStack() as stack:
         api = await _open_api(settings, aggregator.clock, stack)
+        if api is not None:
+            aggregator.tables.awaited |= set(aggregator.tables.by_name()) - _given(settings)
         # A file that cannot be read is a wrong setting: say so before serving.
         noter = _noter(aggregator, api)
         read_files(
@@ -180,6 +182,12 @@ def _noter(aggregator: Aggregator, api: ClusterApi | None) -> Noter:
     return noter
 
 
+def _given(settings: Settings) -> set[str]:
+    """The tables that files stand in for."""
+    files = {"namespaces": settings.owners, "resourcequotas": settings.quotas}
+    return {name for name, file in files.items() if file is not None}
+
+
 def _work(aggregator: Aggregator, api: ClusterApi | None, noter: Noter) -> Iterator[Coroutine[Any, Any, None]]:
     """The eternal tasks. Files stand in for the API's tables where they are given."""
     settings, tables, clock, database = (
@@ -188,12 +196,11 @@ def _work(aggregator: Aggregator, api: ClusterApi | None, noter: Noter) -> Itera
         aggregator.clock,
         aggregator.database,
     )
-    files = {"namespaces": settings.owners, "resourcequotas": settings.quotas}
-    given = frozenset(name for name, file in files.items() if file is not None)
+    given = _given(settings)
     if given:
         yield keep_reading(settings.owners, settings.quotas, settings.label_keys, tables, clock)
     if api is not None:
-        yield keep_following(api, tables, settings.label_keys, settings.pod_labels, clock, without=given)
+        yield keep_following(api, tables, settings.label_keys, settings.pod_labels, clock)
     if api is not None or given:
         yield noter.keep_noting(clock)
     if api is None and settings.owners is None:

@@ -35,6 +35,7 @@ class ClusterTables:
     """The cluster as it was last known, a table a kind, named as the API names it.
 
     awaited  those that are followed on the API
+    noted    the ledger's history has what all of them said at first
     wake     set when one changes
     """
 
@@ -49,6 +50,7 @@ class ClusterTables:
     deviceclasses: Table[DeviceClass] = field(default_factory=Table)
     events: Table[Refusal] = field(default_factory=Table)
     awaited: set[str] = field(default_factory=set)
+    noted: bool = False
     wake: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
@@ -56,7 +58,8 @@ class ClusterTables:
             table.wake = self.wake.set
 
     def by_name(self) -> dict[str, Table[object]]:
-        return {each.name: getattr(self, each.name) for each in fields(self) if each.name not in ("awaited", "wake")}
+        others = ("awaited", "noted", "wake")
+        return {each.name: getattr(self, each.name) for each in fields(self) if each.name not in others}
 
     @property
     def unread(self) -> list[str]:
@@ -76,15 +79,13 @@ async def keep_following(
     keys: LabelKeys,
     own_labels: frozenset[str],
     clock: Clock,
-    without: frozenset[str] = frozenset(),
 ) -> None:
-    """Follow every kind on the API, but those that come from elsewhere. Ends only by cancellation."""
+    """Follow the awaited tables on the API. Ends only by cancellation."""
     by_name = tables.by_name()
-    followed = [kind for kind in kinds(keys, own_labels) if kind.name not in without]
-    tables.awaited |= {kind.name for kind in followed}
     async with asyncio.TaskGroup() as group:
-        for kind in followed:
-            group.create_task(keep_reflecting(api, kind, by_name[kind.name], clock))
+        for kind in kinds(keys, own_labels):
+            if kind.name in tables.awaited:
+                group.create_task(keep_reflecting(api, kind, by_name[kind.name], clock))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,9 +133,11 @@ class Noter:
 
     async def note(self) -> None:
         """Note what is new. Raises DatabaseUnavailable: nothing was noted."""
+        first = not self.tables.unread
         look = self._look()
         try:
             await asyncio.to_thread(self._write, look)
+            self.tables.noted = self.tables.noted or first
         except DatabaseUnavailable:
             self.tables.pods.untake(look.pods)
             raise

@@ -52,7 +52,7 @@ class Pushes:
 class Page:
     """The rendered page; empty until it was made for the first time.
 
-    is_whole  it was made when every table had been read, or refused
+    is_whole  it was made when every table had been read, or refused, and what they say was noted
     trends    what was learnt while making it
     """
 
@@ -98,7 +98,7 @@ async def keep_rendering(
 ) -> None:
     """Ends only by cancellation. A database that is away leaves the last page, whose age it states."""
     while True:
-        whole = not tables.unread
+        whole = tables.noted
         try:
             standing = await asyncio.to_thread(gather, database, cluster, tables, pushes, page.trends, clock.now_ms())
             page.content = await asyncio.to_thread(render, standing)
