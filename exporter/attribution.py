@@ -14,10 +14,11 @@ from exporter.device_ids import parse_device_id
 from exporter.device_names import DeviceNames
 from exporter.mig import MEMORY_SLICES, memory_slices
 from exporter.reading import Allocation, CgroupOwner, GpuReading, KubeletReading, NodeReading
-from exporter.sight import Card, Claimant, Instance, Memory, SeenHolding, Sight
+from exporter.sight import Card, Claimant, Instance, Memory, SeenHolding, Sight, UnknownHolding
 from exporter.usage import UsageByDevice, of_holders_of_now, pod_key, usage_of_devices
 
 MIB = 1024 * 1024
+UNKNOWN_MAX = 256  # holdings of unknown devices that are shown: more than a node can have of cards, each its metric
 SHARES_MAX = 1024  # of one device: what the wire takes. No plugin offers more, and a broken one must not spoil a body
 
 Slot = tuple[str, int]
@@ -57,7 +58,8 @@ def attribute(
         cards=tuple(cards.values()),
         holdings=tuple(_with_usage(record, usage) for record in records),
         uses=usage.uses,
-        unknown_devices=len(unknown),
+        unknown_devices=len({each.device for each in unknown}),
+        unknown=unknown[:UNKNOWN_MAX],
     )
     # A UID is worth remembering only while its pod holds something: the next pod of that name has another.
     holding = {pod_key(record) for record in records}
@@ -127,16 +129,15 @@ def _card(gpu: GpuReading, shares: Mapping[str, int]) -> Card:
     )
 
 
-def _listed(allocations: Iterable[Allocation], names: DeviceNames) -> tuple[dict[Slot, list[Claimant]], set[str]]:
-    """Whom the kubelet lists on each slot, and the device ids that no card here has."""
+def _listed(
+    allocations: Iterable[Allocation], names: DeviceNames
+) -> tuple[dict[Slot, list[Claimant]], tuple[UnknownHolding, ...]]:
+    """Whom the kubelet lists on each slot, and who holds what no card here has."""
     listed: dict[Slot, list[Claimant]] = {}
-    unknown: set[str] = set()
+    unknown: list[UnknownHolding] = []
     for each in allocations:
         device = parse_device_id(each.device_id)
         uuids = names.find(device.device)
-        if not uuids or device.share >= SHARES_MAX:
-            unknown.add(each.device_id)
-            continue
         claimant = Claimant(
             namespace=each.namespace,
             pod=each.pod,
@@ -145,11 +146,14 @@ def _listed(allocations: Iterable[Allocation], names: DeviceNames) -> tuple[dict
             source="dra" if each.source == "dra" else "device-plugin",
             claim=each.claim,
         )
+        if not uuids or device.share >= SHARES_MAX:
+            unknown.append(UnknownHolding(device=each.device_id, holder=claimant))
+            continue
         for uuid in uuids:
             on_slot = listed.setdefault((uuid, device.share), [])
             if claimant not in on_slot:
                 on_slot.append(claimant)
-    return {slot: sorted(on_slot, key=Claimant.key) for slot, on_slot in listed.items()}, unknown
+    return {slot: sorted(on_slot, key=Claimant.key) for slot, on_slot in listed.items()}, tuple(unknown)
 
 
 def _succession(

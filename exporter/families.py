@@ -26,7 +26,7 @@ FAMILIES = (
         _G,
         "gpu_memory_used_bytes",
         _D,
-        "Device memory in use.",
+        "Device memory in use; compute instances of one GPU instance share it, and each shows all of it.",
         samples.devices(lambda g: g.memory_used_bytes, lambda i: i.memory_used_bytes),
     ),
     Family(
@@ -111,6 +111,13 @@ FAMILIES = (
         (),
         "Device ids that the kubelet has given away and no card here has.",
         samples.one(lambda s: s.sight.unknown_devices),
+    ),
+    Family(
+        _C,
+        "gpu_unknown_device_held_seconds_total",
+        ("device", "resource", "node", "namespace", "pod", "container"),
+        "Time in which the container held a device that no card here has (passthrough, vGPU): in no account.",
+        samples.unknown,
     ),
     Family(
         _G,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 from exporter.reading import CollectorResult, GpuReading, MigReading, NodeReading
@@ -138,6 +139,12 @@ def idle_joules(view: View) -> Samples:
             yield view.labels[uuid], energy_mj / 1000
 
 
+def unknown(view: View) -> Samples:
+    """A sample of every holder of a device that no card here has."""
+    for (device, resource, holder), held in view.standing.totals.unknown.items():
+        yield (device, resource, view.standing.node, *holder), held.held_s
+
+
 def one(read: Callable[[Standing], float | None]) -> Callable[[View], Samples]:
     """The only sample of its family, or none."""
 
@@ -194,7 +201,13 @@ def pushes(view: View) -> Samples:
 
 
 def build(view: View) -> Samples:
+    yield (_version(),), 1
+
+
+@cache
+def _version() -> str:
+    """Looked up once: it reads files."""
     try:
-        yield (version("gpu-chargeback"),), 1
+        return version("gpu-chargeback")
     except PackageNotFoundError:  # run from a checkout
-        yield ("unknown",), 1
+        return "unknown"

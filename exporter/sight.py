@@ -123,14 +123,25 @@ class SeenUse(Struct, frozen=True, kw_only=True):
     memory_bytes: int | None = None
 
 
+class UnknownHolding(Struct, frozen=True, kw_only=True):
+    """A device that the kubelet gave away and no card here has, by the kubelet's id."""
+
+    device: str
+    holder: Claimant
+
+
 class Sight(Struct, frozen=True, kw_only=True):
-    """One beat. observed: the kubelet answered. cards: all that were ever shown, ordered by index."""
+    """One beat. observed: the kubelet answered. cards: all that were ever shown, ordered by index.
+
+    unknown_devices  how many ids are held that mean no card here; unknown: by whom, of the first so many
+    """
 
     observed: bool
     cards: tuple[Card, ...] = ()
     holdings: tuple[SeenHolding, ...] = ()
     uses: tuple[SeenUse, ...] = ()
     unknown_devices: int = 0
+    unknown: tuple[UnknownHolding, ...] = ()
 
 
 class Memory(Struct, frozen=True, kw_only=True):

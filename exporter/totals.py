@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from exporter.energy import UNKNOWN, Energy
 from exporter.health import XidReading
-from exporter.sight import PPM, Card, SeenHolding, Sight
+from exporter.sight import PPM, Card, Claimant, SeenHolding, Sight
 
 KEEPS_MS = 15 * 60_000  # three scrapes of the slowest Prometheus that still makes sense
 
@@ -48,6 +48,7 @@ class Totals:
 
     devices         by UUID
     holders         by device UUID and (namespace, pod, container)
+    unknown         by the kubelet's id, resource and holder: held seconds of devices that no card here has
     xids            by UUID of the device and XID
     idle_energy_mj  by card UUID, in MIG mode or not: what nobody held; absent as long as it was never known
     """
@@ -55,6 +56,7 @@ class Totals:
     def __init__(self) -> None:
         self.devices: dict[str, DeviceTotals] = {}
         self.holders: dict[tuple[str, Holder], HolderTotals] = {}
+        self.unknown: dict[tuple[str, str, Holder], HolderTotals] = {}
         self.idle_energy_mj: dict[str, int] = {}
         self.xids: dict[tuple[str, int], XidTotal] = {}
 
@@ -73,6 +75,10 @@ class Totals:
                 self._add_device(card, device.uuid, device.shares, on_device.pop(device.uuid, []), seconds, now_ms)
         for use in {use.device for use in sight.uses}:
             self.devices.setdefault(use, DeviceTotals(last_ms=now_ms)).unallocated_use_s += seconds
+        for key in {(each.device, each.holder.resource, _names(each.holder)) for each in sight.unknown}:
+            held = self.unknown.setdefault(key, HolderTotals())
+            held.held_s += seconds
+            held.last_ms = now_ms
         self._add_energy(sight.holdings, energy)
         self._drop_old(now_ms)
 
@@ -113,6 +119,8 @@ class Totals:
     def _drop_old(self, now_ms: int) -> None:
         for key in [key for key, held in self.holders.items() if now_ms - held.last_ms > KEEPS_MS]:
             del self.holders[key]
+        for unknown in [each for each, held in self.unknown.items() if now_ms - held.last_ms > KEEPS_MS]:
+            del self.unknown[unknown]
         for uuid in [uuid for uuid, device in self.devices.items() if now_ms - device.last_ms > KEEPS_MS]:
             del self.devices[uuid]
             for raised in [key for key, total in self.xids.items() if key[0] == uuid and not total.of_card]:
@@ -120,4 +128,8 @@ class Totals:
 
 
 def _key(holding: SeenHolding) -> tuple[str, Holder]:
-    return holding.device, (holding.holder.namespace, holding.holder.pod, holding.holder.container)
+    return holding.device, _names(holding.holder)
+
+
+def _names(holder: Claimant) -> Holder:
+    return holder.namespace, holder.pod, holder.container

@@ -15,7 +15,7 @@ from exporter.families import FAMILIES, MIB, Page
 from exporter.health import Health, Links, XidReading
 from exporter.reading import CollectorResult, NodeReading
 from exporter.samples import SpoolFigures, Standing
-from exporter.sight import Sight
+from exporter.sight import Sight, UnknownHolding
 from exporter.totals import Totals
 from tests.exporter.builders import GIB, NOON_MS, card, gpu, holding, instance, mig_device, mig_gpu, node
 
@@ -63,6 +63,7 @@ SEEN = Sight(
     cards=(card("GPU-a"), card("GPU-m", index=1, mig=True, instances=(instance("MIG-a"),))),
     holdings=(holding("train-0", busy_ppm=250_000), holding("mig-0", "MIG-a", evidence="mig")),
     unknown_devices=1,
+    unknown=(UnknownHolding(device="gpu.nvidia.com/n1/gpu-vfio-0", holder=holding("vm-0").holder),),
 )
 
 ENERGY = Energy(cards={"GPU-a": 2_500, "GPU-m": 700}, idle={"GPU-a": 0, "GPU-m": 600}, holdings=(2_500, 100))

@@ -221,6 +221,19 @@ async def test_a_card_bound_to_vfio_is_held_on_the_kubelets_word(node: WholeNode
     assert (seen, sum(each.end - each.start for each in told)) == (2 * BEAT_MS, TIME)
     assert {(each.busy_ms, each.memory_byte_seconds, each.energy_mj) for each in told} == {(None, None, None)}
     assert unknown_devices(node) == "2.0"
+    lines = node.agent.page.decode().splitlines()
+    told_by_metric = {
+        (line.partition('device="')[2].partition('"')[0], line.partition('pod="')[2].partition('"')[0]): line.split()[
+            -1
+        ]
+        for line in lines
+        if line.startswith("gpu_unknown_device_held_seconds_total{")
+    }
+    seconds = str(TIME / 1000)
+    assert told_by_metric == {
+        ("gpu.nvidia.com/node-1/gpu-vfio-0", "other-vm"): seconds,
+        ("12", "third-vm"): seconds,
+    }
 
 
 # Use without allocation

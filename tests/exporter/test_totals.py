@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.meter import Meter
-from exporter.sight import Sight
+from exporter.sight import Claimant, Sight, UnknownHolding
+from exporter.totals import KEEPS_MS, Totals
 from tests.exporter.builders import HOUR_MS, NOON_MS, card, holding, instance, sight
 
 BEAT_MS = 10_000
@@ -135,3 +136,19 @@ def test_busy_time_that_was_never_known_is_unknown():
     for at_ms in (0, BEAT_MS):
         metered.advance(sight(holdings=[holding("p"), holding("q", busy_ppm=0)]), NOON_MS + at_ms)
     assert {key[1][1]: each.busy_s for key, each in metered.totals.holders.items()} == {"p": None, "q": 0.0}
+
+
+def test_a_device_that_no_card_here_has_counts_for_its_holder_once_by_whatever_claims():
+    """Its series must stay one; a while after its end it is dropped."""
+    totals = Totals()
+    one, other = (
+        UnknownHolding(
+            device="vfio-0", holder=Claimant(namespace="t", pod="p", container="c", resource="r", claim=name)
+        )
+        for name in ("t/one", "t/other")
+    )
+    totals.add(Sight(observed=True, unknown=(one, other)), BEAT_MS, now_ms=NOON_MS)
+    totals.add(Sight(observed=False, unknown=(one,)), BEAT_MS, now_ms=NOON_MS)
+    assert {key: held.held_s for key, held in totals.unknown.items()} == {("vfio-0", "r", ("t", "p", "c")): 10.0}
+    totals.add(Sight(observed=True), BEAT_MS, now_ms=NOON_MS + KEEPS_MS + 1)
+    assert totals.unknown == {}
