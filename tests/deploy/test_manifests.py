@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
+from chargeback.cluster.kinds import kinds
 from chargeback.core.agents import AUDIENCE
+from chargeback.core.owners import LabelKeys
 
 ROOT = Path(__file__).parents[2]
 MANIFESTS = ROOT / "deploy/manifests"
@@ -77,11 +79,14 @@ def test_kustomization_lists_every_file() -> None:
     assert sorted(listed) == [path.name for path in files()]
 
 
-def test_the_api_rights_are_three_verbs_on_two_resources_and_the_aggregators_alone() -> None:
+def test_the_api_rights_are_to_read_what_is_followed_and_the_aggregators_alone() -> None:
+    """Every kind that `chargeback/cluster/kinds.py` follows, nothing else; and to ask whose a token is."""
     assert {it["kind"] for it in manifests()} & {"Role", "RoleBinding"} == set()
     (role,) = [it for it in manifests() if it["kind"] == "ClusterRole"]
-    assert role["rules"] == [
-        {"apiGroups": [""], "resources": ["namespaces", "resourcequotas"], "verbs": ["get", "list", "watch"]},
+    read = [rule for rule in role["rules"] if "create" not in rule["verbs"]]
+    assert {verb for rule in read for verb in rule["verbs"]} == {"get", "list", "watch"}
+    assert {resource for rule in read for resource in rule["resources"]} == {each.name for each in kinds(LabelKeys())}
+    assert [rule for rule in role["rules"] if rule not in read] == [
         {"apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]},
     ]
     (binding,) = [it for it in manifests() if it["kind"] == "ClusterRoleBinding"]
