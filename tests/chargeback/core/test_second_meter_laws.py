@@ -6,7 +6,7 @@ import random
 from dataclasses import replace
 from fractions import Fraction
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chargeback.core.existence import exist
@@ -36,7 +36,8 @@ from tests.chargeback.core.two_meters import GPU, MINUTE_MS, Told
 
 START_MS = HOUR * HOUR_MS
 RESERVATIONS = "kai-resource-reservation"
-slow = settings(max_examples=60, deadline=None)
+# Much is drawn for one example: on a busy machine that may take long, and is no fault.
+slow = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 labels = st.builds(
     OwnerLabels,
