@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections import Counter
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -200,6 +202,14 @@ def test_a_counter_that_jumps_is_not_believed():
     most_mj = WATTS_MAX * 11_000
     assert hour(at(0), at(most_mj)).gpus[0].energy_mj == most_mj
     assert hour(at(0), at(most_mj + 1)).gpus[0].energy_mj is None
+
+
+def test_a_real_counters_step_is_believed_however_short_the_beat():
+    """An H100's moves every 100 ms: a millisecond may have all of a step, and the next ones nothing."""
+    survey = json.loads((Path(__file__).with_name("data") / "h100_survey.json").read_text())
+    for _, step_mj in survey["static"]["energy_steps"]:
+        beats = [(at(energy_mj, holding()), NOON_MS + n) for n, energy_mj in enumerate((0, step_mj, step_mj))]
+        assert only_body(*beats).gpus[0].energy_mj == step_mj > 7_000
 
 
 def test_a_card_that_never_tells_has_no_energy_and_its_holding_one_record():
