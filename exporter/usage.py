@@ -93,6 +93,9 @@ def usage_of_devices(
             uses += _uses(device, processes, processes, owners)
         elif len({pod_key(record) for record in holders}) == 1 and holders[0].holder.pod:
             uses += _of_one_pod(device, holders, processes, gpu, owners, usage)
+        else:
+            strangers = _strangers(holders, processes, owners, usage.pod_uids)
+            uses += _uses(device, strangers, processes, owners)
     return UsageByDevice(of_holders=usage.of_holders, uses=tuple(uses), pod_uids=usage.pod_uids)
 
 
@@ -116,7 +119,8 @@ def _of_one_pod(
     if uid is not None:
         usage.pod_uids[pod] = uid
     elif not_others:
-        return []  # which of these UIDs is the holder's, and which a stranger's, cannot be said
+        # Which of these UIDs is the holder's, and which a stranger's, cannot be said.
+        return _uses(device, _strangers(holders, processes, owners, usage.pod_uids), processes, owners)
     mine: list[ProcessReading] = []
     foreign: list[ProcessReading] = []
     servers: list[ProcessReading] = []
@@ -141,6 +145,15 @@ def _of_one_pod(
             memory_peak_bytes=_memory_peak_bytes(mine),
         )
     return _uses(device, foreign, processes, owners)
+
+
+def _strangers(
+    holders: Iterable[SeenHolding], processes: Iterable[ProcessReading], owners: Owners, pod_uids: Mapping[str, str]
+) -> list[ProcessReading]:
+    """The processes that are no holder's for certain: outside pods, or of a pod that holds other devices only."""
+    here = {pod_key(record) for record in holders}
+    elsewhere = {None, *(uid for pod, uid in pod_uids.items() if pod not in here)}
+    return [each for each in processes if (owner := owners.get(each.pid)) is not None and owner.pod_uid in elsewhere]
 
 
 def _is_mps_server(process: ProcessReading, owners: Owners) -> bool:

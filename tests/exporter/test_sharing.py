@@ -175,6 +175,14 @@ async def test_claims_of_cards_and_of_instances_that_are_made_for_them(node: Who
     assert low.uuid not in holdings
 
 
+async def test_an_extended_resource_that_is_given_by_dra(node: WholeNode) -> None:
+    """From 1.36 on `nvidia.com/gpu` may come so: the container has no devices, and a claim that the scheduler made."""
+    card = node.fake.add_gpu(minor=15)
+    node.kubelet.give("team", "train-0", "main")
+    node.kubelet.claim("team", "train-0", "main", "train-0-extended-resources-x7k2p", "gpu-15")
+    assert await booked(node, card) == {"train-0": 1}
+
+
 async def test_consumers_of_a_shared_claim_split_it(node: WholeNode) -> None:
     card = node.fake.add_gpu(minor=12)
     for pod in ("a", "b", "c", "d"):

@@ -77,3 +77,21 @@ def test_a_mig_device_hides_its_own_processes_only() -> None:
     card = mig_gpu(idle, busy, memory_used_bytes=GIB)
     assert held(card, "MIG-a").holdings[0].memory_bytes == 0
     assert held(card, "MIG-b").holdings[0].memory_bytes is None
+
+
+def test_strangers_on_a_shared_card_are_those_who_are_no_holders_for_certain() -> None:
+    """The host's, and a pod's that holds another card; whose the other pods are cannot be said."""
+    offered = ["GPU-a::0", "GPU-a::1", "GPU-b"]
+    shared = gpu(processes=tuple(process(pid, memory_used_bytes=pid * MIB) for pid in (1, 2, 3, 4)))
+    answer = kubelet(given("p", "GPU-a::0"), given("q", "GPU-a::1"), given("r", "GPU-b"), offered=offered)
+    owners: dict[int, CgroupOwner | None] = {1: HOST, 2: in_pod(POD_B), 3: in_pod(POD_A), 4: None}
+    sight, _ = look(shared, gpu("GPU-b"), kubelet=answer, owners=owners, memory=Memory(pod_uids={"team/r": POD_B}))
+    found = [(use.container, use.busy_ppm, use.memory_bytes) for use in sight.uses]
+    assert found == [(POD_B * 2, None, 2 * MIB), ("host", None, MIB)]
+
+
+def test_a_host_process_is_a_stranger_also_where_no_pod_can_be_told_from_the_other() -> None:
+    card = gpu(processes=(process(1), process(2), process(3)))
+    owners: dict[int, CgroupOwner | None] = {1: in_pod(POD_A), 2: in_pod(POD_B), 3: HOST}
+    sight, _ = look(card, kubelet=kubelet(given("p")), owners=owners)
+    assert [use.container for use in sight.uses] == ["host"]
