@@ -176,7 +176,7 @@ async def test_claims_of_cards_and_of_instances_that_are_made_for_them(node: Who
 
 
 async def test_an_extended_resource_that_is_given_by_dra(node: WholeNode) -> None:
-    """From 1.36 on `nvidia.com/gpu` may come so: the container has no devices, and a claim that the scheduler made."""
+    """From Kubernetes 1.36 on `nvidia.com/gpu` may come so: no devices, and a claim that the scheduler made."""
     card = node.fake.add_gpu(minor=15)
     node.kubelet.give("team", "train-0", "main")
     node.kubelet.claim("team", "train-0", "main", "train-0-extended-resources-x7k2p", "gpu-15")
