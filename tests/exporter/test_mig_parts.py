@@ -6,6 +6,7 @@ drivers, slices do not.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 from chargeback.core.node_hour import Gpu, Instance
 from chargeback.core.timeline import fraction
+from exporter.mig import MEMORY_SLICES, memory_slices, profile_name
 from exporter.nvml import Nvml
 from exporter.sight import Card
 from tests.exporter.builders import kubelet, look
@@ -136,3 +138,19 @@ def test_a_profiles_suffix_is_the_drivers_own(fake: FakeNvml, name: str) -> None
     card = fake.add_gpu(mig=[])
     card.add_instance("1g.10gb", name=f"{driver.H100} MIG {name}")
     assert [each.profile for each in read(fake).instances] == [name]
+
+
+def test_the_profiles_of_a_real_h100_fit_the_arithmetic() -> None:
+    """As its driver listed them: names, slices, and how many fit beside each other."""
+    survey = json.loads((Path(__file__).with_name("data") / "h100_survey.json").read_text())["static"]
+    total_mib = survey["MemoryInfo_v2"]["total"] // 2**20
+    profiles = [each for each in survey["profiles"].values() if "name" in each]
+    assert len(profiles) == 7
+    for each in profiles:
+        slices, mib = each["sliceCount"], each["memorySizeMB"]
+        worked_out = profile_name(
+            compute_slices=slices, gpu_instance_slices=slices, memory_mib=mib, total_mib=total_mib
+        )
+        assert each["name"].removeprefix("MIG ").removesuffix("+me") == worked_out
+        assert each["instanceCount"] * memory_slices(mib, total_mib) <= MEMORY_SLICES
+        assert each["instanceCount"] * slices <= 7

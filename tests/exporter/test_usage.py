@@ -95,3 +95,12 @@ def test_a_host_process_is_a_stranger_also_where_no_pod_can_be_told_from_the_oth
     owners: dict[int, CgroupOwner | None] = {1: in_pod(POD_A), 2: in_pod(POD_B), 3: HOST}
     sight, _ = look(card, kubelet=kubelet(given("p")), owners=owners)
     assert [use.container for use in sight.uses] == ["host"]
+
+
+@pytest.mark.parametrize(("used_bytes", "memory_bytes"), [(GIB + 10 * MIB, 0), (3 * GIB, None)])
+def test_an_idle_compute_instance_is_idle_beside_a_busy_one(used_bytes: int, memory_bytes: int | None) -> None:
+    """They share the memory of their GPU instance: what the neighbour's processes have hides nobody on this one."""
+    idle, busy = mig_device("MIG-a"), replace(mig_device("MIG-b"), compute_instance_id=1)
+    pool = [replace(each, memory_used_bytes=used_bytes) for each in (idle, busy)]
+    card = mig_gpu(*pool, processes=(process(1, "MIG-b", memory_used_bytes=GIB, sm_ratio=None),))
+    assert held(card, "MIG-a", owners={1: in_pod(POD_B)}).holdings[0].memory_bytes == memory_bytes
