@@ -17,6 +17,7 @@ import grpc
 import pytest
 
 from chargeback.core.hours import HOUR_MS
+from chargeback.core.lines import EXCESS
 from chargeback.core.spans import Spans, intersect, subtract, union
 from tests.body_receiver import BodyReceiver
 from tests.e2e.soak_node import SoakNode
@@ -157,6 +158,7 @@ def test_the_account_balances_whatever_happens(node: SoakNode, receiver: BodyRec
     assert len({instance for _, instance in receiver.newest}) == 1
     booked = [ledger(body) for body in receiver.newest.values()]  # raises where a card's time does not add up
     assert sum(of_card.get("free", 0) for cards in booked for of_card in cards.values()) > 0
+    assert not any(EXCESS in of_card for cards in booked for of_card in cards.values())
     assert_nothing_is_invented(node, receiver)
 
 
