@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import time
 from dataclasses import replace
@@ -112,12 +111,14 @@ def test_memory_beside_a_servers_own_still_hides_a_process() -> None:
 
 def test_a_real_process_is_known_by_its_name(tmp_path: Path) -> None:
     """As the kernel cuts it, from the moment that it is executed."""
-    found = shutil.which("sleep")
-    assert found is not None
-    program = tmp_path / "nvidia-cuda-mps-server"
-    shutil.copy(found, program)
+    for name in ("nvidia-cuda-mps-server", "train"):
+        (tmp_path / name).write_text("#!/bin/sh\nread forever\n")
+        (tmp_path / name).chmod(0o755)
     reader = CgroupReader(Path("/proc"))
-    with subprocess.Popen([program, "60"]) as running, subprocess.Popen([found, "60"]) as other:
+    with (
+        subprocess.Popen([tmp_path / "nvidia-cuda-mps-server"], stdin=subprocess.PIPE) as running,
+        subprocess.Popen([tmp_path / "train"], stdin=subprocess.PIPE) as other,
+    ):
         try:
             until = time.monotonic() + START_TIMEOUT_S
             while not ((owner := reader.owner_of(running.pid)) and owner.mps_server):
