@@ -7,6 +7,7 @@ import asyncio
 import logging
 import os
 import signal
+import ssl
 import sys
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
@@ -157,7 +158,9 @@ async def _open_pusher(
     *,
     heed: Callable[[float | None], None] = lambda release_s: None,
 ) -> Pusher:
-    session = await stack.enter_async_context(aiohttp.ClientSession())
+    # Its own authorities: aiohttp's may have been left out at its import (__main__.py).
+    authorities = ssl.create_default_context() if settings.push.lower().startswith("https:") else True
+    session = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=authorities)))
     door = Door(
         session,
         settings.push,

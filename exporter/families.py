@@ -6,17 +6,15 @@ instance has mig_profile and parent_uuid, a card has neither. A card in MIG mode
 
 from __future__ import annotations
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-
 from exporter import samples
-from exporter.family import DEVICE_LABELS, HOLDER_LABELS, Family
+from exporter.family import COUNTER, DEVICE_LABELS, GAUGE, HOLDER_LABELS, Family
 from exporter.health_families import HEALTH_FAMILIES
 from exporter.samples import Labels, Standing, View
 from exporter.text_page import TextPage
 
 MIB = 1024 * 1024
 
-_G, _C = GaugeMetricFamily, CounterMetricFamily
+_G, _C = GAUGE, COUNTER
 _D, _H = DEVICE_LABELS, HOLDER_LABELS
 
 FAMILIES = (

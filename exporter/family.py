@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from typing import Literal
 
 from exporter.samples import Labels, Sample, View
+
+Kind = Literal["gauge", "counter"]
+GAUGE: Kind = "gauge"
+COUNTER: Kind = "counter"
 
 DEVICE_LABELS = ("uuid", "gpu", "model", "node", "mig_profile", "parent_uuid")
 HOLDER_LABELS = (*DEVICE_LABELS, "namespace", "pod", "container")
@@ -17,7 +20,7 @@ HOLDER_LABELS = (*DEVICE_LABELS, "namespace", "pod", "container")
 class Family:
     """Positional, to be read as one row."""
 
-    kind: type[CounterMetricFamily] | type[GaugeMetricFamily]
+    kind: Kind
     name: str
     labels: Labels
     help: str

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-
 from exporter import health_samples as samples
-from exporter.family import DEVICE_LABELS, Family
+from exporter.family import COUNTER, DEVICE_LABELS, GAUGE, Family
 
-_G, _C = GaugeMetricFamily, CounterMetricFamily
+_G, _C = GAUGE, COUNTER
 _D = DEVICE_LABELS
 
 HEALTH_FAMILIES = (

@@ -1,15 +1,14 @@
 """Prometheus' text format (version 0.0.4) of our own table, written at once.
 
 prometheus_client's writer checks and escapes every label of every sample anew: of a beat on a node of 64 devices that
-was the greater half. Here the text of a sample's labels is kept from one page to the next.
+was the greater half. Here the text of a sample's labels is kept from one page to the next. (And without the library
+the agent has 1 MiB less.)
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
-
-from prometheus_client.core import CounterMetricFamily
-from prometheus_client.utils import floatToGoString
 
 from exporter.family import Family
 from exporter.samples import Labels, View
@@ -34,18 +33,24 @@ class TextPage:
             for labels, value in family.read(view):
                 key = family.labels, labels
                 text = used[key] = known.get(key) or _labels(*key)
-                number = floatToGoString(value)  # type: ignore[no-untyped-call]
-                parts.append(f"{family.name}{text} {number}\n")
+                parts.append(f"{family.name}{text} {_number(value)}\n")
         self._texts = used
         return "".join(parts).encode()
 
 
 def _head(family: Family) -> str:
-    kind = "counter" if family.kind is CounterMetricFamily else "gauge"
-    return f"# HELP {family.name} {family.help.translate(_IN_HELP)}\n# TYPE {family.name} {kind}\n"
+    return f"# HELP {family.name} {family.help.translate(_IN_HELP)}\n# TYPE {family.name} {family.kind}\n"
 
 
 def _labels(names: Labels, values: Labels) -> str:
     pairs = sorted(zip(names, values, strict=True))
     text = ",".join(f'{name}="{value.translate(_IN_LABEL)}"' for name, value in pairs)
     return f"{{{text}}}" if text else ""
+
+
+def _number(value: float) -> str:
+    """As Go's strconv.ParseFloat reads it; Python writes the infinite otherwise."""
+    value = float(value)
+    if math.isinf(value):
+        return "+Inf" if value > 0 else "-Inf"
+    return "NaN" if math.isnan(value) else repr(value)

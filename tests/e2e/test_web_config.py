@@ -80,7 +80,7 @@ def test_an_agent_pushes_through_tls_and_both_ask_for_a_password(folder: Path, t
     agent = ("--simulate", "--node", "n1", "--beat", "1s", "--push-token-file", str(folder / "token"))
     with (
         program(folder, "chargeback.cli.main", *aggregator, "--web-config", web) as url,
-        program(folder, "exporter.cli", *agent, "--push", url, "--web.config.file", web) as agent_url,
+        program(folder, "exporter", *agent, "--push", url, "--web.config.file", web) as agent_url,
     ):
         taken = 'gpu_exporter_pushes_total{result="taken"} '
         wait_for(

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import time
 from pathlib import Path
+
+import pytest
+from prometheus_client import ProcessCollector
 
 from exporter.own_process import own_process
 from tests.programs import running
@@ -26,6 +30,25 @@ def test_time_that_is_spent_is_shown() -> None:
     while time.process_time() < until:
         pass
     assert 0.1 < own_process()["process_cpu_seconds_total"] - before < 2
+
+
+def test_the_figures_are_those_that_every_client_gives() -> None:
+    """Names and values, beside Prometheus' own client."""
+    ours = own_process()
+    theirs = {s.name: s.value for metric in ProcessCollector(registry=None).collect() for s in metric.samples}
+    assert ours.keys() == theirs.keys()
+    for name, value in theirs.items():
+        assert ours[name] == pytest.approx(value, rel=0.05), name
+
+
+def test_with_no_file_left_to_open_nothing_is_said() -> None:
+    """And nothing is raised: the beat goes on."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        assert own_process() == {}
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_every_figure_of_a_running_agent_is_on_its_page(tmp_path: Path) -> None:

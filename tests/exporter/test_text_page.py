@@ -7,10 +7,9 @@ from collections.abc import Iterator
 
 from hypothesis import given
 from hypothesis import strategies as st
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.parser import text_string_to_metric_families
 
-from exporter.family import Family
+from exporter.family import COUNTER, GAUGE, Family
 from exporter.samples import Sample, Standing, View
 from exporter.sight import Sight
 from exporter.text_page import TextPage
@@ -26,7 +25,7 @@ samples = st.dictionaries(st.tuples(texts, texts), values, max_size=5)
 
 def page_of(*families: tuple[str, str, dict[tuple[str, ...], float], tuple[str, ...]]) -> TextPage:
     def family(name: str, help: str, found: dict[tuple[str, ...], float], labels: tuple[str, ...]) -> Family:
-        kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
+        kind = COUNTER if name.endswith("_total") else GAUGE
 
         def read(view: View) -> Iterator[Sample]:
             return iter(found.items())
