@@ -106,9 +106,9 @@ class Agent:
         seen = await self._collectors.collect(released=lambda: self.release.active)
         sight, finished = self._account(seen, now_ms)
         write = self._keeper.prepare(self._meter.save(), self._memory, finished)
-        if self._pushing:
-            self._open = self._open_body()
+        open_body = self._open_body() if self._pushing else None
         await self._write(write)
+        self._open = open_body  # not before: who dies between the two would tell the same time in another way
         self._beats += 1
         self.page = self._render(seen, sight, now_ms, lag_s)
         self._beat_ended_s = self._clock.monotonic_s()

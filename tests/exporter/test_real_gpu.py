@@ -5,8 +5,10 @@ The process list needs the host's pids: in a container, run it with the host's p
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -53,6 +55,21 @@ def test_a_real_card_says_who_it_is(nvml: Nvml) -> None:
         assert gpu.model != "unknown"
         assert 0 <= (gpu.memory_used_bytes or 0) <= gpu.memory_total_bytes
         assert all(instance.uuid.startswith("MIG-") for instance in gpu.instances)
+
+
+def test_a_closed_nvml_leaves_no_device_open(nvml: Nvml) -> None:
+    """Neither a file nor a mapping: the next who asks for the card has it to himself."""
+    nvml.read()
+    assert open_devices()
+    nvml.close()
+    assert open_devices() == set()
+
+
+def open_devices() -> set[str]:
+    """The driver's devices that this process has open or mapped."""
+    files = {os.path.realpath(each) for each in Path("/proc/self/fd").iterdir()}
+    mapped = {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines()}
+    return {path for path in files | mapped if path.startswith("/dev/nvidia")}
 
 
 def test_a_real_card_stays_who_it_is_and_its_energy_grows(nvml: Nvml) -> None:
