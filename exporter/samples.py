@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 
+from exporter import VERSION
 from exporter.reading import CollectorResult, GpuReading, MigReading, NodeReading
 from exporter.sight import Card, Sight
 from exporter.totals import DeviceTotals, HolderTotals, Totals
@@ -201,13 +200,4 @@ def pushes(view: View) -> Samples:
 
 
 def build(view: View) -> Samples:
-    yield (_version(),), 1
-
-
-@cache
-def _version() -> str:
-    """Looked up once: it reads files."""
-    try:
-        return version("gpu-chargeback")
-    except PackageNotFoundError:  # run from a checkout
-        return "unknown"
+    yield (VERSION,), 1

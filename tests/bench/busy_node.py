@@ -44,8 +44,9 @@ class BusyNode:
             yield fake
 
     def env(self) -> dict[str, str]:
-        """Of a program that shall find this driver."""
-        return os.environ | {"FAKE_NVML_STATE": str(self.state), "LD_LIBRARY_PATH": str(self.library)}
+        """Of a program that shall find this driver, and no authorities: exporter/__main__.py."""
+        nothing = dict.fromkeys(("SSL_CERT_FILE", "SSL_CERT_DIR"), os.devnull)
+        return os.environ | nothing | {"FAKE_NVML_STATE": str(self.state), "LD_LIBRARY_PATH": str(self.library)}
 
     def _add_process(self, pid: int, uid: uuid.UUID) -> None:
         """As procfs has it. Ordinary files: reading them costs less than procfs does."""

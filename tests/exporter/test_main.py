@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
+
+from exporter import VERSION
 
 ROOT = Path(__file__).parents[2]
 
@@ -13,7 +16,8 @@ ROOT = Path(__file__).parents[2]
 def said_by(code: str, **env: str) -> str:
     """What a fresh interpreter prints."""
     command = [sys.executable, "-c", code]
-    ended = subprocess.run(command, cwd=ROOT, env=os.environ | env, capture_output=True, text=True, check=False)
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("SSL_CERT")}
+    ended = subprocess.run(command, cwd=ROOT, env=inherited | env, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     return ended.stdout
 
@@ -28,7 +32,18 @@ assert main() == 2
 import exporter.kubelet, exporter.unary_call, exporter.podresources_pb2, exporter.nvml
 print(*sorted(sys.modules))
 """
-    heavy = {"grpc", "prometheus_client", "yaml", "bcrypt", "sqlalchemy", "kubernetes", "pydantic", "click", "rich"}
+    heavy = {
+        "importlib.metadata",
+        "grpc",
+        "prometheus_client",
+        "yaml",
+        "bcrypt",
+        "sqlalchemy",
+        "kubernetes",
+        "pydantic",
+        "click",
+        "rich",
+    }
     assert not heavy & set(said_by(code).split())
 
 
@@ -44,3 +59,7 @@ print(connector._SSL_CONTEXT_VERIFIED.cert_store_stats()["x509_ca"])
 print(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
 """
     assert said_by(code, SSL_CERT_FILE="/some/file.pem").splitlines() == ["0", "/some/file.pem None"]
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == VERSION
