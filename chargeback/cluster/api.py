@@ -63,10 +63,11 @@ class Listing(Generic[V]):
 class Event(Generic[V]):
     """One change. value: as it is now, or was at its end; None: not one that we follow.
 
-    A bookmark has neither uid nor value: it says up to which version there was nothing else.
+    A bookmark has neither uid nor value: it says up to which version there was nothing else. Nor has OPENED, which
+    comes first, when the server has begun to answer.
     """
 
-    kind: Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
+    kind: Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK", "OPENED"]
     version: str
     uid: str = ""
     value: V | None = None
@@ -115,6 +116,7 @@ class ClusterApi:
         asked.append(("timeoutSeconds", str(WATCH_S)))
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=TIMEOUT_S, sock_read=WATCH_SILENT_S)
         async with self._open("GET", kind.path, asked, None, timeout) as response:
+            yield Event(kind="OPENED", version=version)
             try:
                 async for line in response.response.content:
                     yield _read_event(kind, line)

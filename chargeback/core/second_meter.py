@@ -23,9 +23,10 @@ from chargeback.core.spans import Span, Spans, intersect, length, subtract, unio
 
 API = "api"
 # Kinds of difference, in ms of slots: the agent saw it held after its end; only the API knows of it, before the first
-# sight, while nobody observed, or of a pod that no agent saw; the API knows of it, and no slot can be named for it.
-LATE, EARLY, UNOBSERVED, UNSEEN, UNPLACED = "late", "early", "unobserved", "unseen", "unplaced"
-DIFFERENCES = (LATE, EARLY, UNOBSERVED, UNSEEN, UNPLACED)
+# sight, while nobody observed, or of a pod that no agent saw; the API knows of it, and no slot can be named for it;
+# the API has the pod alive, and the agent no longer saw it hold what it had (here the agent is believed).
+LATE, EARLY, UNOBSERVED, UNSEEN, UNPLACED, FREED = "late", "early", "unobserved", "unseen", "unplaced", "freed"
+DIFFERENCES = (LATE, EARLY, UNOBSERVED, UNSEEN, UNPLACED, FREED)
 
 Slot = tuple[str, int]
 
@@ -153,6 +154,9 @@ class _Work:
                 self._take(_holding(life, what, (device, share), span), life.uid)
             self._differences[EARLY] += length(intersect(missing, offer.observed))
             self._differences[UNOBSERVED] += length(subtract(missing, offer.observed))
+            own, _ = self._stays(life, what, (device, share))
+            seen = intersect(self._window(life), ((seen_ms - self._start_ms, self._until),))
+            self._differences[FREED] += length(subtract(intersect(seen, offer.observed), own))
 
     def _seen_ms(self, life: PodLife) -> int | None:
         """When an agent first saw it, in this hour or another."""

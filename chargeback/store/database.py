@@ -29,6 +29,22 @@ class DatabaseUnavailable(RuntimeError):
     """The database did not do it this time (away, full, locked): nothing was written, it may be tried again."""
 
 
+class PartFailed(RuntimeError):
+    """A part of a transaction was undone: says why. The rest of it stands."""
+
+
+@contextmanager
+def part(connection: Connection) -> Iterator[None]:
+    """A part of a transaction that fails by itself. Raises PartFailed; what ails the database fails the whole."""
+    try:
+        with connection.begin_nested():
+            yield
+    except OperationalError:
+        raise
+    except Exception as error:
+        raise PartFailed(f"{type(error).__name__}: {error}") from error
+
+
 class Database:
     """One database; `write()` and `read()` are the only ways to a connection."""
 
@@ -143,8 +159,10 @@ __all__ = [
     "Database",
     "DatabaseError",
     "DatabaseUnavailable",
+    "PartFailed",
     "insert_or",
     "lock",
     "open_database",
+    "part",
     "sqlite_url",
 ]

@@ -155,6 +155,11 @@ def settle(
     )
 
 
+def postpone(connection: Connection, key: NodeHourKey, due_ms: int) -> None:
+    """Have a node-hour that could not be rated tried again later; its lines stay as they are."""
+    connection.execute(update(node_hours).where(_is(key)).values(due_ms=due_ms))
+
+
 def differences_since(connection: Connection, from_hour: int) -> dict[str, dict[str, int]]:
     """By cluster and kind, ms of slots in which the meters differ, of rated hours from one on."""
     query = select(node_hours.c.cluster, node_hours.c.differences).where(

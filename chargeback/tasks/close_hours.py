@@ -9,13 +9,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from fractions import Fraction
 
 from chargeback.clock import Clock
-from chargeback.core.hours import format_hour
-from chargeback.rater import Rated, rate, read_terms
-from chargeback.store.database import Database, DatabaseUnavailable
+from chargeback.core.hours import HOUR_MS, format_hour
+from chargeback.core.lines import Problem
+from chargeback.rater import Rated, Terms, rate, read_terms
+from chargeback.store.database import Connection, Database, DatabaseUnavailable, PartFailed, part
 from chargeback.store.ledger import replace_lines
-from chargeback.store.node_hours import NodeHourKey, claim, known_before, make_due, settle
+from chargeback.store.node_hours import Known, NodeHourKey, claim, known_before, make_due, postpone, settle
 from chargeback.store.pods import note_sights
 from chargeback.store.problems import replace_problems
 from chargeback.store.rollup import mark_days, rebuild_marked_day
@@ -25,6 +27,8 @@ log = logging.getLogger(__name__)
 # Node-hours rated in one transaction: enough to share its cost, few enough that pushes do not wait long.
 BATCH = 16
 EVERY_S = 1.0
+# A node-hour that cannot be rated is a defect of ours: it is tried again, for the next release may mend it.
+UNRATED, RETRY_MS, SUBJECT_CHARS_MAX = "unrated", 600_000, 300
 
 
 def close_due(database: Database, now_ms: int, grace_ms: int, limit: int = BATCH) -> int:
@@ -36,20 +40,41 @@ def close_due(database: Database, now_ms: int, grace_ms: int, limit: int = BATCH
         terms = read_terms(connection)
         days: set[tuple[str, str]] = set()
         for key, revision, left in claimed:
-            started = time.perf_counter()
-            rated = rate(terms, key, known_before(connection, key))
-            changed = replace_lines(connection, key, rated.lines, revision + 1)
-            days |= {(key.cluster, day) for day in changed}
-            wrong = sum(abs(problem.ms) for problem in rated.problems if problem.kind == "conservation")
-            settle(connection, key, revision + 1, rated.known, round(wrong), rated.differences)
-            replace_problems(connection, key, rated.problems)
-            note_sights(connection, key, rated.sights, now_ms)
-            if rated.known != left:
-                after = NodeHourKey(cluster=key.cluster, node=key.node, hour=key.hour + 1)
-                make_due(connection, after, now_ms, grace_ms, create=bool(rated.known.gpus))
-            _note_rated(key, revision + 1, rated, time.perf_counter() - started)
+            try:
+                with part(connection):
+                    days |= _close(connection, terms, key, revision + 1, left, now_ms, grace_ms)
+            except PartFailed as error:
+                # One that cannot be rated must not keep all others from it: it is set aside, loudly.
+                log.error("node-hour not rated", extra={"key": str(key), "error": str(error), "todo": "report it"})
+                subject = str(error).splitlines()[0][:SUBJECT_CHARS_MAX]
+                replace_problems(connection, key, [Problem(kind=UNRATED, subject=subject, ms=Fraction(HOUR_MS))])
+                postpone(connection, key, now_ms + RETRY_MS)
         mark_days(connection, days)
     return len(claimed)
+
+
+def _close(
+    connection: Connection,
+    terms: Terms,
+    key: NodeHourKey,
+    revision: int,
+    left: Known,
+    now_ms: int,
+    grace_ms: int,
+) -> set[tuple[str, str]]:
+    """Rate one node-hour and keep all that follows from it; the (cluster, day)s whose sums change."""
+    started = time.perf_counter()
+    rated = rate(terms, key, known_before(connection, key))
+    changed = replace_lines(connection, key, rated.lines, revision)
+    wrong = sum(abs(problem.ms) for problem in rated.problems if problem.kind == "conservation")
+    settle(connection, key, revision, rated.known, round(wrong), rated.differences)
+    replace_problems(connection, key, rated.problems)
+    note_sights(connection, key, rated.sights, now_ms)
+    if rated.known != left:
+        after = NodeHourKey(cluster=key.cluster, node=key.node, hour=key.hour + 1)
+        make_due(connection, after, now_ms, grace_ms, create=bool(rated.known.gpus))
+    _note_rated(key, revision, rated, time.perf_counter() - started)
+    return {(key.cluster, day) for day in changed}
 
 
 def rebuild_days(database: Database) -> None:

@@ -141,7 +141,10 @@ async def reflect(api: ClusterApi, kind: Kind[V], table: Table[V]) -> None:
     opened_ms, before_ms = api.now_ms(), table.read_ms or api.now_ms()
     async for event in api.watch(kind, table.version):
         now_ms = api.now_ms()
-        _take(table, event, before_ms if now_ms < opened_ms + CATCH_UP_MS else now_ms, now_ms)
+        if event.kind == "OPENED":
+            opened_ms = now_ms
+        else:
+            _take(table, event, before_ms if now_ms < opened_ms + CATCH_UP_MS else now_ms, now_ms)
 
 
 def _take(table: Table[V], event: Event[V], known_ms: int, now_ms: int) -> None:

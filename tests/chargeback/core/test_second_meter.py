@@ -51,6 +51,12 @@ def test_a_finished_pod_that_an_old_kubelet_lists_ends_when_it_ended() -> None:
     assert metered.held == ()
 
 
+def test_a_pod_that_lives_and_was_seen_to_hold_no_more() -> None:
+    """The agent is believed, and the difference is told."""
+    metered = Told(gpus=(card(),), saw=(saw("p", 0, 20),), lives=(life("p", -5, seen=-5),)).metered()
+    assert (who(metered), minutes(metered)) == ([("p", "GPU-1", 0, 20, "agent")], {"freed": 40})
+
+
 def test_and_in_the_hours_after() -> None:
     """It ended two hours ago."""
     metered = Told(gpus=(card(),), saw=(saw("p", 0, 60),), lives=(life("p", -130, -120, seen=-130),)).metered()
