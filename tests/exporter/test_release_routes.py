@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,9 +15,11 @@ from aiohttp.test_utils import TestClient, TestServer, make_mocked_request
 
 from exporter.release import DEFAULT_S
 from exporter.release_routes import routes, serve_release
+from tests.body_receiver import BodyReceiver
 from tests.exporter.whole_node import BEAT_MS, WholeNode, ledger
 from tests.nvml import fake as driver
 from tests.nvml.fake import FakeNvml
+from tests.programs import running, wait_for
 
 
 @pytest.fixture(scope="session")
@@ -153,3 +156,19 @@ async def test_a_proxy_on_this_host_speaks_for_others(node: WholeNode, header: s
     async with serving(node) as client:
         assert (await client.post("/v1/release", headers={header: "127.0.0.1"})).status == 403
     assert not node.agent.release.active
+
+
+def test_a_process_obeys_the_answer_to_its_push_and_this_host_more(tmp_path: Path):
+    """The server orders without end: released within a beat, until somebody on the node says no."""
+    with BodyReceiver(answer=lambda: (200, {"release_s": 120})) as receiver:
+        arguments = ("--cluster", "lab", "--node", "n1", "--beat", "1s", "--simulate", "--push", receiver.url)
+        with running("exporter.cli", *arguments, log=tmp_path / "log") as agent:
+            wait_for("NVML is let go", lambda: b"\ngpu_exporter_released 1.0\n" in agent.get("/metrics"))
+            request = urllib.request.Request(agent.url + "/v1/release", method="DELETE")
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                assert answer.status == 200
+            wait_for("NVML is taken back", lambda: b"\ngpu_exporter_released 0.0\n" in agent.get("/metrics"))
+    log = (tmp_path / "log").read_text()
+    assert "NVML is released for driver work" in log
+    assert "the release ends" in log
+    assert receiver.broken == []
