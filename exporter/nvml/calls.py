@@ -23,6 +23,7 @@ CANNOT_SAY = frozenset(
 CLIENT_DEAD = frozenset(
     {pynvml.NVML_ERROR_UNINITIALIZED, pynvml.NVML_ERROR_DRIVER_NOT_LOADED, pynvml.NVML_ERROR_UNKNOWN}
 )
+OUT = frozenset({pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_RESET_REQUIRED, pynvml.NVML_ERROR_GPU_NOT_FOUND})
 REMADE = frozenset({pynvml.NVML_ERROR_INVALID_ARGUMENT, pynvml.NVML_ERROR_NOT_FOUND})
 MISSING = {
     pynvml.NVML_ERROR_LIBRARY_NOT_FOUND: f"{LIBRARY} not found: give the pod NVIDIA's runtime class, or mount the "
@@ -78,5 +79,18 @@ def ask(denied: set[str], query: Callable[..., T], *args: Any) -> T | None:
         if error.code == pynvml.NVML_ERROR_NO_PERMISSION:
             denied.add(error.call)
         elif error.code not in CANNOT_SAY:
+            raise
+        return None
+
+
+def figure(denied: set[str], query: Callable[..., T], *args: Any) -> T | None:
+    """As `ask`, for a sensor on which nothing else hangs: where it alone fails, it costs its figure and no card.
+
+    Raises what tells of the card, of its instances or of the whole driver.
+    """
+    try:
+        return ask(denied, query, *args)
+    except NvmlError as error:
+        if error.code in OUT | REMADE | CLIENT_DEAD - {pynvml.NVML_ERROR_UNKNOWN}:
             raise
         return None

@@ -14,7 +14,18 @@ import pynvml
 from exporter.bus import cards_on_bus
 from exporter.clock import Clock, SystemClock
 from exporter.nvml.accounting import Accounting
-from exporter.nvml.calls import CLIENT_DEAD, GARBLED, LIBRARY, MISSING, REMADE, NvmlError, NvmlMissing, ask, call
+from exporter.nvml.calls import (
+    CLIENT_DEAD,
+    GARBLED,
+    LIBRARY,
+    MISSING,
+    REMADE,
+    NvmlError,
+    NvmlMissing,
+    ask,
+    call,
+    figure,
+)
 from exporter.nvml.events import Xids
 from exporter.nvml.gpm import Gpm
 from exporter.nvml.health import read_health, read_links
@@ -170,8 +181,8 @@ class Nvml:
             raise NvmlError("nvmlDeviceGetMemoryInfo", code, text)
         total_bytes = card.memory_total_bytes
         instances = read_instances(denied, handle, slots or 0, card.mig, total_bytes) if mig_enabled else []
-        power_milliwatts = ask(denied, pynvml.nvmlDeviceGetPowerUsage, handle)
-        utilization = ask(denied, pynvml.nvmlDeviceGetUtilizationRates, handle)
+        power_milliwatts = figure(denied, pynvml.nvmlDeviceGetPowerUsage, handle)
+        utilization = figure(denied, pynvml.nvmlDeviceGetUtilizationRates, handle)
         return GpuReading(
             uuid=card.uuid,
             index=index,
@@ -187,7 +198,7 @@ class Nvml:
             memory_used_bytes=None if memory is None else memory.used,
             utilization_ratio=None if utilization is None else utilization.gpu / 100,
             power_watts=None if power_milliwatts is None else power_milliwatts / 1000,
-            energy_mj=ask(denied, pynvml.nvmlDeviceGetTotalEnergyConsumption, handle),
+            energy_mj=figure(denied, pynvml.nvmlDeviceGetTotalEnergyConsumption, handle),
             temperature_celsius=temperature_of(denied, handle),
             health=read_health(denied, handle),
             links=read_links(denied, handle) if self._links else None,

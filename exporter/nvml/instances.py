@@ -8,7 +8,7 @@ from typing import Any
 import pynvml
 
 from exporter.mig import profile_name, profile_of
-from exporter.nvml.calls import NvmlError, ask, call
+from exporter.nvml.calls import NvmlError, ask, call, figure
 from exporter.nvml.sensors import memory_of
 from exporter.reading import MigReading
 
@@ -80,7 +80,7 @@ def _read_instance(
         )
         if placement is not None:
             known_instances[uuid] = known
-    memory = memory_of(denied, handle)
+    memory = memory_of(denied, handle, by=figure)  # one that cannot say costs its neighbours nothing
     return MigReading(
         uuid=uuid,
         profile=known.profile,

@@ -11,6 +11,7 @@ RECORD_ROOM_BYTES = 64  # for each record, so that a driver with longer ones sta
 # Drivers 535.43 to 535.86 wrote 32 bytes (protected memory at the end), all others write 24. The start is the same.
 RECORD_BYTES_KNOWN = (24, 32)
 CLOCK_SLACK_US = 1_000_000  # the driver stamps its samples by itself: so far ahead of us they may be
+PID_MAX = 4_194_304  # Linux has none above
 
 _RECORD = struct.Struct("=I4xQII")  # pid, memory in use, GPU instance, compute instance
 _NO_ID = 0xFFFFFFFF
@@ -18,7 +19,7 @@ _NO_MEMORY = 0xFFFFFFFFFFFFFFFF
 
 
 class UnknownRecord(Exception):
-    """The driver's process records have a length that we do not know: read on, and we would bill the wrong pod."""
+    """The driver's process records have a form that we do not know: read on, and we would bill the wrong pod."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +57,11 @@ def decode_records(buffer: bytes, *, count: int, capacity: int) -> tuple[Process
     lengths = [length for length in RECORD_BYTES_KNOWN if written in (count * length, capacity * length)]
     if len(lengths) != 1:
         raise UnknownRecord(f"{written} bytes for {count} process records: known lengths are {RECORD_BYTES_KNOWN}")
-    return tuple(_decode(buffer, position * lengths[0]) for position in range(count))
+    records = tuple(_decode(buffer, position * lengths[0]) for position in range(count))
+    wrong = next((record.pid for record in records if not 0 < record.pid <= PID_MAX), None)
+    if wrong is not None:
+        raise UnknownRecord(f"a process record with the pid {wrong}: want 1 to {PID_MAX}")
+    return records
 
 
 def _decode(buffer: bytes, offset: int) -> ProcessRecord:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pynvml
 
-from exporter.nvml.calls import ask
+from exporter.nvml.calls import ask, figure
+
+Ask = Callable[..., Any]  # `ask` or `figure`
 
 
-def memory_of(denied: set[str], handle: Any) -> Any:
+def memory_of(denied: set[str], handle: Any, *, by: Ask = ask) -> Any:
     """Before driver 510 there is no version 2; version 1 counts what the driver keeps for itself as used."""
-    memory = ask(denied, pynvml.nvmlDeviceGetMemoryInfo, handle, pynvml.nvmlMemory_v2)
-    return memory or ask(denied, pynvml.nvmlDeviceGetMemoryInfo, handle)
+    memory = by(denied, pynvml.nvmlDeviceGetMemoryInfo, handle, pynvml.nvmlMemory_v2)
+    return memory or by(denied, pynvml.nvmlDeviceGetMemoryInfo, handle)
 
 
 def temperature_of(denied: set[str], handle: Any) -> int | None:
     """The old call is on its way out, the new one not yet everywhere."""
-    celsius = ask(denied, pynvml.nvmlDeviceGetTemperatureV, handle, pynvml.NVML_TEMPERATURE_GPU)
+    celsius = figure(denied, pynvml.nvmlDeviceGetTemperatureV, handle, pynvml.NVML_TEMPERATURE_GPU)
     if celsius is None:
-        celsius = ask(denied, pynvml.nvmlDeviceGetTemperature, handle, pynvml.NVML_TEMPERATURE_GPU)
+        celsius = figure(denied, pynvml.nvmlDeviceGetTemperature, handle, pynvml.NVML_TEMPERATURE_GPU)
     return celsius

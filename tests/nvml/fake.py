@@ -187,9 +187,12 @@ class FakeNvml:
 
     def force(
         self, function: str, code: int | None = None, *, gpu: int | None = None, times: int | None = None,
-        delay_ms: int = 0, remake_mig: bool = False,
+        delay_ms: int = 0, remake_mig: bool = False, skip: int = 0,
     ) -> None:  # fmt: skip
-        """Have a function answer `code`, wait, or find the card's MIG instances just remade; `times` or for ever."""
+        """Have a function answer `code`, wait, or find the card's MIG instances just remade; `times` or for ever.
+
+        skip  how many calls it answers as ever before that
+        """
         with self.change() as state:
             rule = next(rule for rule in state.rules if not rule.times)
             rule.function = function.encode()
@@ -197,6 +200,7 @@ class FakeNvml:
             rule.code = -1 if code is None else code
             rule.delay_us = delay_ms * 1000
             rule.remake_mig = remake_mig
+            rule.skip = skip
             rule.times = layout.ANY if times is None else times
 
     def relent(self) -> None:

@@ -89,7 +89,7 @@ typedef struct {
     int32_t code;   /* answered instead; -1: none */
     uint32_t remake_mig; /* 1: the GPU's MIG generation is bumped just before */
     uint32_t delay_us;
-    uint32_t reserved;
+    uint32_t skip; /* how many calls it lets pass first */
 } FakeRule;
 
 typedef struct {

@@ -78,6 +78,10 @@ static int apply_rules(const char *function, unsigned gpu, unsigned *delay_us) {
         FakeRule *rule = &state->rules[i];
         if (!rule->times || strcmp(rule->function, function) != 0) continue;
         if (rule->gpu != FAKE_ANY && rule->gpu != gpu) continue;
+        if (rule->skip) {
+            rule->skip--;
+            continue;
+        }
         if (rule->times != FAKE_ANY) rule->times--;
         if (rule->remake_mig && gpu < FAKE_GPUS) state->gpus[gpu].mig_generation++;
         *delay_us += rule->delay_us;

@@ -110,7 +110,7 @@ class Rule(ctypes.Structure):
         ("code", c_int32),
         ("remake_mig", c_uint32),
         ("delay_us", c_uint32),
-        ("reserved", c_uint32),
+        ("skip", c_uint32),
     ]
 
 
