@@ -59,7 +59,7 @@ class Agent:
             push,
         ]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "exporter.cli", *arguments],
+            [sys.executable, "-m", "exporter", *arguments],
             env={**os.environ, **(env or {})}, stderr=self._log,
         )  # fmt: skip
         wait_for(f"agent {name}", lambda: fetch(f"{self.url}/readyz")[0] == 200, within_s=20)

@@ -20,13 +20,14 @@ typedef int (*Driver)(W, W, W, W);
 
 enum { ARGUMENTS = 4, ANSWERS = 512, NAME = 64, OUT_BYTES = 8192 };
 enum { FUNCTION_NOT_FOUND = 13, UNKNOWN = 999 };
-enum { ROOM = 64, SENTINEL = 0xA5 }; /* how exporter/nvml.py lays out and fills its list of processes */
-enum { SAMPLE = 32 };                /* sizeof(nvmlProcessUtilizationSample_t) */
+enum { ROOM = 64, SENTINEL = 0xA5 }; /* how exporter/nvml/ lays out and fills its list of processes */
+enum { SAMPLE = 32, FIELD = 40 };    /* sizeof(nvmlProcessUtilizationSample_t), sizeof(nvmlFieldValue_t) */
 #define SINCE_SLACK_US 200000        /* the replayed clock is the recorded one to a beat's beginning, not to a call */
 
-/* What an argument is. IN and SINCE are part of what is asked; OUT, TEXT, RECORDS and SAMPLES are answered, COUNT is
- * both. The length of a TEXT is the next argument, the room of RECORDS and SAMPLES the COUNT beside them. */
-typedef enum { NONE, IN, SINCE, OUT, TEXT, COUNT, RECORDS, SAMPLES } Kind;
+/* What an argument is. IN and SINCE are part of what is asked; OUT, TEXT, RECORDS, SAMPLES and FIELDS are answered,
+ * COUNT is both. The length of a TEXT is the next argument, the room of RECORDS and SAMPLES the COUNT beside them, how
+ * many FIELDS there are the IN before them. */
+typedef enum { NONE, IN, SINCE, OUT, TEXT, COUNT, RECORDS, SAMPLES, FIELDS } Kind;
 typedef struct { Kind kind; unsigned bytes; } Argument;
 
 typedef struct {
@@ -72,6 +73,7 @@ static unsigned answered(const Argument *is, const W *value, const W *in, unsign
         for (written = (unsigned)in[i - 1] * ROOM; written; written--)
             if (((unsigned char *)value[i])[written - 1] != SENTINEL) break;
         return written;
+    case FIELDS: return (unsigned)in[i - 1] * FIELD;
     case SAMPLES: return value[i] ? *(uint32_t *)value[i + 1] * SAMPLE : 0;
     default: return 0;
     }
@@ -170,7 +172,7 @@ static int call(const char *name, const Argument *is, const W *value) {
     return record(name, is, value, tape);
 }
 
-/* ---- what exporter/nvml.py asks ---- */
+/* ---- what exporter/nvml/ asks ---- */
 
 #define CALL(name, ...)                                                \
     int name(W a, W b, W c, W d) {                                     \
@@ -201,6 +203,26 @@ CALL(nvmlDeviceGetTemperatureV, HANDLE, {OUT, 12})
 CALL(nvmlDeviceGetTemperature, HANDLE, NUMBER, {OUT, 4})
 CALL(nvmlDeviceGetComputeRunningProcesses_v3, HANDLE, {COUNT, 4}, {RECORDS, 0})
 CALL(nvmlDeviceGetProcessUtilization, HANDLE, {SAMPLES, 0}, {COUNT, 4}, {SINCE, 8})
+CALL(nvmlDeviceGetMinorNumber, HANDLE, {OUT, 4})
+CALL(nvmlDeviceGetFieldValues, HANDLE, NUMBER, {FIELDS, 0})
+CALL(nvmlDeviceGetCurrentClocksEventReasons, HANDLE, {OUT, 8})
+CALL(nvmlDeviceGetPersistenceMode, HANDLE, {OUT, 4})
+CALL(nvmlDeviceGetEnforcedPowerLimit, HANDLE, {OUT, 4})
+CALL(nvmlDeviceGetClockInfo, HANDLE, NUMBER, {OUT, 4})
+CALL(nvmlDeviceGetPcieThroughput, HANDLE, NUMBER, {OUT, 4})
+CALL(nvmlDeviceGetAccountingMode, HANDLE, {OUT, 4})
+CALL(nvmlDeviceGetAccountingStats, HANDLE, NUMBER, {OUT, 56})
+CALL(nvmlEventSetCreate, {OUT, 8})
+CALL(nvmlDeviceRegisterEvents, HANDLE, {IN, 8}, HANDLE)
+CALL(nvmlEventSetWait_v2, HANDLE, {OUT, 32}, NUMBER)
+CALL(nvmlEventSetFree, HANDLE)
+CALL(nvmlDeviceGetGpuInstanceById, HANDLE, NUMBER, {OUT, 8})
+CALL(nvmlGpuInstanceGetInfo, HANDLE, {OUT, 24})
+CALL(nvmlGpmQueryDeviceSupport, HANDLE, {OUT, 8})
+CALL(nvmlGpmSampleAlloc, {OUT, 8})
+CALL(nvmlGpmSampleFree, HANDLE)
+CALL(nvmlGpmMigSampleGet, HANDLE, NUMBER, HANDLE)
+CALL(nvmlGpmMetricsGet, {OUT, 64}) /* its head and the one metric we ask for, of 333 */
 
 const char *nvmlErrorString(int code) {
     (void)code;

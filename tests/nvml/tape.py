@@ -10,21 +10,28 @@ import ctypes
 import os
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 SOURCE = Path(__file__).with_name("tape.c")
 SONAME = "libnvidia-ml.so.1"
 COMPILE_TIMEOUT_S = 60
 BEGINS_A_READING = "nvmlDeviceGetCount_v2"
-OPENS = "nvmlInitWithFlags"
+BEFORE_A_READING = ("nvmlInitWithFlags", "nvmlEventSetWait_v2")
 
 
-def build(directory: Path) -> Path:
-    """Compile the library into `directory` and return its path."""
+def build(directory: Path, *, without: Sequence[str] = ()) -> Path:
+    """Compile the library into `directory` and return its path.
+
+    without  functions it does not export: those that nobody asked when the recording was made
+    """
     library = directory / SONAME
+    exports = directory / "exports.map"
+    hidden = "".join(f" {name};" for name in without)
+    exports.write_text(f"{{ global: nvml*; local:{hidden} *; }};\n")
     command = ["gcc", "-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
-    command += [f"-Wl,-soname,{SONAME}", "-o", str(library), str(SOURCE), "-ldl"]
+    command += [f"-Wl,-soname,{SONAME}", f"-Wl,--version-script={exports}"]
+    command += ["-o", str(library), str(SOURCE), "-ldl"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=COMPILE_TIMEOUT_S, check=False)
     assert done.returncode == 0, done.stderr
     return library
@@ -41,16 +48,16 @@ def recording(library: Path, *, driver: Path, to: Path) -> dict[str, str]:
 
 
 def readings(lines: Iterable[str]) -> list[list[str]]:
-    """A recording's lines, reading by reading; opening belongs to the first."""
+    """A recording's lines, reading by reading; opening, and fetching events, belong to the reading that follows."""
     found: list[list[str]] = []
-    opened: list[str] = []
+    before: list[str] = []
     for line in lines:
         name = line.split()[2]
-        if name == OPENS:
-            opened.append(line)
+        if name in BEFORE_A_READING:
+            before.append(line)
         elif name == BEGINS_A_READING:
-            found.append([*opened, line])
-            opened = []
+            found.append([*before, line])
+            before = []
         elif found:
             found[-1].append(line)
     return found
