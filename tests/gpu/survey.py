@@ -7,7 +7,7 @@ windows    the driver's per-process samples beside work of known shape, for 40 s
 processes  the pids that the driver lists to this process, and its own pid namespaces: to be run as other users
            (`setpriv`), in a pid namespace of its own (`unshare --pid --fork --mount-proc`), beside an MPS server
 
-What tests use of an H100's answers is in tests/exporter/data/h100_survey.json.
+What tests use of the answers is in tests/exporter/data/h100_survey.json and h200_survey.json.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from tests.gpu.work import Work
 
 CALLS_TIMED = 200
 WINDOWS_US = 41_000_000
+ALL_LINKS = 0xFFFFFFFF  # as a field's scope
 # Asked of the card by `nvmlDeviceGet…` without more arguments.
 STILL = [
     "Name",
@@ -119,12 +120,11 @@ def static(card: Any) -> dict[str, Any]:
     return found
 
 
-def _fields(card: Any) -> dict[str, list[int]]:
-    ids = [83, 185, 186, 191, 142, 143, 144, 145, 197, 198, 269, 270, 271, 308]
-    values = nv.nvmlDeviceGetFieldValues(card, ids)
-    return {
-        str(each.fieldId): [each.nvmlReturn, each.valueType, each.value.ullVal, each.latencyUsec] for each in values
-    }
+def _fields(card: Any) -> list[list[int]]:
+    """Energy, power, ECC, remaps, PCIe and others of the card; NVLink of all links."""
+    ids = [83, 185, 186, 191, 3, 4, 5, 6, 142, 143, 144, 145, 197, 198, 269, 270, 271, 308]
+    values = nv.nvmlDeviceGetFieldValues(card, [*ids, *((field, ALL_LINKS) for field in (138, 139))])
+    return [[each.fieldId, each.scopeId, each.nvmlReturn, each.valueType, each.value.ullVal] for each in values]
 
 
 def _profile(card: Any, profile: int) -> Any:
@@ -140,6 +140,7 @@ def _events(card: Any) -> dict[str, Any]:
     except nv.NVMLError as error:
         return {"create": str(error)}
     found = {"xid": said(nv.nvmlDeviceRegisterEvents, card, nv.nvmlEventTypeXidCriticalError, events)}
+    found["us_a_wait_of_0"] = _latency(lambda: nv.nvmlEventSetWait_v2(events, 0))
     began = time.monotonic()
     found["wait"] = said(nv.nvmlEventSetWait_v2, events, 300)
     found["waited_s"] = round(time.monotonic() - began, 3)
@@ -171,7 +172,6 @@ def _gpm(card: Any) -> dict[str, Any]:
 
 
 def _latencies(card: Any) -> dict[str, list[float]]:
-    """Median, 99th percentile and most, in µs."""
     queries: dict[str, Callable[[], Any]] = {
         "GetCount": nv.nvmlDeviceGetCount,
         "MigMode": lambda: nv.nvmlDeviceGetMigMode(card),
@@ -183,18 +183,25 @@ def _latencies(card: Any) -> dict[str, list[float]]:
         "TemperatureV": lambda: nv.nvmlDeviceGetTemperatureV(card, 0),
         "ComputeRunningProcesses": lambda: nv.nvmlDeviceGetComputeRunningProcesses_v3(card),
         "ProcessUtilization": lambda: said(nv.nvmlDeviceGetProcessUtilization, card, _now_us() - 1_000_000),
-        "FieldValues": lambda: nv.nvmlDeviceGetFieldValues(card, [83, 186, 142, 145]),
+        "FieldValues": lambda: nv.nvmlDeviceGetFieldValues(card, [3, 4, 5, 6, 142, 143, 144, 145]),
+        "ClocksEventReasons": lambda: nv.nvmlDeviceGetCurrentClocksEventReasons(card),
+        "PersistenceMode": lambda: nv.nvmlDeviceGetPersistenceMode(card),
+        "EnforcedPowerLimit": lambda: nv.nvmlDeviceGetEnforcedPowerLimit(card),
+        "ClockInfo": lambda: nv.nvmlDeviceGetClockInfo(card, nv.NVML_CLOCK_SM),
+        "AccountingMode": lambda: nv.nvmlDeviceGetAccountingMode(card),
     }
-    found = {}
-    for name, query in queries.items():
-        took = []
-        for _ in range(CALLS_TIMED):
-            began = time.perf_counter()
-            said(query)
-            took.append((time.perf_counter() - began) * 1e6)
-        took.sort()
-        found[name] = [round(each, 1) for each in (statistics.median(took), took[CALLS_TIMED * 99 // 100], took[-1])]
-    return found
+    return {name: _latency(query) for name, query in queries.items()}
+
+
+def _latency(query: Callable[[], Any]) -> list[float]:
+    """Median, 99th percentile and most, in µs."""
+    took = []
+    for _ in range(CALLS_TIMED):
+        began = time.perf_counter()
+        said(query)
+        took.append((time.perf_counter() - began) * 1e6)
+    took.sort()
+    return [round(each, 1) for each in (statistics.median(took), took[CALLS_TIMED * 99 // 100], took[-1])]
 
 
 def _energy_steps(card: Any) -> list[list[int]]:
