@@ -6,6 +6,8 @@ instance has mig_profile and parent_uuid, a card has neither. A card in MIG mode
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from exporter import samples
 from exporter.family import COUNTER, DEVICE_LABELS, GAUGE, HOLDER_LABELS, Family
 from exporter.health_families import HEALTH_FAMILIES
@@ -68,11 +70,25 @@ FAMILIES = (
         samples.holders(lambda h: h.held_s),
     ),
     Family(
+        _G,
+        "gpu_held_info",
+        (*_H, "evidence"),
+        "On what evidence the container is taken to hold the device now; always 1.",
+        samples.evidence,
+    ),
+    Family(
         _C,
         "gpu_busy_seconds_total",
         _H,
         "Time in which the holder's processes kept the device busy, where that is known.",
         samples.holders(lambda h: h.busy_s),
+    ),
+    Family(
+        _G,
+        "gpu_busy_known",
+        _H,
+        "Whether the holder's busy time was known in the last beat; while it is not, it does not count.",
+        samples.busy_known,
     ),
     Family(
         _C,
@@ -239,11 +255,14 @@ FAMILIES = (
 
 
 class Page:
-    """Renders a standing. Keeps the labels of devices that are gone while they still have totals."""
+    """Renders a standing. Keeps the labels of devices that are gone while they still have totals.
 
-    def __init__(self) -> None:
+    families  the table it renders: another, with the names of another exporter, would be over the same readings
+    """
+
+    def __init__(self, families: Iterable[Family] = FAMILIES) -> None:
         self._labels: dict[str, Labels] = {}
-        self._text = TextPage(FAMILIES)
+        self._text = TextPage(families)
 
     def render(self, standing: Standing) -> bytes:
         """The whole page, in Prometheus' text format."""

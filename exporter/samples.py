@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 
 from exporter import VERSION
 from exporter.reading import CollectorResult, GpuReading, MigReading, NodeReading
-from exporter.sight import Card, Sight
-from exporter.totals import DeviceTotals, HolderTotals, Totals
+from exporter.sight import Card, SeenHolding, Sight
+from exporter.totals import DeviceTotals, Holder, HolderTotals, Totals, names_of
 
 Labels = tuple[str, ...]
 Sample = tuple[Labels, float]
 Samples = Iterator[Sample]
+
+UNATTRIBUTED = "platform:unattributed"  # as the account; no namespace may be called so
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,9 +128,24 @@ def holders(read: Callable[[HolderTotals], float | None]) -> Callable[[View], Sa
     def samples(view: View) -> Samples:
         for (uuid, holder), held in view.standing.totals.holders.items():
             if uuid in view.labels and (value := read(held)) is not None:
-                yield (*view.labels[uuid], *holder), value
+                yield (*view.labels[uuid], *_named(holder)), value
 
     return samples
+
+
+def evidence(view: View) -> Samples:
+    """A sample of every holder on every device now, for each way that it is known."""
+    found = {(*_holder_labels(view, each), each.evidence) for each in view.standing.sight.holdings}
+    return ((labels, 1) for labels in sorted(found))
+
+
+def busy_known(view: View) -> Samples:
+    """A sample of every holder on every device now."""
+    known: dict[Labels, bool] = {}
+    for each in view.standing.sight.holdings:
+        labels = _holder_labels(view, each)
+        known[labels] = known.get(labels, True) and each.busy_ppm is not None
+    return ((labels, float(value)) for labels, value in known.items())
 
 
 def idle_joules(view: View) -> Samples:
@@ -141,7 +158,7 @@ def idle_joules(view: View) -> Samples:
 def unknown(view: View) -> Samples:
     """A sample of every holder of a device that no card here has."""
     for (device, resource, holder), held in view.standing.totals.unknown.items():
-        yield (device, resource, view.standing.node, *holder), held.held_s
+        yield (device, resource, view.standing.node, *_named(holder)), held.held_s
 
 
 def one(read: Callable[[Standing], float | None]) -> Callable[[View], Samples]:
@@ -201,3 +218,12 @@ def pushes(view: View) -> Samples:
 
 def build(view: View) -> Samples:
     yield (VERSION,), 1
+
+
+def _holder_labels(view: View, seen: SeenHolding) -> Labels:
+    return (*view.labels[seen.device], *_named(names_of(seen.holder)))
+
+
+def _named(holder: Holder) -> Holder:
+    """Said, not left empty: without honor_labels Prometheus fills an empty namespace in with that of the agent."""
+    return holder if any(holder) else (UNATTRIBUTED, "", "")

@@ -75,7 +75,7 @@ class Totals:
                 self._add_device(card, device.uuid, device.shares, on_device.pop(device.uuid, []), seconds, now_ms)
         for use in {use.device for use in sight.uses}:
             self.devices.setdefault(use, DeviceTotals(last_ms=now_ms)).unallocated_use_s += seconds
-        for key in {(each.device, each.holder.resource, _names(each.holder)) for each in sight.unknown}:
+        for key in {(each.device, each.holder.resource, names_of(each.holder)) for each in sight.unknown}:
             held = self.unknown.setdefault(key, HolderTotals())
             held.held_s += seconds
             held.last_ms = now_ms
@@ -128,8 +128,8 @@ class Totals:
 
 
 def _key(holding: SeenHolding) -> tuple[str, Holder]:
-    return holding.device, _names(holding.holder)
+    return holding.device, names_of(holding.holder)
 
 
-def _names(holder: Claimant) -> Holder:
+def names_of(holder: Claimant) -> Holder:
     return holder.namespace, holder.pod, holder.container

@@ -12,10 +12,11 @@ import pytest
 
 from exporter.energy import Energy
 from exporter.families import FAMILIES, MIB, Page
+from exporter.family import GAUGE, Family
 from exporter.health import Health, Links, XidReading
 from exporter.reading import CollectorResult, NodeReading
 from exporter.samples import SpoolFigures, Standing
-from exporter.sight import Sight, UnknownHolding
+from exporter.sight import SeenHolding, Sight, UnknownHolding
 from exporter.totals import Totals
 from tests.exporter.builders import GIB, NOON_MS, card, gpu, holding, instance, mig_device, mig_gpu, node
 
@@ -142,6 +143,58 @@ def test_totals_of_a_device_that_is_gone_can_still_be_scraped():
     gone = Sight(observed=True, cards=(card("GPU-a"),))
     after = standing(node(WHOLE), sight=gone, totals=before.totals)
     assert 'gpu_held_seconds_total{container="main",gpu="1",mig_profile="1g.10gb"' in rendered.render(after).decode()
+
+
+def test_another_table_is_rendered_over_the_same_readings():
+    """As dcgm-exporter names and measures it: mebibytes, and labels of its own."""
+    used = Family(
+        GAUGE,
+        "DCGM_FI_DEV_FB_USED",
+        ("gpu", "UUID"),
+        "Framebuffer memory used (in MiB).",
+        lambda view: (
+            ((device.labels[1], device.labels[0]), device.gpu.memory_used_bytes / MIB)
+            for device in view.devices
+            if device.gpu is not None and device.gpu.memory_used_bytes is not None
+        ),
+    )
+    text = Page([used]).render(standing(node(WHOLE))).decode()
+    assert [line for line in text.splitlines() if line[0] != "#"] == [
+        'DCGM_FI_DEV_FB_USED{UUID="GPU-a",gpu="0"} 1024.0'
+    ]
+
+
+def test_who_holds_is_said_with_its_evidence_and_nobody_is_not_left_empty():
+    """Two claims of one container are one series; an empty namespace would be filled in with the agent's own."""
+    shared = holding("two", shares=(0,), busy_ppm=1)
+    nobody = SeenHolding(device="GPU-b", shares=(0,), holder=shared.holder.nobody(), evidence="none")
+    seen = Sight(
+        observed=True,
+        cards=(card("GPU-a"), card("GPU-b", index=1)),
+        holdings=(shared, holding("two", shares=(1,)), nobody),
+    )
+    totals = Totals()
+    totals.add(seen, 10_000, now_ms=NOON_MS)
+    text = Page().render(standing(node(gpu("GPU-a")), sight=seen, totals=totals)).decode()
+
+    def of_holders(name: str) -> dict[tuple[str, str], str]:
+        lines = [line for line in text.splitlines() if line.startswith(f"{name}{{")]
+        keys = [re.search(r'namespace="(.*?)".*pod="(.*?)"', line) for line in lines]
+        return {key.groups(): line.split()[-1] for key, line in zip(keys, lines, strict=True) if key}  # type: ignore[misc]
+
+    assert of_holders("gpu_busy_known") == {("team", "two"): "0.0", ("platform:unattributed", ""): "0.0"}
+    assert of_holders("gpu_held_info") == {("team", "two"): "1.0", ("platform:unattributed", ""): "1.0"}
+    assert of_holders("gpu_held_seconds_total").keys() == {("team", "two"), ("platform:unattributed", "")}
+    assert text.count('gpu_held_info{container="main"') == 1
+
+
+def test_a_device_says_who_it_is_and_its_holder_is_another_series():
+    """No figure of a device names a pod, so that its series goes on whoever comes and goes."""
+    holders = {family.name for family in FAMILIES if "pod" in family.labels}
+    assert holders == {
+        "gpu_held_seconds_total", "gpu_held_info", "gpu_busy_seconds_total", "gpu_busy_known",
+        "gpu_held_energy_joules_total", "gpu_unknown_device_held_seconds_total",
+    }  # fmt: skip
 
 
 def test_names_are_unique_and_say_what_they_are():

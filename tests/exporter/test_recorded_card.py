@@ -34,7 +34,7 @@ CALLS_SINCE = (
     "nvmlDeviceGetAccountingMode", "nvmlEventSetCreate",
 )  # fmt: skip
 LEARNT_SINCE = {"energy_mj"}
-FAMILIES_SINCE = ("gpu_held_energy_", "gpu_idle_energy_")
+FAMILIES_SINCE = ("gpu_held_energy_", "gpu_idle_energy_", "gpu_held_info", "gpu_busy_known")
 GIB = 1024**3
 BEAT_MS = 1000
 
