@@ -71,12 +71,21 @@ class Nvml:
         self._at: dict[int, _Card] = {}  # by index, as long as all goes well
         self._known: dict[str, _Card] = {}  # by UUID, for as long as we live
         self._uuid_last: dict[int, str] = {}  # by index, what a card that no longer answers was
+        self._inside: int | None = None  # the index of the card that is being read: for as long as a call to it hangs
+        self._left_behind: tuple[Nvml, ...] = ()
+        self._retired = False
         self._open()
         if before is not None:
             self._xids = before._xids.taken_over()
+            self._uuid_last = dict(before._uuid_last)
+            self._left_behind = tuple(each for each in (*before._left_behind, before) if each._inside is not None)
 
     def successor(self) -> Nvml:
-        """Another, where a call to this one never returned. It goes on telling the XIDs; this one tells none."""
+        """Another, where a call to this one never returned.
+
+        It goes on telling the XIDs; this one tells none. It leaves alone the card whose call hangs, until that returns.
+        """
+        self._retired = True
         return Nvml(self._clock, links=self._links, before=self)
 
     def read(self) -> NodeReading:
@@ -93,6 +102,8 @@ class Nvml:
         gpus: list[GpuReading] = []
         failed: dict[int, NvmlError] = {}
         for index in range(count):
+            if self._retired:
+                break  # back after all: another reads now
             try:
                 gpus.append(self._read_card(index))
             except NvmlError as error:
@@ -156,13 +167,18 @@ class Nvml:
         return self._at[index]
 
     def _read_card(self, index: int) -> GpuReading:
+        if any(each._inside == index for each in self._left_behind):
+            raise NvmlError("a call before", pynvml.NVML_ERROR_TIMEOUT, "has not returned: the card is left alone")
+        self._inside = index
         try:
             return self._read_card_once(index)
         except NvmlError as error:
             if error.code not in REMADE:
                 raise
-        self._at.pop(index, None)  # its MIG instances were remade while we read them: once more, from the start
-        return self._read_card_once(index)
+            self._at.pop(index, None)  # its MIG instances were remade while we read them: once more, from the start
+            return self._read_card_once(index)
+        finally:
+            self._inside = None
 
     def _read_card_once(self, index: int) -> GpuReading:
         card = self._card(index)

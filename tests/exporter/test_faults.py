@@ -57,6 +57,12 @@ def booked(node: WholeNode, *, bad: int, gap: int = 0, good: int) -> None:
     }
 
 
+def up(node: WholeNode) -> dict[str, str]:
+    """By card, what the page says of whether it answers."""
+    lines = [line for line in node.agent.page.decode().splitlines() if line.startswith("gpu_up{")]
+    return {line.partition(',uuid="')[2].partition('"')[0]: line.split()[-1] for line in lines}
+
+
 async def test_without_a_fault_all_is_held_or_idle(node: WholeNode) -> None:
     """What the others are compared with."""
     await node.beat(7)
@@ -88,6 +94,21 @@ async def test_a_driver_that_hangs_for_long_is_left_alone_and_comes_back(node: W
     await node.beat(3)
     assert node.success("gpus")
     booked(node, good=4, bad=6)
+
+
+async def test_a_card_that_hangs_for_long_costs_the_others_one_beat(node: WholeNode) -> None:
+    """One thread stays in it; the next reads all other cards, and the card itself once the call has come back."""
+    await node.beat(2)
+    node.fake.force("nvmlDeviceGetMigMode", gpu=node.idle.index, delay_ms=4 * HANG_MS, times=1)
+    await node.beat(4)
+    assert node.success("gpus")
+    assert up(node) == {node.held.uuid: "1.0", node.idle.uuid: "0.0", node.cut.uuid: "1.0"}
+    wait_for("the call has come back", lambda: node.fake.clients == 1)
+    await node.beat(3)
+    assert set(up(node).values()) == {"1.0"}
+    found = ledger(node.body())
+    assert found[node.idle.uuid] == {"free": beats(4), "unhealthy": beats(4)}
+    assert found[node.cut.uuid]["free"] == beats(7 * HALF)
 
 
 async def test_a_release_waits_for_a_call_that_hangs(node: WholeNode) -> None:
