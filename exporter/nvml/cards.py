@@ -83,7 +83,7 @@ class Nvml:
     def successor(self) -> Nvml:
         """Another, where a call to this one never returned.
 
-        It goes on telling the XIDs; this one tells none. It leaves alone the card whose call hangs, until that returns.
+        It goes on telling the XIDs; this one tells none. It passes by the card whose call hangs, until that returns.
         """
         self._retired = True
         return Nvml(self._clock, links=self._links, before=self)
