@@ -79,6 +79,14 @@ def test_kustomization_lists_every_file() -> None:
     assert sorted(listed) == [path.name for path in files()]
 
 
+def test_components_are_for_who_asks_and_the_readme_names_each() -> None:
+    """What they do to the agent is in tests/cluster/test_components.py."""
+    assert "components" not in yaml.safe_load((MANIFESTS / "kustomization.yaml").read_text())
+    found = {path.parent.name for path in MANIFESTS.glob("components/*/kustomization.yaml")}
+    named = re.findall(r"\(components/([\w-]+)/kustomization.yaml\)", (MANIFESTS / "README.md").read_text())
+    assert found == set(named) == {"mig", "gpu-operator"}
+
+
 def test_the_api_rights_are_to_read_what_is_followed_and_the_aggregators_alone() -> None:
     """Every kind that `chargeback/cluster/kinds.py` follows, nothing else; and to ask whose a token is."""
     assert {it["kind"] for it in manifests()} & {"Role", "RoleBinding"} == set()

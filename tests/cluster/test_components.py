@@ -1,0 +1,75 @@
+"""The components of the plain manifests, as a real API server puts them on the agent's DaemonSet and admits it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.cluster.control_plane import ControlPlane, control_plane
+from tests.cluster.shipped_agent import MANIFESTS, NAMESPACE
+
+DAEMON_SETS = f"/apis/apps/v1/namespaces/{NAMESPACE}/daemonsets"
+COMPONENTS = sorted(path.parent.name for path in MANIFESTS.glob("components/*/kustomization.yaml"))
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    with control_plane(tmp_path_factory.mktemp("cluster"), controllers=False) as plane:
+        plane.call("POST", "/api/v1/namespaces", _manifest("namespace.yaml"))
+        yield plane
+
+
+@pytest.fixture
+def shipped(plane: ControlPlane) -> Iterator[Any]:
+    """The DaemonSet as the API server keeps it."""
+    yield plane.call("POST", DAEMON_SETS, _manifest("agent.yaml"))
+    plane.call("DELETE", f"{DAEMON_SETS}/gpu-exporter")
+
+
+def _manifest(name: str) -> Any:
+    return yaml.safe_load((MANIFESTS / name).read_text())
+
+
+def patched(plane: ControlPlane, component: str) -> Any:
+    """What a component makes of the DaemonSet: kustomize merges as the API server does."""
+    (patch,) = _manifest(f"components/{component}/kustomization.yaml")["patches"]
+    assert patch["target"] == {"kind": "DaemonSet", "name": "gpu-exporter"}
+    return plane.call(
+        "PATCH",
+        f"{DAEMON_SETS}/gpu-exporter",
+        yaml.safe_load(patch["patch"]),
+        kind="application/strategic-merge-patch+json",
+    )
+
+
+def test_on_mig_nodes_the_agent_may_see_the_instances_of_others(plane: ControlPlane, shipped: Any) -> None:
+    """One capability and one variable more; all else, what it may not do included, stays."""
+    found = patched(plane, "mig")["spec"]["template"]["spec"]
+    pod = shipped["spec"]["template"]["spec"]
+    (before,), (container,) = pod["containers"], found["containers"]
+    assert container["securityContext"].pop("capabilities") == {"drop": ["ALL"], "add": ["SYS_ADMIN"]}
+    assert before["securityContext"].pop("capabilities") == {"drop": ["ALL"]}
+    added = {"name": "NVIDIA_MIG_MONITOR_DEVICES", "value": "all"}
+    assert [each for each in container.pop("env") if each != added] == before.pop("env")
+    assert found == pod
+
+
+def test_the_operator_sends_the_agent_away_by_the_label_of_its_own_exporter(
+    plane: ControlPlane, shipped: Any
+) -> None:
+    found = patched(plane, "gpu-operator")["spec"]["template"]["spec"]
+    pod = shipped["spec"]["template"]["spec"]
+    assert found.pop("nodeSelector") == {"nvidia.com/gpu.deploy.dcgm-exporter": "true"}
+    assert pod.pop("nodeSelector") == {"nvidia.com/gpu.present": "true"}
+    assert found == pod
+
+
+def test_components_go_together(plane: ControlPlane, shipped: Any) -> None:
+    for component in COMPONENTS:
+        found = patched(plane, component)["spec"]["template"]["spec"]
+    assert len(COMPONENTS) == 2
+    assert found["containers"][0]["securityContext"]["capabilities"]["add"] == ["SYS_ADMIN"]
+    assert found["nodeSelector"] == {"nvidia.com/gpu.deploy.dcgm-exporter": "true"}
