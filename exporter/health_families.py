@@ -114,9 +114,15 @@ HEALTH_FAMILIES = (
     Family(
         _G,
         "gpu_exporter_expected_gpus",
-        ("by",),
+        ("node", "by"),
         "Cards that should answer: those seen since the start, those the driver lists, those on the bus.",
         samples.expected_cards,
     ),
-    Family(_G, "gpu_exporter_answering_gpus", (), "Cards that answered.", samples.answering_cards),
+    Family(
+        _G,
+        "gpu_exporter_answering_gpus",
+        ("node",),
+        "Cards that answered; none is asked while NVML is let go for driver work.",
+        samples.answering_cards,
+    ),
 )

@@ -50,17 +50,19 @@ def xids_watched(view: View) -> Samples:
 
 
 def expected_cards(view: View) -> Samples:
-    reading = view.standing.reading
-    yield ("known",), len(view.standing.sight.cards)
+    node, reading = view.standing.node, view.standing.reading
+    yield (node, "known"), len(view.standing.sight.cards)
     if reading is not None:
-        yield ("driver",), len(reading.gpus) + len(reading.lost)
+        yield (node, "driver"), len(reading.gpus) + len(reading.lost)
         if reading.on_bus is not None:
-            yield ("bus",), reading.on_bus
+            yield (node, "bus"), reading.on_bus
 
 
 def answering_cards(view: View) -> Samples:
+    """None while NVML is let go, for no card is asked."""
     reading = view.standing.reading
-    yield (), 0 if reading is None else len(reading.gpus)
+    if not view.standing.released:
+        yield (view.standing.node,), 0 if reading is None else len(reading.gpus)
 
 
 def _labelled(read: Callable[[GpuReading], Labelled]) -> Callable[[View], Samples]:

@@ -51,7 +51,9 @@ async def server(aiohttp_server: AiohttpServer, prometheus: Start) -> Prometheus
 async def test_it_scrapes_keeps_our_labels_loads_rules_and_refuses_bad_questions(server: PrometheusServer) -> None:
     assert [target["health"] for target in await asyncio.to_thread(server.targets)] == ["up", "up"]
     names = [rule["name"] for rule in await asyncio.to_thread(server.rules)]
-    assert names == ["GpuQuotaAlmostFull", "GpuQuotaFullyUsed"]
+    assert sorted(names) == [
+        "GpuMemoryFailing", "GpuMissing", "GpuQuotaAlmostFull", "GpuQuotaFullyUsed", "GpuXidError"
+    ]  # fmt: skip
     samples = await asyncio.to_thread(server.query, "chargeback_quota_used")
     assert [sample.labels["namespace"] for sample in samples] == ["ml", "ml"]
     with pytest.raises(QueryRefused, match="parse error"):

@@ -171,9 +171,9 @@ def test_prometheus_scrapes_the_demo_and_no_panel_is_empty(live: Live, prometheu
         return all(rule["health"] == "ok" for rule in server.rules())
 
     wait_for("rules evaluated", evaluated)
-    assert {rule["name"] for rule in server.rules()} == {"GpuQuotaAlmostFull", "GpuQuotaFullyUsed"}
+    assert {rule["name"] for rule in server.rules()} >= {"GpuQuotaAlmostFull", "GpuQuotaFullyUsed"}
     # ml-production uses 8 of its 8, ml-experiments 19 of 20.
-    waiting = {(rule["name"], alert["labels"]["namespace"]) for rule in server.rules() for alert in rule["alerts"]}
+    waiting = {(rule["name"], alert["labels"].get("namespace")) for rule in server.rules() for alert in rule["alerts"]}
     assert waiting == {("GpuQuotaFullyUsed", "ml-production"), ("GpuQuotaAlmostFull", "ml-experiments")}
 
 

@@ -136,6 +136,13 @@ def test_a_silent_card_is_down_and_says_nothing_else():
     assert 'gpu_exporter_collector_success{collector="gpus"} 0.0' in text
 
 
+@pytest.mark.parametrize(("released", "answering"), [(True, []), (False, ["0.0"])])
+def test_cards_that_nobody_asks_are_not_missing(released: bool, answering: list[str]):
+    """While NVML is let go there is nothing to compare with; where reading failed, none has answered."""
+    lines = Page().render(standing(None, released=released)).decode().splitlines()
+    assert [line.split()[-1] for line in lines if line.startswith("gpu_exporter_answering_gpus{")] == answering
+
+
 def test_totals_of_a_device_that_is_gone_can_still_be_scraped():
     rendered = Page()
     before = standing(node(WHOLE, CUT))

@@ -190,6 +190,6 @@ async def beat(node: WholeNode) -> None:
 def cards(node: WholeNode) -> dict[str, int]:
     """By who expects them, the bus aside: it is this machine's. And how many answered."""
     page = node.agent.page.decode()
-    found = re.findall(r'^gpu_exporter_expected_gpus{by="(\w+)"} (\S+)$', page, re.MULTILINE)
-    (answering,) = re.findall(r"^gpu_exporter_answering_gpus (\S+)$", page, re.MULTILINE)
+    found = re.findall(r'^gpu_exporter_expected_gpus{by="(\w+)",node="n1"} (\S+)$', page, re.MULTILINE)
+    (answering,) = re.findall(r'^gpu_exporter_answering_gpus{node="n1"} (\S+)$', page, re.MULTILINE)
     return {by: int(float(count)) for by, count in found if by != "bus"} | {"answering": int(float(answering))}
