@@ -33,9 +33,10 @@ V = TypeVar("V")
 TIMEOUT_S = 30
 PAGE_ITEMS = 500
 PAGES_MAX = 2_000
-# The server ends a watch after WATCH_S. A bookmark comes about once a minute: longer silence is a dead peer.
-WATCH_S = 300
-WATCH_SILENT_S = 120
+# The server ends a watch after WATCH_S; longer silence is a dead peer. Bookmarks cannot tell the two apart: where
+# etcd does not report its progress, as by default, a kind that does not change gets none.
+WATCH_S = 60
+WATCH_SILENT_S = 90
 
 
 class ApiError(RuntimeError):
@@ -53,10 +54,11 @@ class Expired(ApiError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing(Generic[V]):
-    """All objects of a kind, by uid. version: to watch from."""
+    """All objects of a kind, by uid. version: to watch from; asked_ms: when it was asked for (server's clock)."""
 
     items: dict[str, V]
     version: str
+    asked_ms: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +100,7 @@ class ClusterApi:
         """All objects of a kind, page by page, as they were at one version. Raises ApiError; Expired: list again."""
         items: dict[str, V] = {}
         version = token = ""
+        asked_ms = self._clock.now_ms()  # how wrong that is, only the answers tell
         for _ in range(PAGES_MAX):
             asked = [*kind.query, ("limit", str(PAGE_ITEMS))] + ([("continue", token)] if token else [])
             page = _decode(kind.path, await self.call("GET", kind.path, query=asked), _page_type(kind.of))
@@ -107,7 +110,7 @@ class ClusterApi:
                     items[found.metadata.uid] = value
             token = page.metadata.token
             if not token:
-                return Listing(items=items, version=version)
+                return Listing(items=items, version=version, asked_ms=asked_ms + self._skew_ms)
         raise ApiError(f"{kind.path}: goes on after {PAGES_MAX} pages")
 
     async def watch(self, kind: Kind[V], version: str) -> AsyncIterator[Event[V]]:
@@ -222,8 +225,17 @@ def _decode(path: str, data: bytes | msgspec.Raw, of: Any) -> Any:
 
 async def _refused(path: str, answer: RESTResponse) -> ApiError:
     body: bytes = await answer.read()
-    text = f"{path}: {answer.status} {answer.reason}: {body[:300].decode(errors='replace')}"
+    text = f"{path}: {answer.status} {answer.reason}: {_message(body)}"
     return (Expired if answer.status == HTTPStatus.GONE else ApiError)(text, answer.status, body)
+
+
+def _message(body: bytes) -> str:
+    """What an answer says to people: the message of the API's own; of a proxy's, its beginning."""
+    try:
+        said = msgspec.json.decode(body, type=_Status).message
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        said = ""
+    return said or " ".join(body[:300].decode(errors="replace").split())
 
 
 def _read_event(kind: Kind[V], line: bytes) -> Event[V]:

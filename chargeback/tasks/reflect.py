@@ -23,6 +23,8 @@ V = TypeVar("V")
 RETRY_S, RETRY_MOST_S = 0.5, 30.0
 # What a watch says first, after it was away, may have happened at any time since then.
 CATCH_UP_MS = 5_000
+# What happened this long before the server ended a watch was told, as promptly as anything is.
+END_MS = 1_000
 
 
 class Gone(NamedTuple, Generic[V]):
@@ -113,7 +115,9 @@ async def keep_reflecting(api: ClusterApi, kind: Kind[V], table: Table[V], clock
         before_ms = table.read_ms
         try:
             await reflect(api, kind, table)
-            continue
+            if table.read_ms != before_ms:
+                waits = backoff()
+                continue  # the server ended it in its time; else wait, so that none can make this spin
         except Expired:
             log.info("watch expired: listing again", extra={"kind": kind.name})
             table.version = None
@@ -132,19 +136,21 @@ async def keep_reflecting(api: ClusterApi, kind: Kind[V], table: Table[V], clock
 async def reflect(api: ClusterApi, kind: Kind[V], table: Table[V]) -> None:
     """List, where that is needed, and watch until the server ends it. Raises ApiError; what was said is kept."""
     if table.version is None:
-        asked_ms = api.now_ms()
         listing = await api.list_all(kind)
         table.replace(listing.items, api.now_ms())
-        table.read_ms = asked_ms  # what came while its pages did, the watch tells
+        table.read_ms = listing.asked_ms  # what came while its pages did, the watch tells
         table.version = listing.version
         log.debug("listed", extra={"kind": kind.name, "objects": len(listing.items)})
     opened_ms, before_ms = api.now_ms(), table.read_ms or api.now_ms()
     async for event in api.watch(kind, table.version):
         now_ms = api.now_ms()
         if event.kind == "OPENED":
-            opened_ms = now_ms
+            opened_ms, table.lack = now_ms, None
         else:
             _take(table, event, before_ms if now_ms < opened_ms + CATCH_UP_MS else now_ms, now_ms)
+    ended_ms = api.now_ms()
+    if ended_ms >= opened_ms + CATCH_UP_MS:  # silence is news too: a quiet kind may get no bookmark
+        table.read_ms = max(table.read_ms or 0, ended_ms - END_MS)
 
 
 def _take(table: Table[V], event: Event[V], known_ms: int, now_ms: int) -> None:
