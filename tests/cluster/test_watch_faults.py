@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from chargeback.cluster.api import ClusterApi, Expired, find_cluster
 from chargeback.cluster.kind import Kind
@@ -100,6 +101,23 @@ def test_a_dead_peer(plane: ControlPlane, tmp_path: Path, monkeypatch: pytest.Mo
         all_that.check(aggregator, now_ms())
         wait_equal(plane, aggregator.page)
         wire.cut()  # nobody else ends what hangs
+
+
+def test_a_quiet_cluster(plane: ControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing changes there may be no bookmark either: every table is known to be whole all the same."""
+    monkeypatch.setattr("chargeback.cluster.api.WATCH_S", 7)
+    monkeypatch.setattr("chargeback.cluster.api.WATCH_SILENT_S", 12)
+    with aggregating(plane, tmp_path) as aggregator:
+        began_s = now_ms() / 1000
+        wait_for("all tables", lambda: min(read_s(aggregator).values(), default=0) > began_s + 5, 30)
+        assert len(read_s(aggregator)) == 10
+
+
+def read_s(aggregator: Running) -> dict[str, float]:
+    """When each table was last known to be whole, as the page says it."""
+    families = text_string_to_metric_families(aggregator.page().decode())
+    name = "chargeback_cluster_read_timestamp_seconds"
+    return {each.labels["table"]: each.value for family in families for each in family.samples if each.name == name}
 
 
 @pytest.mark.parametrize("ahead_ms", [FIVE_MINUTES_MS, -FIVE_MINUTES_MS], ids=["ahead", "behind"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -14,11 +15,12 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from kubernetes.aio import client
 
+from chargeback.clock import SystemClock
 from chargeback.cluster.api import ApiError, ClusterApi, Expired
 from chargeback.cluster.kind import Kind
 from chargeback.cluster.node_objects import NodeObject, to_node
 from chargeback.core.nodes import Node
-from chargeback.tasks.reflect import CATCH_UP_MS, Changes, Gone, Table, reflect
+from chargeback.tasks.reflect import CATCH_UP_MS, END_MS, Changes, Gone, Table, keep_reflecting, reflect
 from tests.chargeback.api.serving import SetClock
 
 LISTED, LATER = 1_000_000, 1_060_000
@@ -111,14 +113,14 @@ class Nodes:
     """Serves lists and watches of nodes from a script.
 
     table    that takes what is served: each event is sent when the one before was taken
-    watches  what each says, with the ms that pass before
+    watches  what each says, with the ms that pass before; None: nothing, it ends
     """
 
     clock: SetClock
     table: Table[Node]
     there: list[str] = field(default_factory=list)
     list_takes_ms: int = 0
-    watches: list[list[tuple[int, dict[str, Any]]]] = field(default_factory=list)
+    watches: list[list[tuple[int, dict[str, Any] | None]]] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
@@ -133,9 +135,11 @@ class Nodes:
         await response.prepare(request)
         before = request.query["resourceVersion"]
         for passed_ms, event in self.watches.pop(0):
-            while self.table.version != before:
+            while self.table.version != before or self.table.lack:
                 await asyncio.sleep(0.001)
             self.clock.at_ms += passed_ms
+            if event is None:
+                break
             await response.write(json.dumps(event).encode() + b"\n")
             before = event["object"].get("metadata", {}).get("resourceVersion")
         return response
@@ -225,6 +229,35 @@ async def test_a_bookmark_says_that_there_was_nothing_else(served: tuple[Nodes, 
     await reflect(api, KIND, table)
     assert (table.version, table.read_ms) == ("55", LISTED + 30_000)
     assert names(table.take()) == ([], {}, True)
+
+
+async def test_a_watch_that_ends_in_its_time_says_that_there_was_nothing_else(
+    served: tuple[Nodes, ClusterApi],
+) -> None:
+    """A quiet kind may get no bookmark. One that ends at once says nothing: its server may be on its way out."""
+    nodes, api = served
+    table = nodes.table
+    nodes.watches = [[(CATCH_UP_MS - 1, None)], [(60_000, None)]]
+    await reflect(api, KIND, table)
+    assert table.read_ms == LISTED
+    table.lack = "it was away"
+    await reflect(api, KIND, table)
+    assert (table.version, table.lack) == ("7", None)
+    assert table.read_ms == LISTED + CATCH_UP_MS - 1 + 60_000 - END_MS
+
+
+async def test_a_server_that_ends_every_watch_at_once_is_not_asked_without_a_pause(
+    served: tuple[Nodes, ClusterApi],
+) -> None:
+    """As a proxy does that cannot stream."""
+    nodes, api = served
+    nodes.watches = [[] for _ in range(100)]
+    following = asyncio.create_task(keep_reflecting(api, KIND, nodes.table, SystemClock()))
+    await asyncio.sleep(2)
+    following.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await following
+    assert 2 <= len(nodes.asked) <= 8
 
 
 async def test_a_version_that_the_server_forgot(served: tuple[Nodes, ClusterApi]) -> None:
