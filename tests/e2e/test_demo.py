@@ -173,7 +173,8 @@ def test_prometheus_scrapes_the_demo_and_no_panel_is_empty(live: Live, prometheu
     wait_for("rules evaluated", evaluated)
     assert {rule["name"] for rule in server.rules()} >= {"GpuQuotaAlmostFull", "GpuQuotaFullyUsed"}
     # ml-production uses 8 of its 8, ml-experiments 19 of 20.
-    waiting = {(rule["name"], alert["labels"].get("namespace")) for rule in server.rules() for alert in rule["alerts"]}
+    alerts = [(rule["name"], alert["labels"]) for rule in server.rules() for alert in rule["alerts"]]
+    waiting = {(name, labels.get("namespace")) for name, labels in alerts}
     assert waiting == {("GpuQuotaFullyUsed", "ml-production"), ("GpuQuotaAlmostFull", "ml-experiments")}
 
 
