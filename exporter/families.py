@@ -116,7 +116,7 @@ FAMILIES = (
         _G,
         "gpu_exporter_denied_calls",
         (*_D, "call"),
-        "A driver call that is refused for want of permission; always 1.",
+        "A driver call that is refused for want of permission, or whose answer cannot be read; always 1.",
         samples.denied,
     ),
     Family(

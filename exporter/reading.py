@@ -65,7 +65,7 @@ class GpuReading:
     mig_slices_max  the card's maximal MIG device count (7, 4 …), None where it has none or cannot say
     energy_mj       millijoules since the driver was loaded
     links           None where they are not asked for
-    denied          names of NVML calls that the driver refused for want of permission
+    denied          names of NVML calls that the driver refused for want of permission, or answered unreadably
     """
 
     uuid: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+from functools import lru_cache
 from typing import Any
 
 import pynvml
@@ -30,9 +31,15 @@ def records_of(denied: set[str], library: Any, device: Any) -> tuple[ProcessReco
     try:
         return ask(denied, _process_records, library, device)
     except UnknownRecord as error:
-        log.error("process list of an unknown form: processes are not read", extra={"error": str(error)})
+        _complain(str(error))
         denied.add(PROCESS_LIST)
         return None
+
+
+@lru_cache(maxsize=16)
+def _complain(error: str) -> None:
+    """Once, not each beat; the metric stays."""
+    log.error("process list of an unknown form: processes are not read", extra={"error": error})
 
 
 def _process_records(library: Any, device: Any) -> tuple[ProcessRecord, ...]:

@@ -88,6 +88,15 @@ def test_a_process_list_with_a_pid_that_cannot_be_is_not_believed(fake: FakeNvml
     assert reading.denied == {PROCESS_LIST}
 
 
+def test_it_is_logged_once(fake: FakeNvml, nvml: Nvml, caplog: pytest.LogCaptureFixture) -> None:
+    fake.add_gpu().add_process(0x7FFFFFFF)
+    for _ in range(3):
+        nvml.read()
+    assert [record.message for record in caplog.records] == [
+        "process list of an unknown form: processes are not read"
+    ]
+
+
 def test_what_was_not_believed_is_said() -> None:
     record = (4711).to_bytes(4, "little") + bytes(4) + (1).to_bytes(8, "little") + b"\xff" * 8
     wrong = bytes(8) + (1).to_bytes(8, "little") + b"\xff" * 8
