@@ -5,9 +5,11 @@ Imports of the real doors are here and late: a simulated node needs neither NVML
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from exporter.clock import Clock
 from exporter.collectors.gpus import Gpus, GpuSource
@@ -20,6 +22,10 @@ from exporter.worker import Calls, DirectCalls, Worker
 
 # A wedged call takes a beat's time, and the next beat must still come before the last sight has ceased to hold.
 DEADLINE_MIN_S, DEADLINE_MAX_S = 2.0, 15.0
+# Without persistence mode the driver starts each card when it is opened, which takes it some seconds.
+OPEN_WITHIN_S = 60.0
+
+T = TypeVar("T")
 
 
 class NothingToRead(Exception):
@@ -90,7 +96,7 @@ def _open_real(settings: Settings, clock: Clock) -> Collectors:
             f"{error}: install gpu-chargeback[exporter], or simulate a node with --simulate"
         ) from error
     try:
-        nvml = Nvml(clock, links=settings.links)
+        nvml = opened(lambda: Nvml(clock, links=settings.links))
     except NvmlMissing as error:
         raise NothingToRead(f"no NVIDIA driver to read: {error}") from error
 
@@ -105,3 +111,26 @@ def _open_real(settings: Settings, clock: Clock) -> Collectors:
         deadline_s=_deadline_s(settings),
         fatal=(DriverChanged,),
     )
+
+
+def opened(open_driver: Callable[[], T], *, within_s: float = OPEN_WITHIN_S) -> T:
+    """What it opens. Raises what it raises, or NothingToRead where it hangs, for who waits for ever says nothing.
+
+    The thread in it is left behind, and ends with the process.
+    """
+    found: Future[T] = Future()
+
+    def work() -> None:
+        try:
+            found.set_result(open_driver())
+        except BaseException as error:  # noqa: BLE001 - it is raised below, unchanged
+            found.set_exception(error)
+
+    threading.Thread(target=work, name="open", daemon=True).start()
+    try:
+        return found.result(within_s)
+    except TimeoutError:
+        raise NothingToRead(
+            f"the NVIDIA driver hangs: it has not opened within {within_s:g} s; look for NVRM and Xid in the node's "
+            "kernel log, and restart the node if it stays so"
+        ) from None

@@ -127,6 +127,7 @@ nvmlReturn_t say(const char *text, char *to, unsigned length) {
 nvmlReturn_t nvmlInitWithFlags(unsigned int flags) {
     (void)flags;
     nvmlReturn_t code = NVML_SUCCESS;
+    unsigned delay_us = 0;
     pthread_mutex_lock(&lock);
     if (!init_count) {
         if (state) munmap(state, sizeof(FakeState));
@@ -135,8 +136,12 @@ nvmlReturn_t nvmlInitWithFlags(unsigned int flags) {
         else code = (nvmlReturn_t)state->init_code;
     }
     if (code == NVML_SUCCESS && init_count++ == 0) init_generation++;
-    if (state) state->clients = init_count;
+    if (state) {
+        state->clients = init_count;
+        apply_rules("nvmlInitWithFlags", FAKE_GPUS, &delay_us);
+    }
     pthread_mutex_unlock(&lock);
+    if (delay_us) usleep(delay_us);
     return code;
 }
 
