@@ -1,14 +1,51 @@
-"""Where tables for people are printed."""
+"""Where tables for people are printed, and how they look: no name, key or number in them is ever cut short."""
 
 from __future__ import annotations
 
 import sys
 
-from rich.console import Console
+from rich.box import SIMPLE
+from rich.console import Console, JustifyMethod
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
 
 # A pipe has no width: names must not be wrapped there, for people grep in it.
 PIPE_COLUMNS = 200
+# No cell is folded narrower than this; and what lies between two columns.
+FOLD_AT, GAP = 12, 3
 
 
 def console() -> Console:
     return Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS)
+
+
+def table(*columns: str) -> Table:
+    """Headings. One that begins with > is of numbers; those and one that begins with = stay on one line."""
+    found = Table(box=SIMPLE, pad_edge=False)
+    for column in columns:
+        whole = column.startswith((">", "="))
+        justify: JustifyMethod = "right" if column.startswith(">") else "left"
+        found.add_column(column.lstrip(">="), justify=justify, overflow="fold", no_wrap=whole)
+    return found
+
+
+def text_of(out: Console, found: Table) -> str:
+    """A table without the blanks around it, for people who copy it.
+
+    Where the terminal is too narrow, cells go on in the next line; where it is too narrow even for that, lines do.
+    """
+    for column in found.columns:
+        longest = max(Text.from_markup(str(each)).cell_len for each in (column.header, *column.cells))
+        column.min_width = longest if column.no_wrap else min(longest, FOLD_AT)
+    least = sum((column.min_width or 0) + GAP for column in found.columns)
+    width = out.width
+    out.width = max(width, least)
+    with out.capture() as captured:
+        out.print(found)
+    out.width = width
+    return "\n".join(line.rstrip() for line in captured.get().splitlines() if line.strip())
+
+
+def cell(text: object) -> str:
+    return "" if text is None else escape(str(text))

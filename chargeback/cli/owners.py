@@ -12,10 +12,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import click
-from rich.markup import escape
-from rich.table import Table
 
-from chargeback.cli.console import console
+from chargeback.cli.console import cell, console, table, text_of
 from chargeback.cli.options import STORE, Failure, settings_options, take_database
 from chargeback.core.hours import format_instant, parse_instant
 from chargeback.core.lookalikes import look_alikes
@@ -34,6 +32,8 @@ from chargeback.store.owners import (
 
 LISTED = ("cluster", "namespace", "cost_center", "team", "tier", "from", "source", "version", "note")
 HISTORY = ("from", "until", "cost_center", "team", "tier", "version", "source", "recorded", "who", "why")
+
+TIMES = ("from", "until", "recorded")
 
 OUTPUT = click.option("--output", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
 CLUSTER = click.option("--cluster", envvar="CHARGEBACK_CLUSTER", help="default: the ledger's only one")
@@ -256,8 +256,8 @@ def _print(columns: Sequence[str], rows: Sequence[Row], output: str, hidden: Seq
         writer.writerows([safe(str("" if row[name] is None else row[name])) for name in columns] for row in rows)
         click.echo(buffer.getvalue(), nl=False)
     else:
-        shown = [name for name in columns if name not in hidden]
-        table = Table(*(name.replace("_", " ") for name in shown))
+        names = [name for name in columns if name not in hidden]
+        shown = table(*(f"={name}" if name in TIMES else name.replace("_", " ") for name in names))
         for row in rows:
-            table.add_row(*(escape(str("" if row[name] is None else row[name])) for name in shown))
-        console().print(table)
+            shown.add_row(*(cell(row[name]) for name in names))
+        click.echo(text_of(console(), shown))

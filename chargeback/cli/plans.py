@@ -10,10 +10,10 @@ from typing import Any
 
 import click
 
-from chargeback.cli.console import console
+from chargeback.cli.console import cell, console, table, text_of
 from chargeback.cli.options import EXIT_INCOMPLETE, settings_options, take_settings
 from chargeback.cli.quota.reports import OUTPUT, SOURCES, read_report, say_missing
-from chargeback.cli.quota.tables import UNKNOWN, cell, table, text_of
+from chargeback.cli.quota.tables import UNKNOWN
 from chargeback.core.statements import safe
 from chargeback.quota_json import Plain, plan_json
 
@@ -50,12 +50,14 @@ def show_plans(namespace: str | None, output: str, **options: Any) -> None:
         case "csv":
             click.echo(_csv(rows), nl=False)
         case _:
-            shown = table("namespace", "resource", ">guaranteed", ">cap", ">held", "by", "quota")
+            shown = table("namespace", "=resource", ">guaranteed", ">cap", ">held", "by", "quota")
             for row in rows:
                 numbers = [row[name] or UNKNOWN for name in ("guaranteed", "cap", "held")]
                 cells = (row["namespace"], row["resource"], *numbers, row["source"], row["quota"])
                 shown.add_row(*map(cell, cells))
             click.echo(text_of(console(), shown))
+    if namespace is not None and not rows and "namespaces" not in report.unknown:
+        click.echo(f"{namespace}: no plan there: a bare quota is a ceiling", err=True)
     if say_missing(report, settings):
         sys.exit(EXIT_INCOMPLETE)
 

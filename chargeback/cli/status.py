@@ -10,18 +10,35 @@ from typing import Any
 
 import click
 from rich.markup import escape
-from rich.table import Table
 
-from chargeback.cli.console import console
+from chargeback.cli.console import cell, console, table, text_of
 from chargeback.cli.options import EXIT_INCOMPLETE, STORE, Failure, settings_options, take_database
 from chargeback.core.hours import HOUR_MS, format_instant
 from chargeback.core.lookalikes import look_alikes
+from chargeback.core.reservations import OVERCOMMITTED
+from chargeback.core.second_meter import EARLY, FREED, LATE, UNOBSERVED, UNPLACED, UNSEEN
 from chargeback.store.database import DatabaseUnavailable
 from chargeback.store.node_hours import backlog, differences_since, last_pushes
 from chargeback.store.node_states import unmetered_nodes
 from chargeback.store.owners import owner_names
 from chargeback.store.problems import problems_since
 from chargeback.store.rollup import marked, months
+
+# What a kind of difference is (`chargeback.core.second_meter`), and a kind of problem, in words.
+DIFFERENCES = {
+    LATE: "the agents saw held after its pod had ended: not billed",
+    EARLY: "held before the agents saw its pod: billed",
+    UNOBSERVED: "held while nobody observed: billed",
+    UNSEEN: "held by pods that no agent saw: billed",
+    UNPLACED: "held by pods that no agent saw, on no device that can be named: billed to nobody",
+    FREED: "no longer held by pods that the API has alive, as the agents saw: not billed",
+}
+PROBLEMS = {
+    UNPLACED: "it held a device that cannot be named: billed to nobody",
+    OVERCOMMITTED: "more is asked of its card than it has",
+    "unpriced": "it has no price",
+    "conservation": "its lines are not its time: a defect",
+}
 
 # An agent pushes its running hour every half minute.
 SILENT_AFTER_S = 300
@@ -34,7 +51,7 @@ RECENT_HOURS = 24
 def status(output: str, **options: Any) -> None:
     """Show the backlog of rating, where the two meters differ, what is wrong, and the last push of every node.
 
-    Differences and problems are those of the last 24 hours.
+    Differences and problems are those of the last 24 hours that are rated; the running one is not.
 
     Exit 0: all is well; 1: node-hours are due, a node is silent or not metered, or time does not balance.
 
@@ -87,16 +104,17 @@ def _show(found: dict[str, Any]) -> None:
             alike = escape(", ".join(group))
             out.print(f"look alike: {name.replace('_', ' ')} {alike}: each is billed by itself", highlight=False)
     for cluster, kinds in found["meter_difference_ms"].items():
-        of = ", ".join(f"{kind} {ms / 1000:g} s" for kind, ms in kinds.items())
-        out.print(f"meters differ in {escape(cluster)}: {of}", highlight=False)
+        for kind, ms in kinds.items():
+            click.echo(f"meters differ in {cluster}: {ms / 1000:g} s {DIFFERENCES.get(kind, '')} ({kind})")
     for problem in found["problems"]:
-        where = f"{problem['kind']} in {problem['cluster']}: {problem['subject']}"
-        hours = f"{problem['ms'] / HOUR_MS:.3f} h in {problem['node_hours']} node-hours"
-        out.print(escape(f"problem: {where}: {hours}"), highlight=False)
+        what = f"{problem['kind']} in {problem['cluster']}: {problem['subject']}"
+        hours = f"{problem['ms'] / HOUR_MS:.3f} h, node-hours: {problem['node_hours']}"
+        click.echo(f"problem: {what}: {PROBLEMS.get(problem['kind'], '')} ({hours})")
     for node in found["unmetered"]:
-        what = f"{node['devices']} GPU devices, {node['pods']} pods so far"
-        out.print(escape(f"unmetered: {node['cluster']}/{node['node']}: {what}, and no agent"), highlight=False)
-    table = Table("cluster", "node", "last push", "")
+        what = f"no agent ever pushed; GPU devices: {node['devices']}, pods so far: {node['pods']}"
+        click.echo(f"unmetered: {node['cluster']}/{node['node']}: {what}")
+    nodes = table("cluster", "node", "=last push", "")
     for node in found["nodes"]:
-        table.add_row(node["cluster"], node["node"], node["last_push"], "silent" if node["silent"] else "")
-    out.print(table)
+        silent = "silent" if node["silent"] else ""
+        nodes.add_row(*map(cell, (node["cluster"], node["node"], node["last_push"], silent)))
+    click.echo(text_of(out, nodes))

@@ -113,6 +113,16 @@ class ClusterApi:
                 return Listing(items=items, version=version, asked_ms=asked_ms + self._skew_ms)
         raise ApiError(f"{kind.path}: goes on after {PAGES_MAX} pages")
 
+    async def get(self, kind: Kind[V], name: str) -> V | None:
+        """One object by its name; None: there is none, or it is none that we follow. Raises ApiError."""
+        try:
+            answer = await self.call("GET", f"{kind.path}/{name}")
+        except ApiError as error:
+            if error.status == HTTPStatus.NOT_FOUND:
+                return None
+            raise
+        return kind.read(_decode(kind.path, answer, kind.of))
+
     async def watch(self, kind: Kind[V], version: str) -> AsyncIterator[Event[V]]:
         """What changes after a version, until the server ends the watch. Raises ApiError; Expired: list again."""
         asked = [*kind.query, ("watch", "1"), ("allowWatchBookmarks", "true"), ("resourceVersion", version)]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, Generic, Self, TypeVar
 
 V = TypeVar("V")
 
@@ -22,3 +22,8 @@ class Kind(Generic[V]):
     of: Any
     read: Callable[[Any], V | None]
     query: tuple[tuple[str, str], ...] = ()
+
+    def within(self, namespace: str) -> Self:
+        """The same kind, in one namespace only."""
+        before, _, last = self.path.rpartition("/")
+        return replace(self, path=f"{before}/namespaces/{namespace}/{last}")

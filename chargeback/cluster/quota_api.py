@@ -12,23 +12,27 @@ from chargeback.core.quota.specs import QuotaObjects
 
 # Without these there is nothing to look at. Of the others an account may lack the right, or an old server the kind.
 NEEDED = ("ResourceQuota",)
+OF_NAMESPACES = ("ResourceQuota", "LimitRange")
 
 
 class QuotaApi(ClusterApi):
     """Asks one cluster for all that bears on quotas. Use as an async context manager."""
 
-    async def objects(self, keys: LabelKeys, *kinds: str) -> QuotaObjects:
-        """The named kinds (all, if none is named). Raises ApiError."""
-        return await read_cluster(self, keys, *kinds)
+    async def objects(self, keys: LabelKeys, *kinds: str, namespace: str | None = None) -> QuotaObjects:
+        """The named kinds (all, if none is named). Raises ApiError.
+
+        namespace: of this one only: its people may see no other
+        """
+        return await read_cluster(self, keys, *kinds, namespace=namespace)
 
 
-async def read_cluster(api: ClusterApi, keys: LabelKeys, *kinds: str) -> QuotaObjects:
-    """The named kinds (all, if none is named). What may not be read is not known, and named. Raises ApiError."""
+async def read_cluster(api: ClusterApi, keys: LabelKeys, *kinds: str, namespace: str | None = None) -> QuotaObjects:
+    """As QuotaApi.objects. What may not be read is not known, and named. Raises ApiError."""
     found: dict[str, list[QuotaObject]] = {}
     unknown: dict[str, str] = {}
     for kind in kinds or KINDS:
         try:
-            found[kind] = await _list(api, kind)
+            found[kind] = await _read(api, kind, namespace)
         except ApiError as error:
             if kind in NEEDED or error.status not in (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND):
                 raise
@@ -36,6 +40,11 @@ async def read_cluster(api: ClusterApi, keys: LabelKeys, *kinds: str) -> QuotaOb
     return to_objects(found, keys, unknown=unknown)
 
 
-async def _list(api: ClusterApi, kind: str) -> list[QuotaObject]:
-    listing = await api.list_all(Kind(name=kind, path=KINDS[kind], of=QuotaObject, read=lambda found: found))
-    return list(listing.items.values())
+async def _read(api: ClusterApi, name: str, namespace: str | None) -> list[QuotaObject]:
+    kind = Kind(name=name, path=KINDS[name], of=QuotaObject, read=lambda found: found)
+    if namespace is not None and name == "Namespace":
+        found = await api.get(kind, namespace)
+        return [] if found is None else [found]
+    if namespace is not None and name in OF_NAMESPACES:
+        kind = kind.within(namespace)
+    return list((await api.list_all(kind)).items.values())

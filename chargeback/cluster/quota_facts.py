@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -45,7 +44,7 @@ async def read_facts(api: ClusterApi, keys: LabelKeys, namespace: str | None = N
         if kind.name not in TABLES.values():
             continue
         try:
-            found[kind.name] = list((await api.list_all(_of(kind, namespace))).items.values())
+            found[kind.name] = await _list(api, kind, namespace)
         except ApiError as error:
             if error.status == HTTPStatus.NOT_FOUND:  # a server that has no such kind has none of it
                 found[kind.name] = []
@@ -92,14 +91,13 @@ def to_facts(found: Mapping[str, Sequence[Any]], unknown: Mapping[str, str], **o
     )
 
 
-def _of(kind: Kind[Any], namespace: str | None) -> Kind[Any]:
-    if namespace is None:
-        return kind
-    if kind.name in _OF_NAMESPACES:
-        return replace(kind, path=kind.path.replace(f"/{kind.name}", f"/namespaces/{namespace}/{kind.name}"))
-    if kind.name == "namespaces":
-        return replace(kind, query=(("fieldSelector", f"metadata.name={namespace}"),))
-    return kind
+async def _list(api: ClusterApi, kind: Kind[Any], namespace: str | None) -> list[Any]:
+    if namespace is not None and kind.name == "namespaces":
+        found = await api.get(kind, namespace)  # to list them, even this one alone, takes rights on the whole cluster
+        return [] if found is None else [found]
+    if namespace is not None and kind.name in _OF_NAMESPACES:
+        kind = kind.within(namespace)
+    return list((await api.list_all(kind)).items.values())
 
 
 def _read(path: Path, kind: Kind[Any], item: dict[str, Any]) -> Any:

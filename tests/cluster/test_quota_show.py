@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -282,22 +283,8 @@ def test_people_who_may_see_one_namespace_only(plane: ControlPlane, request: pyt
     """With the right to its quotas alone: these are shown, and of all else it is said what is not known, and why."""
     namespace = new_namespace(plane, request)
     put_quota(plane, namespace, {REQUESTS: "8", LIMITS: "32"})
-    binding = plane.call("GET", f"{BINDINGS}/gpu-chargeback")
-    plane.call("DELETE", f"{BINDINGS}/gpu-chargeback")
-    try:
-        roles = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}"
-        rules = [{"apiGroups": [""], "resources": ["resourcequotas"], "verbs": ["list"]}]
-        version = "rbac.authorization.k8s.io/v1"
-        plane.create(f"{roles}/roles", "Role", "see-quotas", version=version, rules=rules)
-        user = {"kind": "User", "name": AGGREGATOR_USER, "apiGroup": "rbac.authorization.k8s.io"}
-        role = {"kind": "Role", "name": "see-quotas", "apiGroup": "rbac.authorization.k8s.io"}
-        bound = {"version": version, "subjects": [user], "roleRef": role}
-        plane.create(f"{roles}/rolebindings", "RoleBinding", "see-quotas", **bound)
-        wait_for("the right", lambda: _may_list(plane, namespace))
+    with only_rights(plane, namespace, {"resourcequotas": ["list"]}):
         found, said = show(plane, namespace, code=1)
-    finally:
-        metadata = {"name": "gpu-chargeback"}
-        plane.call("POST", BINDINGS, binding | {"metadata": metadata})
     assert {row["resource"]: (row["used"], row["counted"]) for row in found["quotas"]} == {
         REQUESTS: ("0", None),
         LIMITS: (None, None),
@@ -305,7 +292,47 @@ def test_people_who_may_see_one_namespace_only(plane: ControlPlane, request: pyt
     assert set(found["unknown"]) == {
         *("namespaces", "pods", "nodes", "deviceclasses", "resourceclaims", "events"),
     }
-    assert f"own counts, holders, waiting pods: /api/v1/namespaces/{namespace}/pods: 403" in said
+    path = f"/api/v1/namespaces/{namespace}/pods"
+    assert (
+        f'own counts, holders, waiting pods: {path}: 403 Forbidden: pods is forbidden: User "{AGGREGATOR_USER}"'
+        in said
+    )
+
+
+def test_people_of_one_namespace_are_told_what_fits(plane: ControlPlane, request: pytest.FixtureRequest) -> None:
+    """With what the cluster's own role `view` grants, in their namespace alone; the namespace's annotations count."""
+    namespace = new_namespace(plane, request)
+    plane.merge(f"/api/v1/namespaces/{namespace}", {"metadata": {"annotations": {GUARANTEED: "2"}}})
+    put_quota(plane, namespace, {REQUESTS: "8"})
+    seen = ("namespaces", "resourcequotas", "limitranges", "pods", "events")
+    kubeconfig = ("--kubeconfig", str(plane.kubeconfig(AGGREGATOR_TOKEN)))
+    with only_rights(plane, namespace, {kind: ["get", "list"] for kind in seen}):
+        fits = chargeback("quota", "fit", namespace, "--gpus", "8", *kubeconfig)
+        found, _ = show(plane, namespace, code=1)
+    assert f"estimate: 8 nvidia.com/gpu in {namespace}: yes" in fits.stdout.decode()
+    assert fits.stderr.decode().startswith("not known: PriorityClass: ")
+    assert found["namespaces"][0]["plan"]["guaranteed"] == "2"
+    assert set(found["unknown"]) == {"nodes", "deviceclasses", "resourceclaims"}
+
+
+@contextmanager
+def only_rights(plane: ControlPlane, namespace: str, verbs: dict[str, list[str]]) -> Iterator[None]:
+    """The aggregator's account may see this of one namespace, and nothing else, while the block runs."""
+    binding = plane.call("GET", f"{BINDINGS}/gpu-chargeback")
+    plane.call("DELETE", f"{BINDINGS}/gpu-chargeback")
+    try:
+        roles = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}"
+        rules = [{"apiGroups": [""], "resources": [kind], "verbs": of} for kind, of in verbs.items()]
+        version = "rbac.authorization.k8s.io/v1"
+        plane.create(f"{roles}/roles", "Role", "see", version=version, rules=rules)
+        user = {"kind": "User", "name": AGGREGATOR_USER, "apiGroup": "rbac.authorization.k8s.io"}
+        role = {"kind": "Role", "name": "see", "apiGroup": "rbac.authorization.k8s.io"}
+        bound = {"version": version, "subjects": [user], "roleRef": role}
+        plane.create(f"{roles}/rolebindings", "RoleBinding", "see", **bound)
+        wait_for("the right", lambda: _may_list(plane, namespace))
+        yield
+    finally:
+        plane.call("POST", BINDINGS, binding | {"metadata": {"name": "gpu-chargeback"}})
 
 
 def test_the_server_says_the_same(plane: ControlPlane, request: pytest.FixtureRequest, tmp_path: Path) -> None:

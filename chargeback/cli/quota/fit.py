@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.markup import escape
-from rich.table import Table
 
-from chargeback.cli.console import console
+from chargeback.cli.console import cell, console, table, text_of
 from chargeback.cli.options import EXIT_INCOMPLETE, Failure, settings_options, take_settings
 from chargeback.cli.quota.objects import ANSWERS, OUTPUT, cluster_objects, say_unknown
 from chargeback.cluster.api import ApiError, ClusterApi, find_cluster
@@ -25,13 +23,26 @@ from chargeback.core.quota.fit import fit, verdict
 from chargeback.core.quota.fit_ask import Ask, FitLine, ask_for_gpus, show
 from chargeback.fit_json import fit_json
 
-# To list what bears on a namespace; nodes and others need more rights than many people have.
-OF_NAMESPACES = ("ResourceQuota", "LimitRange", "PriorityClass", "Namespace")
+# What bears on a namespace; nodes and others need more rights than many people have.
+WANTED = ("ResourceQuota", "LimitRange", "PriorityClass", "Namespace")
+
+
+class Count(click.IntRange):
+    """A whole number from 1, and an error that says so."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            self.fail(f"{value!r}: want a whole number from 1", param, ctx)
+
+
+COUNT = Count(min=1)
 
 
 @click.command("fit")
 @click.argument("namespace")
-@click.option("--gpus", type=click.IntRange(min=1), help="devices in each pod's one container")
+@click.option("--gpus", type=COUNT, help="devices in each pod's one container")
 @click.option(
     "--pod",
     "manifest",
@@ -39,7 +50,7 @@ OF_NAMESPACES = ("ResourceQuota", "LimitRange", "PriorityClass", "Namespace")
     metavar="FILE",
     help="a Pod, or a Deployment, Job, StatefulSet … with its template; - for standard input",
 )
-@click.option("--pods", type=click.IntRange(min=1), help="how many such pods; default: as the manifest says, else 1")
+@click.option("--pods", type=COUNT, help="how many such pods; default: as the manifest says, else 1")
 @click.option("--resource", help="as pods write it; with --gpus; default: nvidia.com/gpu")
 @click.option("--priority-class", help="of the pods; with --gpus; default: none")
 @click.option(
@@ -81,10 +92,10 @@ def fit_gpus(
         resource = resource or "nvidia.com/gpu"
         ask = ask_for_gpus(namespace, gpus or 0, resource=resource, pods=pods or 1, priority_class=priority_class)
         pod = gpu_pod(gpus or 0, resource, priority_class)
-    wanted = (*OF_NAMESPACES, *(["RuntimeClass"] if ask.pod.runtime_class else []))
-    objects = cluster_objects([settings.quotas] if settings.quotas else [], settings, *wanted)
+    wanted = (*WANTED, *(["RuntimeClass"] if ask.pod.runtime_class else []))
+    objects = cluster_objects([settings.quotas] if settings.quotas else [], settings, *wanted, namespace=namespace)
     say_unknown(objects)
-    if namespace not in objects.namespace_names:
+    if namespace not in objects.namespace_names and "Namespace" not in objects.unknown:
         raise Failure(f"{namespace}: no such namespace, and nothing that belongs to it")
     lines = fit(objects, ask)
     answer = _ask_server(settings.kubeconfig, namespace, pod) if server else None
@@ -128,14 +139,11 @@ def _print(output: str, ask: Ask, lines: list[FitLine], answer: ServerAnswer | N
         found = fit_json(ask, lines) | ({"server": asdict(answer)} if answer else {})
         click.echo(json.dumps(found, indent=2))
         return
-    table = Table("object", "field", "what", "fits")
+    shown = table("object", "=field", "what", "=fits")
     for line in lines:
-        table.add_row(escape(line.object), escape(line.field), escape(line.what), ANSWERS[line.fits])
-    out = console()
-    out.print(table)
-    out.print(
-        f"estimate: {escape(_asked(ask))} in {escape(ask.namespace)}: {ANSWERS[verdict(lines)]}", highlight=False
-    )
+        shown.add_row(*map(cell, (line.object, line.field, line.what, ANSWERS[line.fits])))
+    click.echo(text_of(console(), shown))
+    click.echo(f"estimate: {_asked(ask)} in {ask.namespace}: {ANSWERS[verdict(lines)]}")
     if answer is not None:
         click.echo(f"server: {ANSWERS[answer.admitted]}: {answer.status} {answer.message}")
         for remark in _remarks(ask, answer, verdict(lines)):

@@ -23,23 +23,28 @@ OUTPUT = click.option("--output", type=click.Choice(["table", "json"]), default=
 ANSWERS = {True: "yes", False: "no", None: "cannot say"}
 
 
-def cluster_objects(files: Sequence[Path], settings: Settings, *kinds: str) -> QuotaObjects:
-    """From the files, else from the cluster; owners after the rules, if there are some. Raises Failure."""
+def cluster_objects(
+    files: Sequence[Path], settings: Settings, *kinds: str, namespace: str | None = None
+) -> QuotaObjects:
+    """From the files, else from the cluster; owners after the rules, if there are some. Raises Failure.
+
+    namespace: the cluster is asked for nothing beyond it, as far as kinds belong to namespaces
+    """
     try:
         rules = read_owner_rules(settings.owner_rules) if settings.owner_rules else NO_RULES
-        found = read_objects(files, settings.label_keys) if files else asyncio.run(_ask(settings, kinds))
+        found = read_objects(files, settings.label_keys) if files else asyncio.run(_ask(settings, kinds, namespace))
     except (ApiError, ObjectsError, OwnerRulesError, OSError) as error:
         raise Failure(str(error)) from error
     owned = None if found.namespaces is None else tuple(map(rules.apply, found.namespaces))
     return replace(found, namespaces=owned)
 
 
-async def _ask(settings: Settings, kinds: tuple[str, ...]) -> QuotaObjects:
+async def _ask(settings: Settings, kinds: tuple[str, ...], namespace: str | None) -> QuotaObjects:
     configuration = await find_cluster(settings.kubeconfig)
     if configuration is None:
         raise Failure("no cluster here: name a file, or --kubeconfig")
     async with QuotaApi(configuration) as api:
-        return await api.objects(settings.label_keys, *kinds)
+        return await api.objects(settings.label_keys, *kinds, namespace=namespace)
 
 
 def say_unknown(objects: QuotaObjects) -> None:

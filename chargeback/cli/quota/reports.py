@@ -19,6 +19,7 @@ from chargeback.core.quota.idle_shares import IdleShare, recent_idle
 from chargeback.core.quota.report import QuotaFacts, QuotaReport, quota_report
 from chargeback.rater import provisional
 from chargeback.store.database import DatabaseUnavailable
+from chargeback.store.owners import owner_clusters
 
 OUTPUT = click.option("--output", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
 # The settings that say where to read.
@@ -80,12 +81,17 @@ async def _ask(settings: Settings, namespace: str | None) -> tuple[QuotaFacts, i
 
 
 def _idle(settings: Settings, now_ms: int) -> Mapping[str, IdleShare] | None:
-    """None where no ledger is here: then nothing is said of idle GPUs."""
+    """None where no ledger is here, or it is of other clusters: then nothing is said of idle GPUs."""
     if not settings.database and not (settings.data / "ledger.db").exists():
         return None
     database = take_database({"database": settings.database, "data": str(settings.data)})
     try:
         with database.read() as connection:
+            clusters = owner_clusters(connection)
+            if clusters and settings.cluster not in clusters:
+                known = ", ".join(clusters)
+                click.echo(f"not known: what is idle: --cluster={settings.cluster}: the ledger has {known}", err=True)
+                return None
             return recent_idle(provisional(connection, now_ms), settings.cluster, now_ms)
     finally:
         database.close()

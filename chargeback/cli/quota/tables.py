@@ -6,11 +6,9 @@ from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from fractions import Fraction
 
-from rich.box import SIMPLE
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
+from chargeback.cli.console import cell, table
 from chargeback.core.hours import format_instant
 from chargeback.core.plans import Plan
 from chargeback.core.quota.idle_shares import IdleShare
@@ -26,9 +24,13 @@ _MS_PER_HOUR = 3_600_000
 
 def overview(report: QuotaReport) -> Table:
     """A row a GPU key; what is the namespace's own stands in its first row."""
-    found = table("namespace", "quota", "key", ">used", ">of", ">plan", ">idle", "full in", ">waits")
+    found = table("namespace", "quota", "=key", ">used", ">of", ">plan", ">idle", "=full in", ">waits")
     for each in report.namespaces:
-        of_namespace = [plan_text(each.plan), _percent(each.idle), waits_text(each)]
+        of_namespace = [
+            plan_text(each.plan, known="namespaces" not in report.unknown),
+            _percent(each.idle),
+            waits_text(each),
+        ]
         for use in each.uses or (None,):
             plan, idle, waits = of_namespace
             cells = [use.quota, use.resource, _used(use), show(use.hard)] if use else ["", "", "", ""]
@@ -74,10 +76,10 @@ def details(found: NamespaceQuotas) -> Iterator[str | Table]:
         yield _others(found)
 
 
-def plan_text(plan: Plan | None) -> str:
-    """`8–32`; ? for what is not said or contradicts itself."""
+def plan_text(plan: Plan | None, *, known: bool) -> str:
+    """`8–32`; ? for what is not said or contradicts itself. known: False where annotations may say one unseen."""
     if plan is None:
-        return ""
+        return "" if known else UNKNOWN
     return f"{show(plan.guaranteed) or UNKNOWN}–{show(plan.cap) or UNKNOWN}"
 
 
@@ -87,25 +89,6 @@ def waits_text(found: NamespaceQuotas) -> str:
         return UNKNOWN
     count = len(found.refusals or ()) + len(found.waiting or ())
     return str(count) if count else ""
-
-
-def table(*columns: str) -> Table:
-    """Headings; one that begins with > is of numbers."""
-    found = Table(box=SIMPLE, pad_edge=False)
-    for column in columns:
-        found.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left")
-    return found
-
-
-def text_of(out: Console, found: Table) -> str:
-    """A table without the blanks around it, for people who copy it."""
-    with out.capture() as captured:
-        out.print(found)
-    return "\n".join(line.rstrip() for line in captured.get().splitlines() if line.strip())
-
-
-def cell(text: object) -> str:
-    return "" if text is None else escape(str(text))
 
 
 def _used(use: QuotaUse) -> str:
@@ -145,17 +128,18 @@ def _plan_sentence(plan: Plan, held: int | None) -> str:
 
 
 def _idle_sentence(idle: IdleShare) -> str:
-    held = f"{float(idle.held_ms / _MS_PER_HOUR):.2f} GPU hours held since the last full hour began"
+    held = f"the {float(idle.held_ms / _MS_PER_HOUR):.2f} GPU hours held since the last full hour began"
     if idle.ratio is None:
-        return f"Idle: not known; of {held}, the usage of none is known."
-    return (
-        f"Idle: {float(idle.ratio):.0%} of {float(idle.known_ms / _MS_PER_HOUR):.2f} whose usage is known, of {held}."
-    )
+        return f"Idle: not known: the usage of {held} is not."
+    if idle.known_ms == idle.held_ms:
+        return f"Idle: {float(idle.ratio):.0%} of {held}."
+    known = f"{float(idle.known_ms / _MS_PER_HOUR):.2f}"
+    return f"Idle: {float(idle.ratio):.0%}, as far as usage is known: of {known} of {held}."
 
 
 def _holders(uses: Iterable[QuotaUse]) -> Table:
     """Keys of one quota that count the same resource have the same holders."""
-    found = table("quota", "resource", "workload", ">pods", ">bound", ">pending")
+    found = table("quota", "=resource", "workload", ">pods", ">bound", ">pending")
     of_resource = {(use.quota, gpu_resource(use.resource)[0]): use.holders or () for use in uses}
     for (quota, resource), holders in of_resource.items():
         for holder in holders:
@@ -165,7 +149,7 @@ def _holders(uses: Iterable[QuotaUse]) -> Table:
 
 
 def _refused(found: NamespaceQuotas) -> Table:
-    made = table("workload", "quota", "key", ">asks", ">used", ">of", "since", ">tries")
+    made = table("workload", "quota", "=key", ">asks", ">used", ">of", "=since", ">tries")
     for refusal in found.refusals or ():
         for key in refusal.keys:
             asks = key.requested if key.why == EXCEEDED else key.why
@@ -176,7 +160,7 @@ def _refused(found: NamespaceQuotas) -> Table:
 
 
 def _waiting(found: NamespaceQuotas) -> Table:
-    made = table("pod", "asks", "since", "the scheduler says")
+    made = table("pod", "asks", "=since", "the scheduler says")
     for pod in found.waiting or ():
         asks = ", ".join(f"{count} {resource}" for resource, count in sorted(pod.requests.items())) or "claims"
         made.add_row(*map(cell, (pod.name, asks, format_instant(pod.since_ms), pod.waits or "nothing yet")))
@@ -184,7 +168,7 @@ def _waiting(found: NamespaceQuotas) -> Table:
 
 
 def _others(found: NamespaceQuotas) -> Table:
-    made = table("quota", "key", ">used", ">of", ">full")
+    made = table("quota", "=key", ">used", ">of", ">full")
     for key in found.others:
         full = UNKNOWN if key.fullness is None else f"{key.fullness * Decimal(100):.0f}%"
         made.add_row(*map(cell, (key.quota, key.key, _amount(key.used), _amount(key.hard), full)))

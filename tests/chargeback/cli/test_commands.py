@@ -5,13 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import pytest
 
+from chargeback.cli import status as status_words
 from chargeback.cli.main import main
+from chargeback.core import reservations, second_meter
 from tests.chargeback.api.serving import serving
 from tests.chargeback.store.bodies import body, gpu, holding
 from tests.chargeback.store.test_schema import NEWEST
@@ -54,6 +57,17 @@ async def test_status_says_what_is_due_and_who_is_silent(ledger: Path) -> None:
     found = json.loads(chargeback("status", "--data", str(ledger), "--output", "json", check=False).stdout)
     assert found["due_node_hours"] == 0
     assert {"month": "2026-10", "state": "open"} in found["months"]
+
+
+def test_status_has_words_for_every_difference() -> None:
+    """And for what is wrong with data, as the core names it."""
+    assert tuple(status_words.DIFFERENCES) == second_meter.DIFFERENCES
+    assert {second_meter.UNPLACED, reservations.OVERCOMMITTED, *card_problems()} == set(status_words.PROBLEMS)
+
+
+def card_problems() -> set[str]:
+    source = (Path(__file__).resolve().parents[3] / "chargeback/core/card.py").read_text()
+    return set(re.findall(r'Problem\(kind="(\w+)"', source))
 
 
 async def test_rerate_changes_nothing_where_nothing_changed(ledger: Path) -> None:

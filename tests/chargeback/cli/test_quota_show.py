@@ -304,6 +304,31 @@ async def test_what_is_idle_comes_from_the_ledger(cluster: Path, tmp_path: Path)
     (team,) = as_json("quota", "show", "team", *where)["namespaces"]
     assert team["idle"] == {"ratio": 0.5, "held_gpu_hours": 0.1, "known_gpu_hours": 0.1}
     text = run("quota", "show", "team", *where).stdout
-    assert "Idle: 50% of 0.10 whose usage is known, of 0.10 GPU hours held since the last full hour began." in text
+    assert "Idle: 50% of the 0.10 GPU hours held since the last full hour began." in text
+    said = run("quota", "show", "team", *where, "--cluster", "other").stderr
+    assert "not known: what is idle: --cluster=other: the ledger has lab\n" in said
     (elsewhere,) = as_json("quota", "show", "team", *where, "--cluster", "other")["namespaces"]
     assert elsewhere["idle"] is None
+
+
+def test_a_plan_that_cannot_be_seen_is_not_none(tmp_path: Path) -> None:
+    """Without the Namespaces their annotations are not known; with them, and none on them, there is no plan."""
+    ceiling = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "gpu", "namespace": "team"}}
+    ceiling |= {"spec": {"hard": {f"requests.{GPU}": "8"}}}
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team"}}
+    alone, both = tmp_path / "alone.yaml", tmp_path / "both.yaml"
+    alone.write_text(yaml.safe_dump(ceiling))
+    both.write_text(yaml.safe_dump_all([ceiling, namespace]))
+    assert [plan_shown(path) for path in (alone, both)] == ["?", ""]
+    none = "team: no plan there: a bare quota is a ceiling"
+    assert none not in run("plans", "show", "team", "--quotas", alone).stderr
+    assert none in run("plans", "show", "team", "--quotas", both).stderr
+
+
+def plan_shown(quotas: Path) -> str:
+    """The cell of the only row."""
+    settings = read_settings({"quotas": str(quotas)}, {})
+    found = overview(read_report(settings))
+    (column,) = (column for column in found.columns if column.header == "plan")
+    (shown,) = column.cells
+    return str(shown)
