@@ -52,6 +52,10 @@ class Expired(ApiError):
     """The server no longer knows what followed the version we had: list again."""
 
 
+class NotServed(ApiError):
+    """The server has no such kind, in no version: so there is none of it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing(Generic[V]):
     """All objects of a kind, by uid. version: to watch from; asked_ms: when it was asked for (server's clock)."""
@@ -97,13 +101,22 @@ class ClusterApi:
         return self._clock.now_ms() + self._skew_ms
 
     async def list_all(self, kind: Kind[V]) -> Listing[V]:
-        """All objects of a kind, page by page, as they were at one version. Raises ApiError; Expired: list again."""
+        """All objects of a kind, page by page, as they were at one version.
+
+        Raises ApiError; Expired: list again; NotServed: the server has none of its group.
+        """
         items: dict[str, V] = {}
         version = token = ""
         asked_ms = self._clock.now_ms()  # how wrong that is, only the answers tell
         for _ in range(PAGES_MAX):
             asked = [*kind.query, ("limit", str(PAGE_ITEMS))] + ([("continue", token)] if token else [])
-            page = _decode(kind.path, await self.call("GET", kind.path, query=asked), _page_type(kind.of))
+            try:
+                answer = await self.call("GET", kind.path, query=asked)
+            except ApiError as error:
+                if error.status == HTTPStatus.NOT_FOUND and not await self._serves_group(kind.path):
+                    raise NotServed(str(error), error.status) from error
+                raise
+            page = _decode(kind.path, answer, _page_type(kind.of))
             version = version or page.metadata.version
             for found in page.items:
                 if (value := kind.read(found)) is not None:
@@ -112,6 +125,16 @@ class ClusterApi:
             if not token:
                 return Listing(items=items, version=version, asked_ms=asked_ms + self._skew_ms)
         raise ApiError(f"{kind.path}: goes on after {PAGES_MAX} pages")
+
+    async def _serves_group(self, path: str) -> bool:
+        """Whether the server has the group of a path in any version. Raises ApiError."""
+        try:
+            await self.call("GET", "/".join(path.split("/")[:3]))  # /apis/resource.k8s.io
+        except ApiError as error:
+            if error.status == HTTPStatus.NOT_FOUND:
+                return False
+            raise
+        return True
 
     async def get(self, kind: Kind[V], name: str) -> V | None:
         """One object by its name; None: there is none, or it is none that we follow. Raises ApiError."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from chargeback.cluster.api import ApiError, ClusterApi
+from chargeback.cluster.api import ApiError, ClusterApi, NotServed
 from chargeback.cluster.kind import Kind
 from chargeback.cluster.quota_objects import KINDS, QuotaObject, to_objects
 from chargeback.core.owners import LabelKeys
 from chargeback.core.quota.specs import QuotaObjects
 
-# Without these there is nothing to look at. Of the others an account may lack the right, or an old server the kind.
+# Without these there is nothing to look at. For others an account may lack the right, or an old server the version.
 NEEDED = ("ResourceQuota",)
 OF_NAMESPACES = ("ResourceQuota", "LimitRange")
 
@@ -33,6 +33,8 @@ async def read_cluster(api: ClusterApi, keys: LabelKeys, *kinds: str, namespace:
     for kind in kinds or KINDS:
         try:
             found[kind] = await _read(api, kind, namespace)
+        except NotServed:
+            found[kind] = []
         except ApiError as error:
             if kind in NEEDED or error.status not in (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND):
                 raise

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from chargeback.cluster.api import ApiError, ClusterApi
+from chargeback.cluster.api import ApiError, ClusterApi, NotServed
 from chargeback.cluster.kind import Kind
 from chargeback.cluster.kinds import kinds
 from chargeback.cluster.objects import ObjectsError
@@ -45,13 +45,12 @@ async def read_facts(api: ClusterApi, keys: LabelKeys, namespace: str | None = N
             continue
         try:
             found[kind.name] = await _list(api, kind, namespace)
+        except NotServed:
+            found[kind.name] = []
         except ApiError as error:
-            if error.status == HTTPStatus.NOT_FOUND:  # a server that has no such kind has none of it
-                found[kind.name] = []
-            elif kind.name != NEEDED and error.status == HTTPStatus.FORBIDDEN:
-                unknown[kind.name] = str(error)
-            else:
+            if kind.name == NEEDED or error.status not in (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND):
                 raise
+            unknown[kind.name] = str(error)
     return to_facts(found, unknown)
 
 

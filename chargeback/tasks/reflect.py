@@ -13,7 +13,7 @@ from http import HTTPStatus
 from typing import Generic, NamedTuple, TypeVar
 
 from chargeback.clock import Clock
-from chargeback.cluster.api import ApiError, ClusterApi, Event, Expired
+from chargeback.cluster.api import ApiError, ClusterApi, Event, Expired, NotServed
 from chargeback.cluster.kind import Kind
 
 log = logging.getLogger(__name__)
@@ -121,6 +121,13 @@ async def keep_reflecting(api: ClusterApi, kind: Kind[V], table: Table[V], clock
         except Expired:
             log.info("watch expired: listing again", extra={"kind": kind.name})
             table.version = None
+        except NotServed as error:
+            if table.read_ms is None:
+                log.info("no such kind here", extra={"kind": kind.name, "error": str(error)})
+            if not table.items:  # else it was served: what is known stays
+                table.replace({}, api.now_ms())
+            await clock.sleep(RETRY_MOST_S)
+            continue
         except ApiError as error:
             refused = error.status in (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND)
             if not refused or table.lack is None:

@@ -139,20 +139,26 @@ def apply_shipped_rights(plane: ControlPlane) -> None:
 
 @contextmanager
 def control_plane(
-    folder: Path, *, scheduler: bool = False, node: str | None = None, controllers: bool = True
+    folder: Path,
+    *,
+    scheduler: bool = False,
+    node: str | None = None,
+    controllers: bool = True,
+    flags: tuple[str, ...] = (),
 ) -> Iterator[ControlPlane]:
     """Start the control plane in a folder. Skips where its programs are not here.
 
     scheduler    binds pods that name no node
     node         name of a real node that joins with NODE_TOKEN; pods then have accounts, and tokens bound to it
     controllers  False: nobody writes a quota's status, so that a test can
+    flags        more of them for the API server
     """
     names = ["etcd", "kube-apiserver", "kube-controller-manager", *(["kube-scheduler"] if scheduler else [])]
     programs = {name: _found(name) for name in names}
     etcd_port, peer_port, api_port = _free_ports(3)
     url, etcd_url = f"https://127.0.0.1:{api_port}", f"http://127.0.0.1:{etcd_port}"
     _write_secrets(folder, node)
-    arguments = _api_server_arguments(folder, api_port, etcd_url, node)
+    arguments = [*_api_server_arguments(folder, api_port, etcd_url, node), *flags]
     api_server = Daemon([programs["kube-apiserver"], *arguments], folder / "kube-apiserver.log")
     plane = ControlPlane(url=url, folder=folder, etcd_url=etcd_url, api_server=api_server)
     with ExitStack() as running:

@@ -6,17 +6,18 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import formatdate
 from typing import Any
 
+import msgspec
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from kubernetes.aio import client
 
 from chargeback.clock import SystemClock
-from chargeback.cluster.api import ApiError, ClusterApi, Expired
+from chargeback.cluster.api import ApiError, ClusterApi, Expired, NotServed
 from chargeback.cluster.kind import Kind
 from chargeback.cluster.node_objects import NodeObject, to_node
 from chargeback.core.nodes import Node
@@ -162,11 +163,17 @@ async def served() -> AsyncIterator[tuple[Nodes, ClusterApi]]:
     nodes = Nodes(clock, Table())
     app = web.Application()
     app.router.add_get("/api/v1/nodes", nodes.answer)
+    app.router.add_get("/apis/older.example", group)
     async with TestServer(app) as server:
         configuration = client.Configuration()
         configuration.host = str(server.make_url("")).rstrip("/")
         async with ClusterApi(configuration, clock) as api:
             yield nodes, api
+
+
+async def group(_: web.Request) -> web.Response:
+    """A group that is there, in another version than ours."""
+    return web.json_response({"kind": "APIGroup", "versions": [{"version": "v1beta1"}]})
 
 
 def names(changes: Changes[Node]) -> tuple[list[str], dict[str, tuple[int, int]], bool]:
@@ -285,3 +292,23 @@ async def test_an_api_that_is_away_leaves_the_table_as_it_was(served: tuple[Node
     with pytest.raises(ApiError, match="etcd is away"):
         await reflect(api, KIND, table)
     assert (list(table.items), table.version) == (["uid-n1"], "7")
+
+
+async def test_a_kind_that_the_server_does_not_have_is_there_in_no_number(served: tuple[Nodes, ClusterApi]) -> None:
+    """Unless it has the group in another version, which may well have some; or it had the kind before."""
+    nodes, api = served
+    absent, older = (replace(KIND, path=f"/apis/{name}.example/v1/nodes") for name in ("no", "older"))
+    with pytest.raises(NotServed):
+        await api.list_all(absent)
+    with pytest.raises(ApiError, match="404") as raised:
+        await api.list_all(older)
+    assert not isinstance(raised.value, NotServed)
+    known: Table[Node] = Table(items={"u": to_node(msgspec.convert(node("n1"), NodeObject))}, read_ms=LISTED)
+    for kind, table in ((absent, nodes.table), (absent, known), (older, Table[Node]())):
+        following = asyncio.create_task(keep_reflecting(api, kind, table, SystemClock()))
+        await asyncio.sleep(0.5)
+        following.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await following
+        lacks = table.lack is not None and "404 Not Found" in table.lack
+        assert (table.read_ms is None, lacks, len(table.items)) == (kind is older, kind is older, table is known)
