@@ -161,7 +161,7 @@ class _Reader:
         if not (text := entry.get(key)):
             return None
         try:
-            at_ms = parse_instant(str(text))
+            at_ms = parse_instant(str(text), self._timezone)
         except ValueError as error:
             self._problems.append(f"{place}.{key}: {error}")
             return None

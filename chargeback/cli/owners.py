@@ -29,6 +29,7 @@ from chargeback.store.owners import (
     owner_history,
     owner_names,
 )
+from chargeback.store.terms import policy_book
 
 LISTED = ("cluster", "namespace", "cost_center", "team", "tier", "from", "source", "version", "note")
 HISTORY = ("from", "until", "cost_center", "team", "tier", "version", "source", "recorded", "who", "why")
@@ -54,7 +55,13 @@ def _reading_by(read: Callable[[str], Any]) -> Callable[[str], Any]:
     return parse
 
 
-INSTANT = _reading_by(parse_instant)
+def _instant(text: str) -> str:
+    """Checked; a bare date is an instant only by the ledger's timezone."""
+    parse_instant(text)
+    return text
+
+
+INSTANT = _reading_by(_instant)
 # An empty one takes the name away.
 NAME = _reading_by(lambda text: text and check_name(text))
 
@@ -71,7 +78,7 @@ def owners() -> None:
     "--at", type=INSTANT, metavar="TIME", help="as it held then, such as 2026-10-03T14:00:00Z; default: now"
 )
 @OUTPUT
-def list_owners(cluster: str | None, at: int | None, output: str, **options: Any) -> None:
+def list_owners(cluster: str | None, at: str | None, output: str, **options: Any) -> None:
     """List the owner of every namespace.
 
     Names that differ from another only by case, - and _ have a note: they are never taken for one.
@@ -79,8 +86,8 @@ def list_owners(cluster: str | None, at: int | None, output: str, **options: Any
     \b
     Example: chargeback owners list --data /var/lib/chargeback --output csv
     """
-    at_ms = _now_ms() if at is None else at
     with _reading(take_database(options)) as connection:
+        at_ms = _now_ms() if at is None else _in_time_of(connection, at)
         clusters = owner_clusters(connection)
         if cluster is not None and cluster not in clusters:
             raise Failure(_unknown_cluster(cluster, clusters))
@@ -124,8 +131,15 @@ def history(namespace: str, cluster: str | None, recorded: bool, output: str, **
 @click.option("--team", type=NAME, metavar="NAME", help='"" for none; default: as it was')
 @click.option("--tier", type=NAME, metavar="NAME", help='"" for none; default: as it was')
 @click.option("--clear", is_flag=True, help="take earlier corrections away instead: what was seen holds again")
-@click.option("--from", "from_ms", type=INSTANT, metavar="TIME", required=True, help="such as 2026-10-03T14:00:00Z")
-@click.option("--until", "until_ms", type=INSTANT, metavar="TIME", help="default: until the labels are changed")
+@click.option(
+    "--from",
+    "start",
+    type=INSTANT,
+    metavar="TIME",
+    required=True,
+    help="such as 2026-10-03T14:00:00Z; a date alone is its midnight in the ledger's timezone",
+)
+@click.option("--until", "end", type=INSTANT, metavar="TIME", help="default: until the labels are changed")
 @click.option("--why", required=True, help="for those who ask later")
 @click.option("--who", help="who corrects it; default: the user that runs this")
 def set_owner(
@@ -135,8 +149,8 @@ def set_owner(
     team: str | None,
     tier: str | None,
     clear: bool,
-    from_ms: int,
-    until_ms: int | None,
+    start: str,
+    end: str | None,
     why: str,
     who: str | None,
     **options: Any,
@@ -151,24 +165,25 @@ def set_owner(
     """
     if clear == any(value is not None for value in (cost_center, team, tier)):
         raise Failure("want --cost-center, --team or --tier, or --clear alone")
-    correction = Version(
-        namespace=namespace,
-        cost_center=cost_center,
-        team=team,
-        tier=tier,
-        from_ms=from_ms,
-        until_ms=until_ms,
-        source=CLEARED if clear else CORRECTION,
-        who=_given("who", who if who is not None else _user()),
-        why=_given("why", why),
-        recorded_ms=_now_ms(),
-    )
+    who, why = _given("who", who if who is not None else _user()), _given("why", why)
     database = take_database(options)
     try:
         with database.write() as connection:
             chosen = _cluster(connection, cluster)
             if not owner_history(connection, chosen, namespace) and not is_holder(connection, chosen, namespace):
                 raise Failure(f"{namespace}: no such namespace was ever seen in cluster {chosen}")
+            correction = Version(
+                namespace=namespace,
+                cost_center=cost_center,
+                team=team,
+                tier=tier,
+                from_ms=_in_time_of(connection, start),
+                until_ms=None if end is None else _in_time_of(connection, end),
+                source=CLEARED if clear else CORRECTION,
+                who=who,
+                why=why,
+                recorded_ms=_now_ms(),
+            )
             recorded, due = correct_owner(connection, chosen, correction)
     except ValueError as error:
         raise Failure(f"--{error}") from error
@@ -176,8 +191,14 @@ def set_owner(
         raise Failure(str(error)) from error
     open_end = "further notice" if clear else "the labels change"
     until = open_end if recorded.until_ms is None else format_instant(recorded.until_ms)
-    said = f"version {recorded.version}, from {format_instant(from_ms)} until {until}"
+    said = f"version {recorded.version}, from {format_instant(recorded.from_ms)} until {until}"
     click.echo(f"{chosen}/{namespace}: {said}; {due} node-hours to be rated again")
+
+
+def _in_time_of(connection: Connection, text: str) -> int:
+    """An instant, in unix ms: a bare date as bills have it, a local day of the ledger."""
+    book = policy_book(connection)
+    return parse_instant(text) if book is None else parse_instant(text, book.first.timezone)
 
 
 def _given(option: str, text: str) -> str:

@@ -41,8 +41,8 @@ def format_instant(at_ms: int) -> str:
     return f"{text}.{at_ms % 1000:03d}Z" if at_ms % 1000 else f"{text}Z"
 
 
-def parse_instant(text: str) -> int:
-    """An ISO 8601 instant with its offset, in unix ms; a bare date is midnight UTC. Raises ValueError."""
+def parse_instant(text: str, timezone: str = "UTC") -> int:
+    """An ISO 8601 instant with its offset, in unix ms; a bare date is its midnight there. Raises ValueError."""
     try:
         at = datetime.fromisoformat(text if re.match(_YEAR, text, re.ASCII) else "")
     except ValueError:
@@ -50,7 +50,7 @@ def parse_instant(text: str) -> int:
     if at.tzinfo is None:
         if not _DATE.fullmatch(text):
             raise ValueError(f"{text!r}: want an offset, such as 2026-10-03T14:00:00Z")
-        at = at.replace(tzinfo=UTC)
+        return midnight_ms(at.date(), timezone)
     return (at - _EPOCH) // timedelta(milliseconds=1)
 
 

@@ -15,9 +15,11 @@ from click.testing import CliRunner, Result
 from chargeback.cli.main import main
 from chargeback.core.hours import parse_instant
 from chargeback.core.owners import Namespace
+from chargeback.core.policy import Policy
 from chargeback.store.database import open_database, sqlite_url
 from chargeback.store.owners import note_namespaces
 from chargeback.store.schema import migrate
+from chargeback.store.terms import begin_policy
 
 CREATED_MS = parse_instant("2026-01-01")
 SEEN_MS = parse_instant("2026-01-02")
@@ -172,3 +174,17 @@ def test_status_names_look_alikes(run: Run, tmp_path: Path) -> None:
     )
     found = json.loads(CliRunner().invoke(main, [*arguments, "--output", "json"]).stdout)
     assert found["lookalikes"] == {"cost_center": [["CC_1", "cc-1"]], "team": [], "tier": []}
+
+
+def test_a_date_is_a_day_of_the_ledger(run: Run, tmp_path: Path) -> None:
+    """Its midnight, where bills are cut; an instant stays what it is."""
+    database = open_database(sqlite_url(tmp_path / "ledger.db"))
+    with database.write() as connection:
+        begin_policy(connection, Policy(timezone="Europe/Berlin"), SEEN_MS)
+    database.close()
+    said = set_alpha(run, "--until", "2026-07-01", "--cost-center", "cc-2").stdout
+    assert "from 2026-01-09T23:00:00Z until 2026-06-30T22:00:00Z" in said
+    said = run("set", "alpha", "--from", "2026-01-10T00:00:00Z", "--why", "x", "--who", "jo", "--team", "t").stdout
+    assert "from 2026-01-10T00:00:00Z" in said
+    (then, _) = rows(run("list", "--at", "2026-01-10", "--output", "json"))
+    assert (then["cost_center"], then["team"]) == ("cc-2", "[red]")
