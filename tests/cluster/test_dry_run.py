@@ -91,7 +91,7 @@ def test_a_missing_right_is_no_refusal_by_a_quota(plane: ControlPlane, asker: Pa
     server = found["server"]
     assert (server["admitted"], server["status"], server["refused_by"]) == (None, 403, "right")
     assert 'cannot create resource "pods"' in server["message"]
-    assert complaints.startswith("not known: Namespace: /api/v1/namespaces: 403")
+    assert complaints.startswith(f"not known: Namespace: /api/v1/namespaces/{namespace}: 403 Forbidden: namespaces ")
     ended = chargeback("quota", "fit", namespace, "--gpus", "2", "--server", "--kubeconfig", str(asker), check=False)
     assert "no quota refused: this account may not create pods" in ended.stdout.decode()
 
