@@ -11,7 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,7 @@ class ControlPlane:
     folder: Path
     etcd_url: str = ""
     api_server: Daemon | None = None
+    controllers: Daemon | None = None
 
     def kubeconfig(self, token: str = ADMIN_TOKEN) -> Path:
         """A kubeconfig for a token; the server's certificate is its own, so it is not verified."""
@@ -99,10 +100,16 @@ class ControlPlane:
         self.api_server.stop(kill=kill)
 
     def start_api_server(self) -> None:
-        """Start it again on the same port with the same certificate; ready on return."""
+        """Start it again on the same port with the same certificate; ready on return.
+
+        The controllers begin anew: by themselves they would wait out their own backoffs, minutes at the worst.
+        """
         assert self.api_server is not None
         self.api_server.start()
         self.wait_ready()
+        if self.controllers is not None:
+            self.controllers.stop()
+            self.controllers.start()
 
     def wait_ready(self) -> None:
         """Fails the test where the API server is not ready in time."""
@@ -171,7 +178,9 @@ def control_plane(
         plane.wait_ready()
         clients = [f"--kubeconfig={plane.kubeconfig()}", "--leader-elect=false", "--secure-port=0"]
         if controllers:
-            start("kube-controller-manager", [*clients, *_controller_arguments(folder, node)])
+            arguments = [programs["kube-controller-manager"], *clients, *_controller_arguments(folder, node)]
+            manager = running.enter_context(Daemon(arguments, folder / "kube-controller-manager.log"))
+            plane = replace(plane, controllers=manager)
         if scheduler:
             start("kube-scheduler", clients)
         yield plane
