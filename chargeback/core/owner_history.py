@@ -15,6 +15,7 @@ from chargeback.core.hours import format_instant
 from chargeback.core.owners import FIELDS, Namespace, Owner
 
 # Sources of a person's versions; those of the others are `api`, `file` or `rule:NAME`.
+FILE = "file"
 CORRECTION = "correction"
 # Takes the corrections before it away, in its time.
 CLEARED = "cleared"
@@ -75,7 +76,7 @@ def learn(
             return NOTHING
         gone_ms = max(now_ms, latest.from_ms)
         return Learnt(ends={latest.version: gone_ms} | _ended(_open(history), gone_ms))
-    owner = next_version(latest, seen, now_ms, looked_ms)
+    owner = next_version(latest, seen, now_ms, looked_ms, dumped=source == FILE)
     if owner is None:
         assert latest is not None
         return Learnt(uid=(latest.version, seen.uid)) if latest.uid is None and seen.uid is not None else NOTHING
@@ -110,12 +111,15 @@ def correct(history: Sequence[Version], correction: Version) -> Version:
     return replace(correction, version=next_number(history), until_ms=until_ms)
 
 
-def next_version(latest: Version | None, seen: Namespace, now_ms: int, looked_ms: int | None) -> Version | None:
+def next_version(
+    latest: Version | None, seen: Namespace, now_ms: int, looked_ms: int | None, *, dumped: bool = False
+) -> Version | None:
     """The version that follows from what is seen now; None where nothing changed.
 
     The first version holds from the namespace's creation (from ever, where that is not known), so that the past of a
     new installation is owned; so does that of another namespace of the same name. A later one holds from the time its
     labels were written, if that was after the last look, else from now: what was seen then stays as it was.
+    dumped: it is from a file, which was true some time before it was read: labels' own times tell more than ours.
     """
     if latest is None:
         from_ms = seen.created_ms or 0
@@ -128,7 +132,7 @@ def next_version(latest: Version | None, seen: Namespace, now_ms: int, looked_ms
         from_ms = latest.until_ms  # it was not gone, it was not shown to us
     elif not (changed := {name for name in FIELDS if getattr(latest, name) != getattr(seen, name)}):
         return None
-    elif not changed <= seen.ruled and _written_since(latest, seen, now_ms, looked_ms):
+    elif not changed <= seen.ruled and _written_since(latest, seen, now_ms, looked_ms, dumped=dumped):
         assert seen.labelled_ms is not None
         from_ms = seen.labelled_ms
     else:
@@ -215,11 +219,11 @@ def _is_another(latest: Version, seen: Namespace) -> bool:
     return latest.until_ms is not None
 
 
-def _written_since(latest: Version, seen: Namespace, now_ms: int, looked_ms: int | None) -> bool:
+def _written_since(latest: Version, seen: Namespace, now_ms: int, looked_ms: int | None, *, dumped: bool) -> bool:
     """Whether the labels were written since the last look, so that their time is the change's."""
     if seen.labelled_ms is None or not latest.from_ms < seen.labelled_ms <= now_ms + CLOCKS_DIFFER_MS:
         return False
-    return seen.labelled_ms > (latest.recorded_ms if looked_ms is None else looked_ms) - _API_TIME_STEP_MS
+    return dumped or seen.labelled_ms > (latest.recorded_ms if looked_ms is None else looked_ms) - _API_TIME_STEP_MS
 
 
 def _open(history: Iterable[Version]) -> list[Version]:

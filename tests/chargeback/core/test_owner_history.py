@@ -56,6 +56,15 @@ def test_a_label_counts_from_its_own_time_if_it_was_written_after_the_last_look(
     assert begins([FIRST], changed) == NOW_MS
 
 
+def test_a_file_is_older_than_its_reading() -> None:
+    """What it says of a label's time holds, though we had read an older one since."""
+    changed = replace(SEEN, cost_center="b", labelled_ms=LOOKED_MS - 5_000_000)
+    added = learn([FIRST], changed, source="file", now_ms=NOW_MS, looked_ms=LOOKED_MS).added
+    assert added is not None
+    assert added.from_ms == LOOKED_MS - 5_000_000
+    assert begins([FIRST], changed) == NOW_MS  # of the API it does not
+
+
 def test_a_time_slightly_ahead_of_us_is_the_labels_own() -> None:
     """Servers of one cluster differ by seconds; what is further off is a wrong clock."""
     changed = replace(SEEN, cost_center="b")
