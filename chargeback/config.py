@@ -11,19 +11,18 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
 
+from chargeback import setting_texts as texts
 from chargeback.core.agents import AgentAccount
-from chargeback.core.money import parse_decimal
-from chargeback.core.owners import FIELDS, LabelKeys, check_label_key
+from chargeback.core.owners import LabelKeys, check_label_key
 from chargeback.core.policy import BASES, PLANS_FROM, SHARING, Policy
+from chargeback.setting_texts import Listen
 from chargeback.store.database import sqlite_url
-from chargeback.web_config import WebConfig, read_web_config
+from chargeback.web_config import WebConfig
 
 PREFIX = "CHARGEBACK_"
 
@@ -38,21 +37,6 @@ _KEYS = LabelKeys()
 
 class SettingsError(ValueError):
     """What is wrong with the settings: one problem a line."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listen:
-    host: str
-    port: int
-
-    @property
-    def is_loopback(self) -> bool:
-        if self.host == "localhost":
-            return True
-        try:
-            return ip_address(self.host).is_loopback
-        except ValueError:
-            return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,100 +57,29 @@ class Setting:
         return self.name.replace("-", "_")
 
 
-def _text(text: str) -> str:
-    return text
-
-
-def _name(text: str) -> str:
-    if not text:
-        raise ValueError("want a name")
-    return text
-
-
-def _account(text: str) -> AgentAccount | None:
-    namespace, slash, name = text.partition("/")
-    if text and not (namespace and slash and name and "/" not in name):
-        raise ValueError("want NAMESPACE/NAME such as gpu-chargeback/gpu-exporter")
-    return AgentAccount(namespace=namespace, name=name) if text else None
-
-
-def _path(text: str) -> Path | None:
-    return Path(text) if text else None
-
-
-def _web_config(text: str) -> WebConfig | None:
-    return read_web_config(Path(text)) if text else None
-
-
-def _listen(text: str) -> Listen:
-    host, colon, port = text.rpartition(":")
-    if not colon or not port.isdecimal() or int(port) > 65535:
-        raise ValueError("want HOST:PORT such as 127.0.0.1:10467")
-    return Listen(host=host.strip("[]") or "0.0.0.0", port=int(port))
-
-
-def _duration_ms(text: str) -> int:
-    if not (match := re.fullmatch(r"(\d+)(ms|s|m|h|d)", text)):
-        raise ValueError("want a duration such as 10m")
-    return int(match[1]) * {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}[match[2]]
-
-
-def _timezone(text: str) -> str:
-    try:
-        ZoneInfo(text)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ValueError("want an IANA time zone such as Europe/Berlin") from error
-    return text
-
-
-def _currency(text: str) -> str:
-    if not re.fullmatch(r"[A-Z]{3}", text):
-        raise ValueError("want an ISO 4217 code such as USD")
-    return text
-
-
-def _weight(text: str) -> Fraction:
-    weight = parse_decimal(text)
-    if not 0 <= weight <= 1:
-        raise ValueError("want a number from 0 (by memory slices) to 1 (by compute slices)")
-    return weight
-
-
-def _owner_fields(text: str) -> frozenset[str]:
-    """Fields of an owner, as `Owner` calls them."""
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    fields = [name.replace("-", "_") for name in names]
-    if any(field not in FIELDS for field in fields):
-        raise ValueError("want some of cost-center, team, tier, with commas between")
-    return frozenset(fields)
-
-
-def _one_of(*values: str) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        if text not in values:
-            raise ValueError(f"want one of {', '.join(values)}")
-        return text
-
-    return read
-
-
 SETTINGS = (
-    Setting(name="database", default="", read=_text, help="SQLAlchemy URL; default: an SQLite file in --data"),
-    Setting(name="data", default="./chargeback-data", read=_path, help="folder of the embedded database"),
-    Setting(name="listen", default="127.0.0.1:10467", read=_listen, help="address and port to serve on"),
+    Setting(name="database", default="", read=texts.plain, help="SQLAlchemy URL; default: an SQLite file in --data"),
+    Setting(name="data", default="./chargeback-data", read=texts.path, help="folder of the embedded database"),
+    Setting(name="listen", default="127.0.0.1:10467", read=texts.listen, help="address and port to serve on"),
     Setting(
         name="web-config",
         default="",
-        read=_web_config,
+        read=texts.web_config,
         help="TLS, client certificates and users of the listener, in the format of Prometheus' exporters",
     ),
-    Setting(name="cluster", default="default", read=_name, help="name of the cluster whose API or files we read"),
-    Setting(name="kubeconfig", default="", read=_path, help="kubeconfig; default: the in-cluster account, if there"),
-    Setting(name="owners", default="", read=_path, help="YAML of Namespaces, as `kubectl get ns -o yaml` prints it"),
+    Setting(
+        name="cluster", default="default", read=texts.name, help="name of the cluster whose API or files we read"
+    ),
+    Setting(
+        name="kubeconfig", default="", read=texts.path, help="kubeconfig; default: the in-cluster account, if there"
+    ),
+    Setting(
+        name="owners", default="", read=texts.path, help="YAML of Namespaces, as `kubectl get ns -o yaml` prints it"
+    ),
     Setting(
         name="owner-rules",
         default="",
-        read=_path,
+        read=texts.path,
         help="YAML of rules that name owners by namespace where labels do not; read again when it changes",
     ),
     Setting(
@@ -177,43 +90,43 @@ SETTINGS = (
     Setting(
         name="pod-labels",
         default="",
-        read=_owner_fields,
+        read=texts.owner_fields,
         help="which of cost-center, team, tier a pod's own labels may say (comma-separated); default: none",
     ),
     Setting(
         name="quotas",
         default="",
-        read=_path,
+        read=texts.path,
         help="YAML of ResourceQuotas, as `kubectl get resourcequotas -A -o yaml` prints it",
     ),
-    Setting(name="prices", default="", read=_text, help="YAML price book; `default`: the built-in list prices"),
-    Setting(name="grace", default="10m", read=_duration_ms, help="how long after its end an hour is rated"),
+    Setting(name="prices", default="", read=texts.plain, help="YAML price book; `default`: the built-in list prices"),
+    Setting(name="grace", default="10m", read=texts.duration_ms, help="how long after its end an hour is rated"),
     Setting(
         name="agent-tokens",
         default="",
-        read=_path,
+        read=texts.path,
         help="file of `name sha256` lines: who may push",
     ),
     Setting(
         name="agent-account",
         default="",
-        read=_account,
+        read=texts.account,
         help="NAMESPACE/NAME of the agents' ServiceAccount: their projected tokens may push, each for its own node",
     ),
-    Setting(name="timezone", default="UTC", read=_timezone, help="whose midnights cut days and months"),
-    Setting(name="currency", default="USD", read=_currency, help="of the ledger"),
+    Setting(name="timezone", default="UTC", read=texts.timezone, help="whose midnights cut days and months"),
+    Setting(name="currency", default="USD", read=texts.currency, help="of the ledger"),
     Setting(
         name="sharing",
         default="configured",
-        read=_one_of(*SHARING),
+        read=texts.one_of(*SHARING),
         help="`configured`: unsold shares are idle; `active`: held shares carry the whole device",
     ),
-    Setting(name="mig-weight", default="1", read=_weight, help="1: MIG by compute slices, 0: by memory slices"),
-    Setting(name="basis", default="allocation", read=_one_of(*_BASES_READY), help="what is billed"),
+    Setting(name="mig-weight", default="1", read=texts.weight, help="1: MIG by compute slices, 0: by memory slices"),
+    Setting(name="basis", default="allocation", read=texts.one_of(*_BASES_READY), help="what is billed"),
     Setting(
         name="plans-from",
         default="annotations",
-        read=_one_of(*PLANS_FROM),
+        read=texts.one_of(*PLANS_FROM),
         help="`quota`: a quota's requests./limits. pair is guarantee and cap; else annotations only",
     ),
 )

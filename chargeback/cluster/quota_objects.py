@@ -86,15 +86,6 @@ class QuotaObject(msgspec.Struct, frozen=True, rename="camel"):
     overhead: Overhead | None = None
 
 
-class ListMetadata(msgspec.Struct, frozen=True):
-    token: str = msgspec.field(default="", name="continue")
-
-
-class QuotaObjectList(msgspec.Struct, frozen=True):
-    items: list[QuotaObject]
-    metadata: ListMetadata = ListMetadata()
-
-
 def to_objects(
     found: Mapping[str, Iterable[QuotaObject]],
     keys: LabelKeys,

@@ -66,26 +66,38 @@ def rate_node_hour(
             price_span=(start_ms, hour * HOUR_MS + interval.end),
         )
         for gpu in existence.gpus:
-            instances = [i for i in existence.instances if i.gpu == gpu.uuid]
-            holdings = _pieces_of(gpu, instances, pieces, interval, end)
-            timeline = segments(
-                gpu,
-                existence.spans[gpu.uuid],
-                instances,
-                holdings,
-                context.policy,
-                interval.start,
-                end,
-                counted=counted,
-                cordoned=cordoned,
-            )
-            account = CardAccount(context, gpu, holdings)
-            for segment in timeline:
-                account.add(segment)
-            made, wrong = account.close()
+            made, wrong = _rate_card(context, gpu, existence, pieces, end, counted, cordoned)
             lines += made
             problems += wrong
     return with_idle_energy(lines, existence, counted or held, held), problems
+
+
+def _rate_card(
+    context: Context,
+    gpu: Gpu,
+    existence: Existence,
+    pieces: Sequence[Holding],
+    end: int,
+    counted: Sequence[Holding],
+    cordoned: Spans,
+) -> tuple[list[Line], list[Problem]]:
+    """One card in one rating interval, which ends no later than `end`."""
+    instances = [i for i in existence.instances if i.gpu == gpu.uuid]
+    holdings = _pieces_of(gpu, instances, pieces, context.interval, end)
+    account = CardAccount(context, gpu, holdings)
+    for segment in segments(
+        gpu,
+        existence.spans[gpu.uuid],
+        instances,
+        holdings,
+        context.policy,
+        context.interval.start,
+        end,
+        counted=counted,
+        cordoned=cordoned,
+    ):
+        account.add(segment)
+    return account.close()
 
 
 def _cut(holdings: Iterable[Holding], hour: int, midnights: Sequence[int], owners: OwnerBook) -> list[Holding]:

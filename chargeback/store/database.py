@@ -41,7 +41,7 @@ def part(connection: Connection) -> Iterator[None]:
             yield
     except OperationalError:
         raise
-    except Exception as error:
+    except Exception as error:  # whatever it was, a defect of this part: it goes on as one error, never swallowed
         raise PartFailed(f"{type(error).__name__}: {error}") from error
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -103,6 +106,26 @@ async def test_tokens_of_others_are_refused(
     assert (await answer(client, "n1", for_the_api))[0] == 401
     assert (await answer(client, "n1", "garbage"))[0] == 401
     assert (await answer(client, "n1", None))[0] == 401
+
+
+async def test_an_expired_token_is_refused(
+    plane: ControlPlane, client: TestClient[web.Request, web.Application]
+) -> None:
+    """Signed anew with the cluster's own key: with its own times it counts, an hour after its end it does not."""
+    token = token_of_pod(plane, "agent-old", "n1")
+    assert (await answer(client, "n1", signed_anew(plane, token, later_s=1)))[0] == 200
+    assert (await answer(client, "n1", signed_anew(plane, token, later_s=-4200)))[0] == 401
+
+
+def signed_anew(plane: ControlPlane, token: str, *, later_s: int) -> str:
+    """The same token with its times moved."""
+    head, claims, _ = token.split(".")
+    said = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))
+    moved = said | {name: said[name] + later_s for name in ("iat", "nbf", "exp")}
+    text = f"{head}.{base64.urlsafe_b64encode(json.dumps(moved).encode()).decode().rstrip('=')}"
+    command = ["openssl", "dgst", "-sha256", "-sign", plane.folder / "sa.key"]
+    signature = subprocess.run(command, input=text.encode(), capture_output=True, check=True).stdout
+    return f"{text}.{base64.urlsafe_b64encode(signature).decode().rstrip('=')}"
 
 
 async def test_a_token_dies_with_its_pod(

@@ -1,0 +1,108 @@
+"""How the text of each kind of setting is read: each reader raises ValueError that says what is wanted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from ipaddress import ip_address
+from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from chargeback.core.agents import AgentAccount
+from chargeback.core.money import parse_decimal
+from chargeback.core.owners import FIELDS
+from chargeback.web_config import WebConfig, read_web_config
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listen:
+    host: str
+    port: int
+
+    @property
+    def is_loopback(self) -> bool:
+        if self.host == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+
+def plain(text: str) -> str:
+    return text
+
+
+def name(text: str) -> str:
+    if not text:
+        raise ValueError("want a name")
+    return text
+
+
+def account(text: str) -> AgentAccount | None:
+    namespace, slash, name = text.partition("/")
+    if text and not (namespace and slash and name and "/" not in name):
+        raise ValueError("want NAMESPACE/NAME such as gpu-chargeback/gpu-exporter")
+    return AgentAccount(namespace=namespace, name=name) if text else None
+
+
+def path(text: str) -> Path | None:
+    return Path(text) if text else None
+
+
+def web_config(text: str) -> WebConfig | None:
+    return read_web_config(Path(text)) if text else None
+
+
+def listen(text: str) -> Listen:
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > 65535:
+        raise ValueError("want HOST:PORT such as 127.0.0.1:10467")
+    return Listen(host=host.strip("[]") or "0.0.0.0", port=int(port))
+
+
+def duration_ms(text: str) -> int:
+    if not (match := re.fullmatch(r"(\d+)(ms|s|m|h|d)", text)):
+        raise ValueError("want a duration such as 10m")
+    return int(match[1]) * {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}[match[2]]
+
+
+def timezone(text: str) -> str:
+    try:
+        ZoneInfo(text)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError("want an IANA time zone such as Europe/Berlin") from error
+    return text
+
+
+def currency(text: str) -> str:
+    if not re.fullmatch(r"[A-Z]{3}", text):
+        raise ValueError("want an ISO 4217 code such as USD")
+    return text
+
+
+def weight(text: str) -> Fraction:
+    weight = parse_decimal(text)
+    if not 0 <= weight <= 1:
+        raise ValueError("want a number from 0 (by memory slices) to 1 (by compute slices)")
+    return weight
+
+
+def owner_fields(text: str) -> frozenset[str]:
+    """Fields of an owner, as `Owner` calls them."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    fields = [name.replace("-", "_") for name in names]
+    if any(field not in FIELDS for field in fields):
+        raise ValueError("want some of cost-center, team, tier, with commas between")
+    return frozenset(fields)
+
+
+def one_of(*values: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in values:
+            raise ValueError(f"want one of {', '.join(values)}")
+        return text
+
+    return read
