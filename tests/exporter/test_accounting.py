@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -14,19 +13,6 @@ from exporter.sight import Memory
 from tests.exporter.builders import MIB, NOON_MS, given, in_pod, kubelet
 from tests.nvml import fake as driver
 from tests.nvml.fake import FakeGpu, FakeNvml
-
-
-@pytest.fixture(scope="session")
-def library_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("library")
-
-
-@pytest.fixture
-def fake(library_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeNvml]:
-    driver.load(library_dir)
-    with FakeNvml(tmp_path / "state") as fake:
-        monkeypatch.setenv("FAKE_NVML_STATE", str(fake.path))
-        yield fake
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,14 +18,6 @@ from tests.programs import running, wait_for
 @pytest.fixture(scope="module")
 def library_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("driver")
-
-
-@pytest.fixture
-def fake(library_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeNvml]:
-    driver.load(library_dir)
-    with FakeNvml(tmp_path / "state") as fake:
-        monkeypatch.setenv("FAKE_NVML_STATE", str(fake.path))
-        yield fake
 
 
 def samples(page: str, name: str) -> dict[str, float]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,17 +30,6 @@ CALLS = {
     "nvmlDeviceGetEnforcedPowerLimit": {"power_limit_watts"},
     "nvmlDeviceGetClockInfo": {"sm_clock_hertz", "memory_clock_hertz"},
 }  # fmt: skip
-
-
-@pytest.fixture
-def fake(
-    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[FakeNvml]:
-    """A node without cards; a test adds its own."""
-    driver.load(tmp_path_factory.mktemp("library"))
-    with FakeNvml(tmp_path / "state") as fake:
-        monkeypatch.setenv("FAKE_NVML_STATE", str(fake.path))
-        yield fake
 
 
 @pytest.fixture

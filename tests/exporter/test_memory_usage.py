@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from exporter.attribution import attribute
@@ -13,23 +10,9 @@ from exporter.nvml import Nvml
 from exporter.reading import Allocation
 from exporter.sight import Memory
 from tests.exporter.builders import MIB, NOON_MS, given, in_pod, kubelet
-from tests.nvml import fake as driver
 from tests.nvml.fake import FakeNvml
 
 OWNERS = {pid: in_pod(uid) for pid, uid in ((1, "0a" * 16), (2, "0b" * 16), (3, "0a" * 16))}
-
-
-@pytest.fixture(scope="session")
-def library_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("library")
-
-
-@pytest.fixture
-def fake(library_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeNvml]:
-    driver.load(library_dir)
-    with FakeNvml(tmp_path / "state") as fake:
-        monkeypatch.setenv("FAKE_NVML_STATE", str(fake.path))
-        yield fake
 
 
 def memory_mib(*allocations: Allocation) -> dict[str, int | None]:

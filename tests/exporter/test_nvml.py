@@ -33,20 +33,6 @@ CHILD_TIMEOUT_S = 60
 PROCESS_LIST = "nvmlDeviceGetComputeRunningProcesses_v3"
 
 
-@pytest.fixture(scope="session")
-def library_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("library")
-
-
-@pytest.fixture
-def fake(library_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeNvml]:
-    """A node without cards; a test adds its own."""
-    driver.load(library_dir)
-    with FakeNvml(tmp_path / "state") as fake:
-        monkeypatch.setenv("FAKE_NVML_STATE", str(fake.path))
-        yield fake
-
-
 @pytest.fixture
 def clock() -> ReplayClock:
     return ReplayClock(NOW_MS)

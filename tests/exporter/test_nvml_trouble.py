@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -19,19 +18,6 @@ SENSORS = {
     "nvmlDeviceGetUtilizationRates": "utilization_ratio",
     "nvmlDeviceGetTemperatureV": None,  # the older call says it
 }
-
-
-@pytest.fixture(scope="session")
-def library_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("library")
-
-
-@pytest.fixture
-def fake(library_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeNvml]:
-    driver.load(library_dir)
-    with FakeNvml(tmp_path / "state") as fake:
-        monkeypatch.setenv("FAKE_NVML_STATE", str(fake.path))
-        yield fake
 
 
 @pytest.fixture

@@ -29,14 +29,6 @@ def library_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def fake(library_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeNvml]:
-    driver.load(library_dir)
-    with FakeNvml(tmp_path / "state") as fake:
-        monkeypatch.setenv("FAKE_NVML_STATE", str(fake.path))
-        yield fake
-
-
-@pytest.fixture
 def node(fake: FakeNvml, tmp_path: Path) -> Iterator[WholeNode]:
     with WholeNode(fake, tmp_path) as node:
         yield node

@@ -35,17 +35,6 @@ IDENTITY = Identity(cluster="lab", node="n1", instance="i1", started_ms=NOON_MS)
 
 
 @pytest.fixture
-def fake(
-    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[FakeNvml]:
-    """A node without cards; a test adds its own."""
-    driver.load(tmp_path_factory.mktemp("library"))
-    with FakeNvml(tmp_path / "state") as fake:
-        monkeypatch.setenv("FAKE_NVML_STATE", str(fake.path))
-        yield fake
-
-
-@pytest.fixture
 def gpu(fake: FakeNvml) -> FakeGpu:
     return fake.add_gpu()
 
