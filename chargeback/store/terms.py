@@ -34,7 +34,7 @@ def begin_policy(connection: Connection, policy: Policy, now_ms: int) -> None:
         if getattr(first, name) != getattr(policy, name)
     ]
     if different:
-        todo = "change the settings back, or change the policy with `chargeback policy set --from`"
+        todo = "change the settings back: the terms of a ledger that has begun cannot be changed yet"
         raise TermsConflict("\n".join([*different, todo]))
 
 
