@@ -13,11 +13,21 @@ UNAVAILABLE = "platform:unavailable"
 UNATTRIBUTED = "platform:unattributed"
 UNPRICED = "platform:unpriced"
 DISCOUNT = "platform:discount"
+OVERSOLD = "platform:oversold"
 DIFFERENCE = "platform:difference"
 
-# Kinds: what a line is about. `held` is a holder's; the others are the platform's.
-HELD, FREE, UNSOLD, UNPARTITIONED, ROUNDING = "held", "free", "unsold", "unpartitioned", "rounding"
-GAP_KIND, UNHEALTHY, CORDONED, DISCOUNT_KIND, EXCESS = "gap", "unhealthy", "cordoned", "discount", "excess"
+# Kinds: what a line is about. These are a holder's, with time:
+HELD, IDLE_HELD, RESERVED, BURST = "held", "idle-held", "reserved", "burst"
+FAULTED, OUTAGE, NONBILLABLE = "faulted", "outage", "nonbillable"
+# These are the platform's, with time:
+FREE, UNSOLD, UNPARTITIONED, ROUNDING = "free", "unsold", "unpartitioned", "rounding"
+GAP_KIND, UNHEALTHY, CORDONED, EXCESS = "gap", "unhealthy", "cordoned", "excess"
+# These move money and have no time of a card: they balance one another.
+DISCOUNT_KIND, UNUSED, BACKED, UNBACKED = "discount", "unused", "backed", "unbacked"
+TRANSFER, CREDIT, DEBIT = "transfer", "credit", "debit"
+
+# Parts: a charge as it was rated; what takes back a charge of a closed month, and what stands in its place.
+CHARGE, REVERSAL, RESTATED = "charge", "reversal", "restated"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +35,19 @@ class Line:
     """start_ms, end_ms: unix ms. shares: comma-separated share numbers, empty for what is not a share.
 
     gpu_ms = gpu_ms_num / ms_den is whole-card time; quantity_ms = quantity_ms_num / ms_den is time in the sku's
-    unit (a card's or an instance's). list_micros, amount_micros: None where the time has no price.
+    unit (a card's or an instance's). A holder's weight does not change within a line, and all shares of a line have
+    the same past. list_micros, amount_micros: None where the time has no price.
     unit_price: micros of one unit. parent: the uuid of the card.
+
+    list_hourly, hourly         micros of an hour of the card at its own price; of a unit at the holder's
+    gpu_before_num, quantity_before_num, used_before_num
+                                per share, over ms_den: the slot's time from the rating interval's start to this
+                                line's; used: the same holder's busy part of it. They make a cut exact.
+    allocation_micros           what the line costs by what is held; of a holder's lines only
+    usage_micros                what it costs by busy time; None where that is not known
+    dimensions                  configured labels, as (key, value) in bytewise order of keys
+    base                        line_id of the line that this is a part of, before plans and bases; else None
+    corrects, corrects_month    the line (or `cluster/node/hour`) that an adjustment is about, and its month; else ""
     """
 
     cluster: str
@@ -65,7 +86,20 @@ class Line:
     busy_ms: int | None = None
     memory_byte_seconds: int | None = None
     energy_mj: int | None = None
-    part: str = "charge"
+    resource: str = ""
+    dimensions: tuple[tuple[str, str], ...] = ()
+    list_hourly: Fraction | None = None
+    hourly: Fraction | None = None
+    gpu_before_num: int = 0
+    quantity_before_num: int = 0
+    used_before_num: int = 0
+    allocation_micros: int | None = None
+    usage_micros: int | None = None
+    plan_version: int | None = None
+    base: str | None = None
+    part: str = CHARGE
+    corrects: str = ""
+    corrects_month: str = ""
 
     @property
     def line_id(self) -> str:

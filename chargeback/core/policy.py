@@ -9,6 +9,9 @@ from fractions import Fraction
 SHARING = ("configured", "active")
 BASES = ("allocation", "usage")
 PLANS_FROM = ("annotations", "quota")
+FAULTED = ("bill", "credit")
+IDLE = ("none", "even", "list")
+APPROVER = ("any", "other")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,8 +20,12 @@ class Policy:
 
     sharing     `configured`: an unsold share is idle; `active`: the held shares carry the whole device
     mig_weight  w of a MIG instance's fraction: 1 by compute slices, 0 by memory slices
-    basis       what is billed; only `allocation` so far
+    basis       `allocation`: what is held is billed; `usage`: the busy part of it
     plans_from  `quota`: the pair requests./limits. of a ResourceQuota is a plan; else annotations only
+    faulted     `bill`: a holder pays while the card is unhealthy; `credit`: not
+    idle        who pays for idle cards at a month's close: `none` of the cost centers that held there, all of them
+                `even`ly, or by their `list` amounts
+    approver    of a month: `any` person, or one `other` than who prepared it
     """
 
     version: int = 1
@@ -27,6 +34,9 @@ class Policy:
     mig_weight: Fraction = Fraction(1)
     basis: str = "allocation"
     plans_from: str = "annotations"
+    faulted: str = "bill"
+    idle: str = "none"
+    approver: str = "any"
     timezone: str = "UTC"
     currency: str = "USD"
 
@@ -38,8 +48,8 @@ class PolicyBook:
         assert policies, "a ledger has at least the policy it began with"
         self._policies = sorted(policies, key=lambda policy: (policy.from_ms, policy.version))
 
-    def at(self, at_ms: int) -> Policy:
-        """The policy that holds at an instant; before the first version, the first."""
+    def at(self, at_ms: int, cluster: str = "", pool: str = "") -> Policy:
+        """The policy that holds at an instant, in a node pool of a cluster; before the first version, the first."""
         held = self._policies[0]
         for policy in self._policies:
             if policy.from_ms <= at_ms:

@@ -35,6 +35,10 @@ class Total:
     quantity_ms_num: int
     list_micros: int | None
     amount_micros: int | None
+    allocation_micros: int | None = None
+    usage_micros: int | None = None
+    dimensions: tuple[tuple[str, str], ...] = ()
+    corrects_month: str = ""
 
     @property
     def key(self) -> tuple[str, ...]:

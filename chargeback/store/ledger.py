@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from typing import Any
@@ -20,7 +21,9 @@ _FIELDS = (
     "cluster", "node", "hour", "day", "month", "start_ms", "end_ms", "account", "kind", "device", "parent", "shares",
     "model", "profile", "sku", "unit", "namespace", "pod", "container", "claim", "cost_center", "team", "tier",
     "owner_version", "price_version", "policy_version", "evidence", "gpu_ms_num", "quantity_ms_num", "ms_den",
-    "busy_ms", "memory_byte_seconds", "energy_mj", "list_micros", "amount_micros", "part",
+    "busy_ms", "memory_byte_seconds", "energy_mj", "list_micros", "amount_micros", "part", "resource",
+    "gpu_before_num", "quantity_before_num", "used_before_num", "allocation_micros", "usage_micros", "plan_version",
+    "base", "corrects", "corrects_month",
 )  # fmt: skip
 
 
@@ -65,10 +68,28 @@ def _row(line: Line, revision: int) -> dict[str, Any]:
     row["line_id"] = line.line_id
     row["unit_price"] = None if line.unit_price is None else format_decimal(line.unit_price / MICROS)
     row["revision"] = revision
+    row["list_hourly"] = None if line.list_hourly is None else str(line.list_hourly)
+    row["hourly"] = None if line.hourly is None else str(line.hourly)
+    row["dimensions"] = write_dimensions(line.dimensions)
     return row
 
 
 def _line(row: Row[Any]) -> Line:
     values = {name: getattr(row, name) for name in _FIELDS}
     unit_price = None if row.unit_price is None else Fraction(row.unit_price) * MICROS
-    return Line(**values, unit_price=unit_price)
+    return Line(
+        **values,
+        unit_price=unit_price,
+        list_hourly=None if row.list_hourly is None else Fraction(row.list_hourly),
+        hourly=None if row.hourly is None else Fraction(row.hourly),
+        dimensions=read_dimensions(row.dimensions),
+    )
+
+
+def write_dimensions(dimensions: Sequence[tuple[str, str]]) -> str:
+    """As the ledger keeps them: the same text for the same labels, so that totals can be grouped by it."""
+    return json.dumps(dimensions, separators=(",", ":")) if dimensions else "[]"
+
+
+def read_dimensions(text: str) -> tuple[tuple[str, str], ...]:
+    return tuple((key, value) for key, value in json.loads(text)) if text != "[]" else ()

@@ -1,29 +1,10 @@
-"""The tables, as SQLAlchemy Core sees them. `migrations/` makes them; a test compares the two.
-
-Times are unix milliseconds, hours are numbers since the epoch, money is whole micros. Text that is ordered in exports
-is compared bytewise on both databases. How long a text may be is said at the doors, in `exporter/wire.py` and
-`chargeback/cluster/objects.py`: a narrower column would let a body in and never rate it.
-"""
+"""Node-hours as they came, their lines and the sums of those."""
 
 from __future__ import annotations
 
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    Column,
-    Index,
-    Integer,
-    LargeBinary,
-    MetaData,
-    String,
-    Table,
-    Text,
-)
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, String, Table, Text
 
-metadata = MetaData()
-
-# PostgreSQL would order by locale; SQLite's own order is bytewise already.
-Name = Text().with_variant(Text(collation="C"), "postgresql")
+from chargeback.store.tables.metadata import Name, metadata
 
 node_hour_bodies = Table(
     "node_hour_bodies",
@@ -62,6 +43,18 @@ nodes = Table(
     Column("cluster", Name, primary_key=True),
     Column("node", Name, primary_key=True),
     Column("last_push_ms", BigInteger, nullable=False),
+)
+
+# What is wrong with a rated node-hour. ms: how much time is concerned.
+problems = Table(
+    "problems",
+    metadata,
+    Column("cluster", Name, primary_key=True),
+    Column("node", Name, primary_key=True),
+    Column("hour", Integer, primary_key=True, autoincrement=False),
+    Column("kind", Name, primary_key=True),
+    Column("subject", Name, primary_key=True),
+    Column("ms", BigInteger, nullable=False),
 )
 
 lines = Table(
@@ -106,6 +99,19 @@ lines = Table(
     Column("amount_micros", BigInteger),
     Column("part", Name, nullable=False),
     Column("revision", Integer, nullable=False),
+    Column("resource", Name, nullable=False, server_default=""),
+    Column("dimensions", Name, nullable=False, server_default="[]"),
+    Column("list_hourly", Name),
+    Column("hourly", Name),
+    Column("gpu_before_num", BigInteger, nullable=False, server_default="0"),
+    Column("quantity_before_num", BigInteger, nullable=False, server_default="0"),
+    Column("used_before_num", BigInteger, nullable=False, server_default="0"),
+    Column("allocation_micros", BigInteger),
+    Column("usage_micros", BigInteger),
+    Column("plan_version", Integer),
+    Column("base", String(32)),
+    Column("corrects", Name, nullable=False, server_default=""),
+    Column("corrects_month", String(7), nullable=False, server_default=""),
     Index("lines_node_hour", "cluster", "node", "hour"),
     Index("lines_day", "day", "cluster"),
 )
@@ -125,11 +131,15 @@ day_totals = Table(
     Column("unit", Name, primary_key=True),
     Column("unit_price", Name, primary_key=True),
     Column("ms_den", BigInteger, primary_key=True, autoincrement=False),
+    Column("dimensions", Name, primary_key=True, server_default="[]"),
+    Column("corrects_month", String(7), primary_key=True, server_default=""),
     Column("model", Name, nullable=False),
     Column("gpu_ms_num", BigInteger, nullable=False),
     Column("quantity_ms_num", BigInteger, nullable=False),
     Column("list_micros", BigInteger),
     Column("amount_micros", BigInteger),
+    Column("allocation_micros", BigInteger),
+    Column("usage_micros", BigInteger),
     Index("day_totals_month", "month"),
 )
 
@@ -141,107 +151,13 @@ marked_days = Table(
     Column("day", String(10), primary_key=True),
 )
 
-# What was seen of owners, and corrections by people (who, why); core/owner_history.py says what holds when.
-owners = Table(
-    "owners",
+# Hours of a cluster whose plans are settled from its lines. due_ms: as of node_hours.
+plan_hours = Table(
+    "plan_hours",
     metadata,
     Column("cluster", Name, primary_key=True),
-    Column("namespace", Name, primary_key=True),
-    Column("version", Integer, primary_key=True, autoincrement=False),
-    Column("uid", Name),
-    Column("from_ms", BigInteger, nullable=False),
-    Column("until_ms", BigInteger),
-    Column("cost_center", Name),
-    Column("team", Name),
-    Column("tier", Name),
-    Column("source", Name, nullable=False),
-    Column("recorded_ms", BigInteger, nullable=False),
-    Column("who", Text),
-    Column("why", Text),
-)
-
-# When a cluster's namespaces were last looked at.
-owner_looks = Table(
-    "owner_looks",
-    metadata,
-    Column("cluster", Name, primary_key=True),
-    Column("looked_ms", BigInteger, nullable=False),
-)
-
-policies = Table(
-    "policies",
-    metadata,
-    Column("version", Integer, primary_key=True, autoincrement=False),
-    Column("from_ms", BigInteger, nullable=False),
-    Column("sharing", Name, nullable=False),
-    Column("mig_weight", Name, nullable=False),
-    Column("basis", Name, nullable=False),
-    Column("plans_from", Name, nullable=False),
-    Column("timezone", Name, nullable=False),
-    Column("currency", String(3), nullable=False),
-    Column("recorded_ms", BigInteger, nullable=False),
-)
-
-price_books = Table(
-    "price_books",
-    metadata,
-    Column("version", Integer, primary_key=True, autoincrement=False),
-    Column("content", Text, nullable=False),
-    Column("source", Text, nullable=False),
-    Column("recorded_ms", BigInteger, nullable=False),
-)
-
-# Pods that used GPUs. alive_ms: up to when it lived for certain, ended_ms: from when it did not; both NULL: it lives.
-# seen_ms, slots: when an agent first saw it hold something, and what (JSON). about: what else the API says (JSON).
-pods = Table(
-    "pods",
-    metadata,
-    Column("cluster", Name, primary_key=True),
-    Column("uid", Name, primary_key=True),
-    Column("namespace", Name, nullable=False),
-    Column("pod", Name, nullable=False),
-    Column("node", Name, nullable=False),
-    Column("bound_ms", BigInteger, nullable=False),
-    Column("alive_ms", BigInteger),
-    Column("ended_ms", BigInteger),
-    Column("seen_ms", BigInteger),
-    Column("slots", Text, nullable=False),
-    Column("about", Text, nullable=False),
-    Index("pods_of_node", "cluster", "node", "ended_ms"),
-    Index("pods_of_name", "cluster", "node", "pod"),
-)
-
-# Nodes of the cluster with history. gpus: what the node offered (JSON).
-node_states = Table(
-    "node_states",
-    metadata,
-    Column("cluster", Name, primary_key=True),
-    Column("node", Name, primary_key=True),
-    Column("version", Integer, primary_key=True, autoincrement=False),
-    Column("uid", Name, nullable=False),
-    Column("from_ms", BigInteger, nullable=False),
-    Column("until_ms", BigInteger),
-    Column("cordoned", Boolean, nullable=False),
-    Column("gpus", Text, nullable=False),
-)
-
-# Up to when each kind of objects was followed on the cluster's API.
-feeds = Table(
-    "feeds",
-    metadata,
-    Column("cluster", Name, primary_key=True),
-    Column("kind", Name, primary_key=True),
-    Column("followed_ms", BigInteger, nullable=False),
-)
-
-# What is wrong with a rated node-hour. ms: how much time is concerned.
-problems = Table(
-    "problems",
-    metadata,
-    Column("cluster", Name, primary_key=True),
-    Column("node", Name, primary_key=True),
     Column("hour", Integer, primary_key=True, autoincrement=False),
-    Column("kind", Name, primary_key=True),
-    Column("subject", Name, primary_key=True),
-    Column("ms", BigInteger, nullable=False),
+    Column("due_ms", BigInteger),
+    Column("revision", Integer, nullable=False),
+    Index("plan_hours_due", "due_ms", "hour"),
 )
