@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import csv
-import getpass
-import io
-import json
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
 
-from chargeback.cli.console import cell, console, table, text_of
+from chargeback.cli.listing import OUTPUT, Row, now_ms, print_rows, reading
 from chargeback.cli.options import STORE, Failure, settings_options, take_database
+from chargeback.cli.people import given, taken
+from chargeback.cli.values import INSTANT, reading_by
 from chargeback.core.hours import format_instant, parse_instant
 from chargeback.core.lookalikes import look_alikes
 from chargeback.core.owner_history import CLEARED, CORRECTION, Version, timeline
 from chargeback.core.owners import check_name
-from chargeback.core.statements import safe
-from chargeback.store.database import Connection, Database, DatabaseUnavailable
+from chargeback.store.database import Connection, DatabaseUnavailable
 from chargeback.store.owners import (
     correct_owner,
     current_owners,
@@ -36,34 +31,9 @@ HISTORY = ("from", "until", "cost_center", "team", "tier", "version", "source", 
 
 TIMES = ("from", "until", "recorded")
 
-OUTPUT = click.option("--output", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
 CLUSTER = click.option("--cluster", envvar="CHARGEBACK_CLUSTER", help="default: the ledger's only one")
-
-Row = Mapping[str, Any]
-
-
-def _reading_by(read: Callable[[str], Any]) -> Callable[[str], Any]:
-    """An option's type, of a function that raises ValueError."""
-
-    def parse(text: str) -> Any:
-        try:
-            return read(text)
-        except ValueError as error:
-            said = str(error)
-            raise click.BadParameter(said if said.startswith(repr(text)) else f"{text!r}: {said}") from error
-
-    return parse
-
-
-def _instant(text: str) -> str:
-    """Checked; a bare date is an instant only by the ledger's timezone."""
-    parse_instant(text)
-    return text
-
-
-INSTANT = _reading_by(_instant)
 # An empty one takes the name away.
-NAME = _reading_by(lambda text: text and check_name(text))
+NAME = reading_by(lambda text: text and check_name(text))
 
 
 @click.group()
@@ -86,8 +56,8 @@ def list_owners(cluster: str | None, at: str | None, output: str, **options: Any
     \b
     Example: chargeback owners list --data /var/lib/chargeback --output csv
     """
-    with _reading(take_database(options)) as connection:
-        at_ms = _now_ms() if at is None else _in_time_of(connection, at)
+    with reading(take_database(options)) as connection:
+        at_ms = now_ms() if at is None else _in_time_of(connection, at)
         clusters = owner_clusters(connection)
         if cluster is not None and cluster not in clusters:
             raise Failure(_unknown_cluster(cluster, clusters))
@@ -97,7 +67,7 @@ def list_owners(cluster: str | None, at: str | None, output: str, **options: Any
             for each in ([cluster] if cluster is not None else clusters)
             for _, owner in sorted(current_owners(connection, each, at_ms).items())
         ]
-    _print(LISTED, rows, output, hidden=() if any(row["note"] for row in rows) else ("note",))
+    print_rows(LISTED, rows, output, whole=TIMES, hidden=() if any(row["note"] for row in rows) else ("note",))
 
 
 @owners.command()
@@ -115,12 +85,13 @@ def history(namespace: str, cluster: str | None, recorded: bool, output: str, **
     \b
     Example: chargeback owners history ml-production --data /var/lib/chargeback
     """
-    with _reading(take_database(options)) as connection:
+    with reading(take_database(options)) as connection:
         chosen = _cluster(connection, cluster)
         versions = owner_history(connection, chosen, namespace)
     if not versions:
         raise Failure(f"{namespace}: no such namespace was ever seen in cluster {chosen}")
-    _print(HISTORY, [_version(each) for each in (versions if recorded else timeline(versions))], output)
+    rows = [_version(each) for each in (versions if recorded else timeline(versions))]
+    print_rows(HISTORY, rows, output, whole=TIMES)
 
 
 @owners.command("set")
@@ -165,7 +136,7 @@ def set_owner(
     """
     if clear == any(value is not None for value in (cost_center, team, tier)):
         raise Failure("want --cost-center, --team or --tier, or --clear alone")
-    who, why = _given("who", who if who is not None else _user()), _given("why", why)
+    why, who = given("why", why), taken(None, who)[1]
     database = take_database(options)
     try:
         with database.write() as connection:
@@ -182,7 +153,7 @@ def set_owner(
                 source=CLEARED if clear else CORRECTION,
                 who=who,
                 why=why,
-                recorded_ms=_now_ms(),
+                recorded_ms=now_ms(),
             )
             recorded, due = correct_owner(connection, chosen, correction)
     except ValueError as error:
@@ -199,32 +170,6 @@ def _in_time_of(connection: Connection, text: str) -> int:
     """An instant, in unix ms: a bare date as bills have it, a local day of the ledger."""
     book = policy_book(connection)
     return parse_instant(text) if book is None else parse_instant(text, book.first.timezone)
-
-
-def _given(option: str, text: str) -> str:
-    if not text.strip():
-        raise Failure(f"--{option}: {text!r}: want a text")
-    return text.strip()
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError, ImportError) as error:
-        raise Failure("--who: missing: this user has no name, want yours") from error
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
-@contextmanager
-def _reading(database: Database) -> Iterator[Connection]:
-    try:
-        with database.read() as connection:
-            yield connection
-    except DatabaseUnavailable as error:
-        raise Failure(str(error)) from error
 
 
 def _cluster(connection: Connection, named: str | None) -> str:
@@ -265,20 +210,3 @@ def _version(version: Version) -> dict[str, Any]:
         "who": version.who,
         "why": version.why,
     }
-
-
-def _print(columns: Sequence[str], rows: Sequence[Row], output: str, hidden: Sequence[str] = ()) -> None:
-    if output == "json":
-        click.echo(json.dumps([{name: row[name] for name in columns} for row in rows], indent=2))
-    elif output == "csv":
-        buffer = io.StringIO()
-        writer = csv.writer(buffer, lineterminator="\r\n")
-        writer.writerow(columns)
-        writer.writerows([safe(str("" if row[name] is None else row[name])) for name in columns] for row in rows)
-        click.echo(buffer.getvalue(), nl=False)
-    else:
-        names = [name for name in columns if name not in hidden]
-        shown = table(*(f"={name}" if name in TIMES else name.replace("_", " ") for name in names))
-        for row in rows:
-            shown.add_row(*(cell(row[name]) for name in names))
-        click.echo(text_of(console(), shown))

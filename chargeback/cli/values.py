@@ -1,0 +1,33 @@
+"""Types of options: what was typed, checked, with an error that names the option, what was seen and what is wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from chargeback.core.hours import check_month, parse_instant
+
+
+def reading_by(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    """An option's type, of a function that raises ValueError."""
+
+    def parse(text: str) -> Any:
+        try:
+            return read(text)
+        except ValueError as error:
+            said = str(error)
+            raise click.BadParameter(said if said.startswith(repr(text)) else f"{text!r}: {said}") from error
+
+    return parse
+
+
+def _instant(text: str) -> str:
+    """Checked; a bare date is an instant only by the ledger's timezone."""
+    parse_instant(text)
+    return text
+
+
+INSTANT = reading_by(_instant)
+MONTH = reading_by(check_month)
