@@ -16,6 +16,7 @@ from chargeback.core.existence import KnownGpu
 from chargeback.core.hours import HOUR_MS
 from chargeback.core.node_hour import NodeHour
 from chargeback.store.database import insert_or, lock
+from chargeback.store.months import frozen, share_ledger
 from chargeback.store.tables import node_hour_bodies, node_hours, nodes
 
 # The ledger keeps bodies for long; the fastest level already makes them four times smaller.
@@ -119,10 +120,16 @@ NOTHING = Known()
 
 
 def claim(connection: Connection, now_ms: int, limit: int) -> list[tuple[NodeHourKey, int, Known]]:
-    """Node-hours that are due, oldest hour first, locked until the transaction ends: key, revision, what was left."""
+    """Node-hours that are due, oldest hour first, locked until the transaction ends: key, revision, what was left.
+
+    Those of a drafted or approved month wait; all wait while a month is being drafted or closed.
+    """
+    if not share_ledger(connection, wait=False):
+        return []
+    waiting = [node_hours.c.hour.between(first, last) for first, last in frozen(connection)]
     query = (
         select(node_hours)
-        .where(node_hours.c.due_ms <= now_ms)
+        .where(node_hours.c.due_ms <= now_ms, *(~each for each in waiting))
         .order_by(node_hours.c.hour, node_hours.c.cluster, node_hours.c.node)
         .limit(limit)
         .with_for_update(skip_locked=True)
