@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import groupby
 from typing import ClassVar
@@ -16,10 +16,17 @@ from chargeback.core.money import MICROS, format_decimal
 class Total:
     """A sum of lines that agree in the fields of ORDER. Amounts are None for what has no price.
 
-    unit, unit_price: of the price that applied, empty without one; unit_price is an exact decimal.
+    unit, unit_price     of the price that applied, empty without one; unit_price is an exact decimal
+    allocation_micros    of holders' lines, by what is held; None: there is none among them
+    usage_micros         of those whose busy time is known, by that
+    unknown_usage_micros by what is held, of those whose busy time is not known
+    dimensions           as in a line; not in the key: a statement has no labels
+    corrects_month       as in a line, empty for what is no adjustment
     """
 
-    ORDER: ClassVar = ("account", "team", "cluster", "namespace", "kind", "sku", "unit", "unit_price")
+    ORDER: ClassVar = (
+        "account", "team", "cluster", "namespace", "kind", "sku", "unit", "unit_price", "corrects_month",
+    )  # fmt: skip
 
     account: str
     team: str
@@ -37,6 +44,7 @@ class Total:
     amount_micros: int | None
     allocation_micros: int | None = None
     usage_micros: int | None = None
+    unknown_usage_micros: int | None = None
     dimensions: tuple[tuple[str, str], ...] = ()
     corrects_month: str = ""
 
@@ -44,6 +52,7 @@ class Total:
     def key(self) -> tuple[str, ...]:
         return (
             self.account, self.team, self.cluster, self.namespace, self.kind, self.sku, self.unit, self.unit_price,
+            self.corrects_month,
         )  # fmt: skip
 
     @property
@@ -72,43 +81,52 @@ def total_of(line: Line) -> Total:
         quantity_ms_num=line.quantity_ms_num,
         list_micros=line.list_micros,
         amount_micros=line.amount_micros,
+        allocation_micros=line.allocation_micros,
+        usage_micros=line.usage_micros,
+        unknown_usage_micros=line.allocation_micros if line.usage_micros is None else None,
+        dimensions=line.dimensions,
+        corrects_month=line.corrects_month,
     )
 
 
 def join(totals: Iterable[Total]) -> Iterator[Total]:
-    """Join neighbours of the same key; the input is ordered by key (denominators may differ)."""
+    """Join neighbours of the same key; the input is ordered by key (denominators and dimensions may differ)."""
     for _, group in groupby(totals, key=lambda total: total.key):
         yield add(list(group))
 
 
 def add(totals: list[Total]) -> Total:
-    """The sum of totals of one key."""
+    """The sum of totals of one key; it keeps the dimensions only where all have the same."""
     first = totals[0]
     if len(totals) == 1:
         return first
     gpu_ms = sum((total.gpu_ms for total in totals), Fraction(0))
     quantity_ms = sum((total.quantity_ms for total in totals), Fraction(0))
     den = gpu_ms.denominator * quantity_ms.denominator
-    return Total(
-        account=first.account,
-        team=first.team,
-        cluster=first.cluster,
-        namespace=first.namespace,
-        kind=first.kind,
-        sku=first.sku,
-        model=first.model,
-        unit=first.unit,
-        unit_price=first.unit_price,
+    listed = [total.list_micros for total in totals]
+    amounts = [total.amount_micros for total in totals]
+    assert all(len(set(map(_is_none, parts))) == 1 for parts in (listed, amounts)), (
+        "priced and unpriced time under one key"
+    )
+    return replace(
+        first,
         ms_den=den,
         gpu_ms_num=int(gpu_ms * den),
         quantity_ms_num=int(quantity_ms * den),
-        list_micros=_sum([total.list_micros for total in totals]),
-        amount_micros=_sum([total.amount_micros for total in totals]),
+        list_micros=known_sum(listed),
+        amount_micros=known_sum(amounts),
+        allocation_micros=known_sum(total.allocation_micros for total in totals),
+        usage_micros=known_sum(total.usage_micros for total in totals),
+        unknown_usage_micros=known_sum(total.unknown_usage_micros for total in totals),
+        dimensions=first.dimensions if all(total.dimensions == first.dimensions for total in totals) else (),
     )
 
 
-def _sum(parts: list[int | None]) -> int | None:
-    """Parts of one key are all priced or all unpriced, for the unit price is in the key."""
+def known_sum(parts: Iterable[int | None]) -> int | None:
+    """The sum of what is known; None where nothing is."""
     known = [part for part in parts if part is not None]
-    assert len(known) in (0, len(parts)), "priced and unpriced time under one key"
     return sum(known) if known else None
+
+
+def _is_none(part: int | None) -> bool:
+    return part is None

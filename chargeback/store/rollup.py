@@ -8,16 +8,35 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from sqlalchemy import Connection, Select, Subquery, Table, delete, exists, func, insert, select, union_all
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    Subquery,
+    Table,
+    case,
+    delete,
+    exists,
+    func,
+    insert,
+    select,
+    union_all,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from chargeback.core.totals import Total
+from chargeback.store.ledger import read_dimensions
 from chargeback.store.tables import day_totals, lines, marked_days
 
 PAGE_ROWS = 2000
 
-_KEYS = ("month", "cluster", "day", "account", "team", "namespace", "kind", "sku", "unit", "unit_price", "ms_den")
-_SUMS = ("gpu_ms_num", "quantity_ms_num", "list_micros", "amount_micros")
+_KEYS = (
+    "month", "cluster", "day", "account", "team", "namespace", "kind", "sku", "unit", "unit_price", "ms_den",
+    "dimensions", "corrects_month",
+)  # fmt: skip
+_TIMES = ("gpu_ms_num", "quantity_ms_num")
+_MONEY = ("list_micros", "amount_micros", "allocation_micros", "usage_micros", "unknown_usage_micros")
+_SUMS = (*_TIMES, *_MONEY)
 _COLUMNS = (*_KEYS, "model", *_SUMS)
 
 
@@ -51,7 +70,9 @@ def rebuild_marked_day(connection: Connection) -> bool:
 def _sums_of_lines() -> Select[Any]:
     empty = {"team", "unit", "unit_price"}  # NULL in a line, part of the key here
     keys = [(func.coalesce(lines.c[name], "") if name in empty else lines.c[name]).label(name) for name in _KEYS]
-    sums = [func.sum(lines.c[name]).label(name) for name in _SUMS]
+    summed: dict[str, ColumnElement[Any]] = {name: lines.c[name] for name in _SUMS[:-1]}
+    summed["unknown_usage_micros"] = case((lines.c.usage_micros.is_(None), lines.c.allocation_micros))
+    sums = [func.sum(column).label(name) for name, column in summed.items()]
     return select(*keys, func.min(lines.c.model).label("model"), *sums).group_by(*(key.element for key in keys))
 
 
@@ -68,9 +89,9 @@ def _is_marked(table: Table) -> Any:
 
 
 def totals_of_month(connection: Connection, month: str) -> Iterator[Total]:
-    """A month's totals in the order of the monthly CSV, one row a denominator, page by page."""
+    """A month's totals in the order of the monthly CSV, one row a denominator, over all dimensions; page by page."""
     totals = _totals()
-    keys = [totals.c[name] for name in _KEYS if name != "day"]
+    keys = [totals.c[name] for name in _KEYS if name not in ("day", "dimensions")]
     query = (
         select(*keys, func.min(totals.c.model).label("model"), *(func.sum(totals.c[s]).label(s) for s in _SUMS))
         .where(totals.c.month == month)
@@ -88,7 +109,7 @@ def totals_of_day(connection: Connection, day: str) -> list[Total]:
 
 
 def totals_by_day(connection: Connection, first: str, last: str) -> list[tuple[str, Total]]:
-    """(day, total) of all days from first to last."""
+    """(day, total) of all days from first to last, dimensions kept apart."""
     totals = _totals()
     query = select(totals).where(totals.c.day >= first, totals.c.day <= last).order_by(totals.c.day)
     return [(row.day, _total(row)) for row in connection.execute(query)]
@@ -106,6 +127,8 @@ def months(connection: Connection) -> list[str]:
 
 
 def _total(row: Any) -> Total:
+    # PostgreSQL sums BIGINT into NUMERIC.
+    money = {name: None if (micros := getattr(row, name)) is None else int(micros) for name in _MONEY}
     return Total(
         account=row.account,
         team=row.team,
@@ -116,10 +139,10 @@ def _total(row: Any) -> Total:
         model=row.model,
         unit=row.unit,
         unit_price=row.unit_price,
-        # PostgreSQL sums BIGINT into NUMERIC.
         ms_den=int(row.ms_den),
         gpu_ms_num=int(row.gpu_ms_num),
         quantity_ms_num=int(row.quantity_ms_num),
-        list_micros=None if row.list_micros is None else int(row.list_micros),
-        amount_micros=None if row.amount_micros is None else int(row.amount_micros),
+        dimensions=read_dimensions(getattr(row, "dimensions", "[]")),
+        corrects_month=row.corrects_month,
+        **money,
     )

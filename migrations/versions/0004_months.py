@@ -61,7 +61,7 @@ def upgrade() -> None:
             sa.Column("dimensions", Name, primary_key=True, server_default="[]"),
             sa.Column("corrects_month", sa.String(7), primary_key=True, server_default=""),
         ],
-        [sa.Column("allocation_micros", sa.BigInteger), sa.Column("usage_micros", sa.BigInteger)],
+        [sa.Column(name, sa.BigInteger) for name in ("allocation_micros", "usage_micros", "unknown_usage_micros")],
     )
     _make_plans()
     _make_months()

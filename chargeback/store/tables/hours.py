@@ -140,6 +140,7 @@ day_totals = Table(
     Column("amount_micros", BigInteger),
     Column("allocation_micros", BigInteger),
     Column("usage_micros", BigInteger),
+    Column("unknown_usage_micros", BigInteger),
     Index("day_totals_month", "month"),
 )
 
