@@ -102,12 +102,17 @@ class Line:
     corrects_month: str = ""
 
     @property
+    def key(self) -> tuple[object, ...]:
+        """The natural key, but for the posted month and the part: the same for a charge and its corrections."""
+        return (
+            self.cluster, self.node, self.hour, self.device, self.shares, self.namespace, self.pod, self.container,
+            self.claim, self.kind, self.start_ms,
+        )  # fmt: skip
+
+    @property
     def line_id(self) -> str:
         """A hash of the natural key: the same thing billed again has the same id."""
-        key = (
-            self.cluster, self.node, str(self.hour), self.device, self.shares, self.namespace, self.pod,
-            self.container, self.claim, self.kind, str(self.start_ms), self.month, self.part,
-        )  # fmt: skip
+        key = (*map(str, self.key), self.month, self.part)
         # As a tuple, not joined: no name, whatever is in it, can look like two.
         return blake2b(ascii(key).encode(), digest_size=16).hexdigest()
 
