@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
+from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select, tuple_
+from sqlalchemy import Connection, Row, delete, select, tuple_
 
 from chargeback.core.lines import Line
 from chargeback.core.money import MICROS, format_decimal
+from chargeback.store.bulk import bulk_insert
 from chargeback.store.node_hours import NodeHourKey
 from chargeback.store.tables import lines as table
 
@@ -25,6 +27,8 @@ _FIELDS = (
     "gpu_before_num", "quantity_before_num", "used_before_num", "allocation_micros", "usage_micros", "plan_version",
     "base", "corrects", "corrects_month",
 )  # fmt: skip
+_COLUMNS = (*_FIELDS, "line_id", "revision", "unit_price", "list_hourly", "hourly", "dimensions")
+_values_of = attrgetter(*_FIELDS)
 
 
 def replace_lines(connection: Connection, key: NodeHourKey, lines: Sequence[Line], revision: int) -> set[str]:
@@ -35,8 +39,13 @@ def replace_lines(connection: Connection, key: NodeHourKey, lines: Sequence[Line
         days |= {row.day for row in connection.execute(select(table.c.day).where(*mine).distinct())}
         connection.execute(delete(table).where(*mine))
     if lines:
-        connection.execute(insert(table), [_row(line, revision) for line in lines])
+        put_lines(connection, ((line, revision) for line in lines))
     return days
+
+
+def put_lines(connection: Connection, lines: Iterable[tuple[Line, int]]) -> None:
+    """Put lines, each with the revision of its node-hour: one COPY for all of them."""
+    bulk_insert(connection, table, _COLUMNS, (_row(line, revision) for line, revision in lines))
 
 
 def lines_of_month(connection: Connection, month: str) -> Iterator[Line]:
@@ -63,15 +72,17 @@ def lines_of(connection: Connection, keys: Iterable[NodeHourKey]) -> list[Line]:
     return [_line(row) for row in connection.execute(query)]
 
 
-def _row(line: Line, revision: int) -> dict[str, Any]:
-    row = {name: getattr(line, name) for name in _FIELDS}
-    row["line_id"] = line.line_id
-    row["unit_price"] = None if line.unit_price is None else format_decimal(line.unit_price / MICROS)
-    row["revision"] = revision
-    row["list_hourly"] = None if line.list_hourly is None else str(line.list_hourly)
-    row["hourly"] = None if line.hourly is None else str(line.hourly)
-    row["dimensions"] = write_dimensions(line.dimensions)
-    return row
+def _row(line: Line, revision: int) -> tuple[Any, ...]:
+    """As `_COLUMNS` names it."""
+    return (
+        *_values_of(line),
+        line.line_id,
+        revision,
+        None if line.unit_price is None else format_decimal(line.unit_price / MICROS),
+        None if line.list_hourly is None else str(line.list_hourly),
+        None if line.hourly is None else str(line.hourly),
+        write_dimensions(line.dimensions),
+    )
 
 
 def _line(row: Row[Any]) -> Line:
