@@ -1,4 +1,4 @@
-"""Types of options: what was typed, checked, with an error that names the option, what was seen and what is wanted."""
+"""Types of options: what was typed, checked; the error names the option, what was seen and what is wanted."""
 
 from __future__ import annotations
 
