@@ -218,7 +218,7 @@ def _make_people() -> None:
         sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("from_month", sa.String(7), nullable=False),
         sa.Column("until_month", sa.String(7)),
-        sa.Column("amount_micros", sa.BigInteger, nullable=False),
+        sa.Column("amount_micros", sa.BigInteger),
         sa.Column("thresholds", sa.Text, nullable=False),
         sa.Column("recorded_ms", sa.BigInteger, nullable=False),
         sa.Column("who", sa.Text, nullable=False),

@@ -109,7 +109,8 @@ adjustments = Table(
     Column("withdrawn_ms", BigInteger),
 )
 
-# What a cost center may spend a month, from a month on until the next version. thresholds: JSON, percent.
+# What a cost center may spend a month, from a month on until the next version. amount_micros NULL: there is no
+# budget from then on. thresholds: JSON, percent.
 budgets = Table(
     "budgets",
     metadata,
@@ -117,7 +118,7 @@ budgets = Table(
     Column("version", Integer, primary_key=True, autoincrement=False),
     Column("from_month", String(7), nullable=False),
     Column("until_month", String(7)),
-    Column("amount_micros", BigInteger, nullable=False),
+    Column("amount_micros", BigInteger),
     Column("thresholds", Text, nullable=False),
     Column("recorded_ms", BigInteger, nullable=False),
     Column("who", Text, nullable=False),
