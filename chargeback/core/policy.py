@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
+from typing import Any
 
 SHARING = ("configured", "active")
 BASES = ("allocation", "usage")
@@ -13,10 +15,18 @@ FAULTED = ("bill", "credit")
 IDLE = ("none", "even", "list")
 APPROVER = ("any", "other")
 
+# What each field can differ by: node pools of a cluster, clusters, or nothing.
+BY_POOL = ("sharing", "mig_weight", "basis", "faulted")
+BY_CLUSTER = ("plans_from", "idle")
+# These have no dates either: days, months and money of the whole ledger are theirs.
+UNDATED = ("timezone", "currency")
+BY_NOTHING = ("approver", *UNDATED)
+FIELDS = (*BY_POOL, *BY_CLUSTER, *BY_NOTHING)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """One version, valid from from_ms (a whole UTC hour or a local midnight) until the next.
+    """What holds at one instant and place. version: the greatest that has a say in it; from_ms: the latest of theirs.
 
     sharing     `configured`: an unsold share is idle; `active`: the held shares carry the whole device
     mig_weight  w of a MIG instance's fraction: 1 by compute slices, 0 by memory slices
@@ -41,25 +51,110 @@ class Policy:
     currency: str = "USD"
 
 
-class PolicyBook:
-    """All versions of the policy, in order of validity."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyChange:
+    """One version as it was recorded: what it sets from from_ms on, in one scope (cluster, pool; empty: all).
 
-    def __init__(self, policies: Sequence[Policy]) -> None:
-        assert policies, "a ledger has at least the policy it began with"
-        self._policies = sorted(policies, key=lambda policy: (policy.from_ms, policy.version))
+    values: by field; None: from then on as the wider scope says.
+    """
+
+    version: int
+    from_ms: int
+    cluster: str = ""
+    pool: str = ""
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+class PolicyBook:
+    """All versions of the policy, to be asked for any instant and place.
+
+    Each field is looked for by itself: the narrowest scope that says it then wins, whenever wider ones changed; in a
+    scope the latest from_ms, of the same from_ms the latest version. Before the first version the first holds.
+    """
+
+    def __init__(self, versions: Sequence[Policy | PolicyChange]) -> None:
+        assert versions, "a ledger has at least the policy it began with"
+        changes = sorted(map(_change, versions), key=lambda change: change.version)
+        self._changes = [replace(changes[0], from_ms=min(change.from_ms for change in changes)), *changes[1:]]
+        self._began = changes[0]
+        missing = set(FIELDS) - changes[0].values.keys()
+        assert not missing, missing
+        self._borders = sorted({change.from_ms for change in self._changes})
+        self._resolved: dict[tuple[int, str, str], Policy] = {}
 
     def at(self, at_ms: int, cluster: str = "", pool: str = "") -> Policy:
         """The policy that holds at an instant, in a node pool of a cluster; before the first version, the first."""
-        held = self._policies[0]
-        for policy in self._policies:
-            if policy.from_ms <= at_ms:
-                held = policy
-        return held
+        since_ms = self._borders[max(bisect_right(self._borders, at_ms) - 1, 0)]
+        place = (since_ms, cluster, pool)
+        if place not in self._resolved:
+            self._resolved[place] = self._resolve(*place)
+        return self._resolved[place]
 
     @property
     def first(self) -> Policy:
-        return min(self._policies, key=lambda policy: policy.version)
+        """As the ledger began; but in the timezone and currency that it has now."""
+        undated = {name: value for name, (_, value) in self._undated().items()}
+        return Policy(version=self._began.version, from_ms=self._began.from_ms, **self._began.values | undated)
 
     @property
     def latest(self) -> Policy:
-        return max(self._policies, key=lambda policy: policy.version)
+        """Of the whole ledger, when every version recorded so far holds."""
+        return self.at(self._borders[-1])
+
+    @property
+    def changes(self) -> Sequence[PolicyChange]:
+        """As they were recorded, in that order."""
+        return [self._began, *self._changes[1:]]
+
+    def borders(self) -> list[int]:
+        """Every instant at which something may change."""
+        return list(self._borders)
+
+    def _resolve(self, at_ms: int, cluster: str, pool: str) -> Policy:
+        said = {name: self._say(name, at_ms, cluster, pool) for name in FIELDS}
+        said |= {name: [each] for name, each in self._undated().items()}
+        deciding = [change for each in said.values() for change, _ in each]
+        return Policy(
+            version=max(change.version for change in deciding),
+            from_ms=max(change.from_ms for change in deciding),
+            **{name: each[-1][1] for name, each in said.items()},
+        )
+
+    def _say(self, name: str, at_ms: int, cluster: str, pool: str) -> list[tuple[PolicyChange, Any]]:
+        """Who has a say in a field: the narrowest scope first; the last one says what it is."""
+        found: list[tuple[PolicyChange, Any]] = []
+        for scope in _scopes(cluster, pool):
+            held = [
+                change
+                for change in self._changes
+                if (change.cluster, change.pool) == scope and name in change.values and change.from_ms <= at_ms
+            ]
+            if held:
+                change = max(held, key=lambda change: (change.from_ms, change.version))
+                found.append((change, change.values[name]))
+                if change.values[name] is not None:
+                    return found
+        raise AssertionError(name)  # the first version says everything of the whole ledger
+
+    def _undated(self) -> dict[str, tuple[PolicyChange, Any]]:
+        return {
+            name: next((change, change.values[name]) for change in reversed(self._changes) if name in change.values)
+            for name in UNDATED
+        }
+
+
+def _scopes(cluster: str, pool: str) -> Iterator[tuple[str, str]]:
+    """From narrow to wide."""
+    if pool:
+        yield cluster, pool
+    if cluster:
+        yield cluster, ""
+    yield "", ""
+
+
+def _change(version: Policy | PolicyChange) -> PolicyChange:
+    """A whole policy is a change of everything."""
+    if isinstance(version, PolicyChange):
+        return version
+    values = {each.name: getattr(version, each.name) for each in fields(version)}
+    return PolicyChange(version=values.pop("version"), from_ms=values.pop("from_ms"), values=values)

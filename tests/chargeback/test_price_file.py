@@ -30,7 +30,10 @@ def test_a_price_is_exact_whatever_its_digits() -> None:
     ("entry", "said"),
     [
         ("{model: X, price: 1}", "prices[0].unit: ''"),
-        ("{model: X, price: 1, unit: day}", "prices[0].unit: 'day': want one of gpu-hour, instance-hour, gpu-month"),
+        (
+            "{model: X, price: 1, unit: day}",
+            "prices[0].unit: 'day': want one of gpu-hour, instance-hour, node-hour, gpu-month",
+        ),
         ("{price: 1, unit: gpu-hour}", "prices[0].model: missing"),
         ("{model: X, price: 1e3, unit: gpu-hour}", "prices[0].price: '1e3'"),
         ("{model: X, price: -1, unit: gpu-hour}", "prices[0].price: '-1': want zero or more"),
