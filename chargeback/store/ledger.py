@@ -8,13 +8,16 @@ from fractions import Fraction
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Row, Select, delete, select, tuple_
 
-from chargeback.core.lines import Line
+from chargeback.core.corrections import POSTED_BY_HAND
+from chargeback.core.lines import CHARGE, Line
 from chargeback.core.money import MICROS, format_decimal
 from chargeback.store.bulk import bulk_insert
+from chargeback.store.months import OPEN
 from chargeback.store.node_hours import NodeHourKey
 from chargeback.store.tables import lines as table
+from chargeback.store.tables import months as month_table
 
 # Rows fetched at a time: a month's lines must not be in memory at once.
 PAGE_ROWS = 2000
@@ -31,21 +34,55 @@ _COLUMNS = (*_FIELDS, "line_id", "revision", "unit_price", "list_hourly", "hourl
 _values_of = attrgetter(*_FIELDS)
 
 
+class SettledMonth(RuntimeError):
+    """Lines were to be put into a month that is drafted, approved or closed: a defect of ours, so nothing is put."""
+
+
 def replace_lines(connection: Connection, key: NodeHourKey, lines: Sequence[Line], revision: int) -> set[str]:
-    """Delete a node-hour's lines and put these; the local days of both, which the caller marks before it commits."""
-    mine = (table.c.cluster == key.cluster, table.c.node == key.node, table.c.hour == key.hour)
+    """Delete a node-hour's charges and put these; the local days of both, which the caller marks before it commits.
+
+    Lines of settled months, and what corrects them, are not touched: `store/corrections.py` is for those.
+    """
     days = {line.day for line in lines}
     if revision > 1:
-        days |= {row.day for row in connection.execute(select(table.c.day).where(*mine).distinct())}
-        connection.execute(delete(table).where(*mine))
-    if lines:
-        put_lines(connection, ((line, revision) for line in lines))
+        days |= delete_lines(connection, *is_node_hour(key), table.c.part == CHARGE)
+    put_lines(connection, [(line, revision) for line in lines])
     return days
 
 
-def put_lines(connection: Connection, lines: Iterable[tuple[Line, int]]) -> None:
-    """Put lines, each with the revision of its node-hour: one COPY for all of them."""
+def delete_lines(connection: Connection, *where: ColumnElement[bool]) -> set[str]:
+    """Delete lines, but none of a settled month; their local days."""
+    mine = (*where, table.c.month.not_in(_settled()))
+    days = {row.day for row in connection.execute(select(table.c.day).where(*mine).distinct())}
+    if days:
+        connection.execute(delete(table).where(*mine))
+    return days
+
+
+def delete_corrections(connection: Connection, key: NodeHourKey) -> set[str]:
+    """Delete what corrects lines of a node-hour and is not settled itself; its local days."""
+    return delete_lines(
+        connection, *is_node_hour(key), table.c.part != CHARGE, table.c.kind.not_in(sorted(POSTED_BY_HAND))
+    )
+
+
+def put_lines(connection: Connection, lines: Sequence[tuple[Line, int]]) -> None:
+    """Put lines, each with the revision of its node-hour: one COPY for all of them. Raises SettledMonth."""
+    if not lines:
+        return
+    months = {line.month for line, _ in lines}
+    settled = [row.month for row in connection.execute(_settled().where(month_table.c.month.in_(months)))]
+    if settled:
+        raise SettledMonth(f"{', '.join(sorted(settled))}: its lines are settled, and {len(lines)} are to be put")
     bulk_insert(connection, table, _COLUMNS, (_row(line, revision) for line, revision in lines))
+
+
+def _settled() -> Select[tuple[str]]:
+    return select(month_table.c.month).where(month_table.c.state != OPEN)
+
+
+def is_node_hour(key: NodeHourKey) -> tuple[ColumnElement[bool], ...]:
+    return (table.c.cluster == key.cluster, table.c.node == key.node, table.c.hour == key.hour)
 
 
 def lines_of_month(connection: Connection, month: str) -> Iterator[Line]:
@@ -68,6 +105,16 @@ def lines_of(connection: Connection, keys: Iterable[NodeHourKey]) -> list[Line]:
         select(table)
         .where(tuple_(table.c.cluster, table.c.node, table.c.hour).in_(wanted))
         .order_by(table.c.hour, table.c.node, table.c.parent, table.c.start_ms, table.c.line_id)
+    )
+    return [_line(row) for row in connection.execute(query)]
+
+
+def lines_of_hour(connection: Connection, cluster: str, hour: int) -> list[Line]:
+    """All lines that are about an hour of a cluster, wherever they are posted."""
+    query = (
+        select(table)
+        .where(table.c.cluster == cluster, table.c.hour == hour)
+        .order_by(table.c.node, table.c.parent, table.c.start_ms, table.c.line_id)
     )
     return [_line(row) for row in connection.execute(query)]
 

@@ -15,12 +15,13 @@ from chargeback.clock import Clock
 from chargeback.core.hours import HOUR_MS, format_hour
 from chargeback.core.lines import Problem
 from chargeback.rater import Rated, Terms, rate, read_terms
+from chargeback.store.corrections import settled_months
 from chargeback.store.database import Connection, Database, DatabaseUnavailable, PartFailed, part
-from chargeback.store.ledger import replace_lines
 from chargeback.store.node_hours import Known, NodeHourKey, claim, known_before, make_due, postpone, settle
 from chargeback.store.pods import note_sights
 from chargeback.store.problems import replace_problems
 from chargeback.store.rollup import mark_days, rebuild_marked_day
+from chargeback.tasks.post_lines import post_lines
 
 log = logging.getLogger(__name__)
 
@@ -37,12 +38,12 @@ def close_due(database: Database, now_ms: int, grace_ms: int, limit: int = BATCH
         claimed = claim(connection, now_ms, limit)
         if not claimed:
             return 0
-        terms = read_terms(connection)
+        terms, settled = read_terms(connection), settled_months(connection)
         days: set[tuple[str, str]] = set()
         for key, revision, left in claimed:
             try:
                 with part(connection):
-                    days |= _close(connection, terms, key, revision + 1, left, now_ms, grace_ms)
+                    days |= _close(connection, terms, settled, key, revision + 1, left, now_ms, grace_ms)
             except PartFailed as error:
                 # One that cannot be rated must not keep all others from it: it is set aside, loudly.
                 log.error("node-hour not rated", extra={"key": str(key), "error": str(error), "todo": "report it"})
@@ -56,6 +57,7 @@ def close_due(database: Database, now_ms: int, grace_ms: int, limit: int = BATCH
 def _close(
     connection: Connection,
     terms: Terms,
+    settled: frozenset[str],
     key: NodeHourKey,
     revision: int,
     left: Known,
@@ -65,7 +67,7 @@ def _close(
     """Rate one node-hour and keep all that follows from it; the (cluster, day)s whose sums change."""
     started = time.perf_counter()
     rated = rate(terms, key, known_before(connection, key))
-    changed = replace_lines(connection, key, rated.lines, revision)
+    changed = post_lines(connection, terms, key, rated.lines, revision, settled)
     wrong = sum(abs(problem.ms) for problem in rated.problems if problem.kind == "conservation")
     settle(connection, key, revision, rated.known, round(wrong), rated.differences)
     replace_problems(connection, key, rated.problems)
