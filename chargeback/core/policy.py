@@ -94,7 +94,7 @@ class PolicyBook:
     def first(self) -> Policy:
         """As the ledger began; but in the timezone and currency that it has now."""
         undated = {name: value for name, (_, value) in self._undated().items()}
-        return Policy(version=self._began.version, from_ms=self._began.from_ms, **self._began.values | undated)
+        return Policy(version=self._began.version, from_ms=self._began.from_ms, **{**self._began.values, **undated})
 
     @property
     def latest(self) -> Policy:
