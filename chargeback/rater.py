@@ -51,13 +51,14 @@ def read_terms(connection: Connection) -> Terms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rated:
-    """A node-hour's lines, and what is to be kept beside them."""
+    """A node-hour's lines, and what is to be kept beside them. existed: ms of its cards, by local month."""
 
     lines: Sequence[Line]
     problems: Sequence[Problem]
     known: Known
     sights: Sequence[Sight]
     differences: Mapping[str, int]
+    existed: Mapping[str, int]
 
 
 def rate(terms: Terms, key: NodeHourKey, before: Known, *, running: bool = False) -> Rated:
@@ -91,6 +92,7 @@ def rate(terms: Terms, key: NodeHourKey, before: Known, *, running: bool = False
         known=Known(gpus=existence.known, held=metered.held),
         sights=metered.sights,
         differences=metered.differences,
+        existed=existence.by_month(key.hour, terms.policies.first.timezone),
     )
 
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from chargeback.core.hours import HOUR_MS
+from chargeback.core.hours import HOUR_MS, rating_intervals
 from chargeback.core.node_hour import MEMORY_SLICES, Gpu, Holding, Instance, Layout, NodeHour
-from chargeback.core.spans import Spans, union
+from chargeback.core.spans import Spans, intersect, length, union
 
 # Without a Kubernetes API nobody tells us that a node has gone: a silent card stays on the account so long.
 SILENT_MS = 72 * HOUR_MS
@@ -60,6 +60,15 @@ class Existence:
     instances: tuple[Instance, ...]
     spans: dict[str, Spans]
     known: tuple[KnownGpu, ...]
+
+    def by_month(self, hour: int, timezone: str) -> dict[str, int]:
+        """How long its cards existed, in ms of each local month that the hour has a part of."""
+        found: dict[str, int] = {}
+        for interval in rating_intervals(hour, timezone):
+            within = ((interval.start, interval.end),)
+            ms = sum(length(intersect(spans, within)) for spans in self.spans.values())
+            found[interval.month] = found.get(interval.month, 0) + ms
+        return found
 
 
 def exist(

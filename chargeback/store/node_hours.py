@@ -17,6 +17,7 @@ from chargeback.core.hours import HOUR_MS
 from chargeback.core.node_hour import NodeHour
 from chargeback.store.database import insert_or, lock
 from chargeback.store.months import frozen, share_ledger
+from chargeback.store.partitions import first_kept_hour, utc_month, want_months
 from chargeback.store.tables import node_hour_bodies, node_hours, nodes
 
 # The ledger keeps bodies for long; the fastest level already makes them four times smaller.
@@ -33,8 +34,9 @@ class NodeHourKey:
 def put_body(connection: Connection, body: NodeHour, data: bytes, *, now_ms: int, grace_ms: int) -> bool:
     """Keep a body if it is its instance's newest for that hour, and make its node-hour due. False: it was not newer.
 
-    data: the JSON as it came. Putting the same body again changes nothing.
+    data: the JSON as it came. Putting the same body again changes nothing. Raises TooOld.
     """
+    want_months(connection, node_hour_bodies, [utc_month(body.hour)])
     values = {
         "started_ms": body.started,
         "seq": body.seq,
@@ -82,7 +84,8 @@ def make_all_due(connection: Connection, cluster: str | None, from_hour: int, no
     keeps off new ones until it can be seen.
     """
     lock(connection, node_hours)
-    where = [node_hours.c.hour >= from_hour, node_hours.c.due_ms.is_(None)]
+    first_hour = max(from_hour, first_kept_hour(connection))
+    where = [node_hours.c.hour >= first_hour, node_hours.c.due_ms.is_(None)]
     if cluster is not None:
         where.append(node_hours.c.cluster == cluster)
     return connection.execute(update(node_hours).where(*where).values(due_ms=now_ms)).rowcount
@@ -95,6 +98,7 @@ def make_due_between(
 
     Unconditional, as in `make_due`: it waits for claims that may not have seen what changed.
     """
+    first_hour = max(first_hour, first_kept_hour(connection))
     where = [node_hours.c.cluster == cluster, node_hours.c.hour >= first_hour, node_hours.c.hour <= last_hour]
     if node is not None:
         where.append(node_hours.c.node == node)
@@ -147,8 +151,9 @@ def settle(
     known: Known,
     error_ms: int,
     differences: Mapping[str, int],
+    existed: Mapping[str, int] | None = None,
 ) -> None:
-    """Note that a node-hour was rated."""
+    """Note that a node-hour was rated. existed: ms of its cards, by local month."""
     connection.execute(
         update(node_hours)
         .where(_is(key))
@@ -158,6 +163,7 @@ def settle(
             known=_write_known(known),
             error_ms=error_ms,
             differences=json.dumps(dict(differences)),
+            existed=json.dumps(dict(existed or {}), sort_keys=True),
         )
     )
 

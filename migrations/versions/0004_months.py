@@ -2,8 +2,8 @@
 
 Why:      a line can be cut exactly, explained and corrected; a month is drafted, approved and closed.
 Size:     about 100 bytes more a line; a row an account and closed month; the rest are rows that people make.
-Locks:    `lines`, `owners`, `node_states` for the instant of adding columns with constant defaults; `day_totals` is
-          made anew from `lines` in the background, and until then reports sum lines themselves.
+Locks:    `lines`, `node_hours`, `owners`, `node_states` for the instant of adding columns with constant defaults;
+          `day_totals` is made anew from `lines` in the background, and until then reports sum lines themselves.
 Old code: goes on writing lines without what is new; node-hours become due, and the new code rates them again.
 Undo:     drops drafts, statements, adjustments, budgets and plans, adjustment lines, and scoped policies.
 """
@@ -42,6 +42,7 @@ _NEW_TABLES = ("plans", "plan_hours", "months", "drafts", "statements", "adjustm
 def upgrade() -> None:
     for name, kind, nullable, default in _LINES:
         op.add_column("lines", sa.Column(name, kind, nullable=nullable, server_default=default))
+    op.add_column("node_hours", sa.Column("existed", sa.Text, nullable=False, server_default="{}"))
     op.add_column("owners", sa.Column("dimensions", Name, nullable=False, server_default="[]"))
     op.add_column("node_states", sa.Column("pool", Name, nullable=False, server_default=""))
     op.add_column("node_states", sa.Column("labels", sa.Text, nullable=False, server_default="{}"))
@@ -88,6 +89,7 @@ def downgrade() -> None:
         ("price_books", ("why", "who")),
         ("node_states", ("labels", "pool")),
         ("owners", ("dimensions",)),
+        ("node_hours", ("existed",)),
     ):
         for name in names:
             op.drop_column(table, name)

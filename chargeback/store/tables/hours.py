@@ -23,6 +23,7 @@ node_hour_bodies = Table(
 
 # due_ms: when this node-hour is to be rated (again); NULL once it is. known: the cards that exist at its end, and the
 # slots that known pods hold then (JSON). differences: ms of slots in which the two meters differ, by kind (JSON).
+# existed: ms that its cards existed, by local month (JSON): what all of its lines must come to.
 node_hours = Table(
     "node_hours",
     metadata,
@@ -34,6 +35,7 @@ node_hours = Table(
     Column("known", Text, nullable=False),
     Column("error_ms", BigInteger, nullable=False),
     Column("differences", Text, nullable=False, server_default="{}"),
+    Column("existed", Text, nullable=False, server_default="{}"),
     Index("node_hours_due", "due_ms", "hour"),
 )
 
