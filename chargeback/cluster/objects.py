@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from chargeback.core.owners import LabelKeys, Namespace
-from chargeback.core.quota.resources import CAP, GUARANTEED
+from chargeback.core.quota.resources import CAP, GUARANTEED, PRICE_KEY
 
 
 class ObjectsError(ValueError):
@@ -64,7 +64,9 @@ def to_namespace(found: KubernetesObject, keys: LabelKeys) -> Namespace:
         created_ms=unix_ms(meta.creation_timestamp),
         labelled_ms=_labelled_ms(meta, keys),
         labels=meta.labels or {},
-        annotations={key: text for key, text in (meta.annotations or {}).items() if key in (GUARANTEED, CAP)},
+        annotations={
+            key: text for key, text in (meta.annotations or {}).items() if key in (GUARANTEED, CAP, PRICE_KEY)
+        },
         **keys.read(meta.labels or {}),
     )
 

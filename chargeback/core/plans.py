@@ -8,13 +8,14 @@ What contradicts itself is named and is no number: nothing is added up, and no w
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from chargeback.core.owners import Namespace
+from chargeback.core.plan_key import check_price_key
 from chargeback.core.quota.limit_ranges import amount, label
 from chargeback.core.quota.problems import QuotaProblem
-from chargeback.core.quota.resources import CAP, GUARANTEED
+from chargeback.core.quota.resources import CAP, GUARANTEED, PRICE_KEY
 from chargeback.core.quota.specs import GPU, LIMITS, REQUESTS, QuotaSpec
 
 ANNOTATION, PAIR = "annotation", "quota"
@@ -24,8 +25,9 @@ ANNOTATION, PAIR = "annotation", "quota"
 class Plan:
     """Of one namespace and resource. Numbers are devices; None: not said, or not to be read.
 
-    source  annotation, or quota: its pair
-    quota   whose pair or annotation it is, else the one quota that caps the namespace; None: no single one
+    source     annotation, or quota: its pair; of the ledger's own plans the name of the file
+    quota      whose pair or annotation it is, else the one quota that caps the namespace; None: no single one
+    price_key  what a device of it is priced as; empty: as what the cluster has
     """
 
     namespace: str
@@ -34,6 +36,7 @@ class Plan:
     cap: Decimal | None
     source: str
     quota: str | None = None
+    price_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +67,36 @@ def plans(
         ]
         said = {
             field: [_Said(where, field, values[field], quota) for where, values, quota in sources if field in values]
-            for field in (GUARANTEED, CAP)
+            for field in (GUARANTEED, CAP, PRICE_KEY)
         }
-        if any(said.values()):
-            found.append(_annotated(namespace, said[GUARANTEED], said[CAP], mine, problems))
-        elif plans_from == PAIR and (plan := _paired(namespace, mine, problems)):
-            found.append(plan)
+        plan: Plan | None = None
+        if said[GUARANTEED] or said[CAP]:
+            plan = _annotated(namespace, said[GUARANTEED], said[CAP], mine, problems)
+        elif plans_from == PAIR:
+            plan = _paired(namespace, mine, problems)
+        if plan is not None:
+            found.append(_with_key(plan, said[PRICE_KEY], problems))
     return found, problems
+
+
+def _with_key(plan: Plan, said: Sequence[_Said], problems: list[QuotaProblem]) -> Plan:
+    """Where two keys are said, or one that is none, there is no number: priced as another it would be a guess."""
+    keys: dict[str, _Said] = {}
+    wrong: list[tuple[_Said, str]] = []
+    for each in said:
+        try:
+            keys.setdefault(check_price_key(each.text), each)
+        except ValueError as error:
+            wrong.append((each, f"{each.text!r}: {error}"))
+    if len(keys) > 1:
+        first, *others = keys.values()
+        named = ", ".join(f"{each.object} says {each.text}" for each in others)
+        wrong.append((first, f"{first.text}, but {named}: want one price key for the namespace"))
+    problems += [
+        QuotaProblem(namespace=plan.namespace, object=each.object, field=each.field, what=what)
+        for each, what in wrong
+    ]
+    return replace(plan, guaranteed=None) if wrong else replace(plan, price_key=next(iter(keys), ""))
 
 
 def _annotated(

@@ -9,6 +9,8 @@ import re
 from decimal import Decimal
 
 GUARANTEED, CAP = "gpu-chargeback/guaranteed-gpus", "gpu-chargeback/cap-gpus"
+# What a guaranteed device is priced as, where a cluster has several models.
+PRICE_KEY = "gpu-chargeback/price-key"
 _REQUESTS, _LIMITS = "requests.", "limits."
 # As the device plugin names them: whole cards, renamed shares of them, MIG devices. Not `nvidia.com/gpumem` or
 # `gpucores`, which are other schedulers' amounts.
