@@ -69,7 +69,7 @@ def _close(
     rated = rate(terms, key, known_before(connection, key))
     changed = post_lines(connection, terms, key, rated.lines, revision, settled)
     wrong = sum(abs(problem.ms) for problem in rated.problems if problem.kind == "conservation")
-    settle(connection, key, revision, rated.known, round(wrong), rated.differences)
+    settle(connection, key, revision, rated.known, round(wrong), rated.differences, rated.existed)
     replace_problems(connection, key, rated.problems)
     note_sights(connection, key, rated.sights, now_ms)
     if rated.known != left:
