@@ -17,12 +17,15 @@ from chargeback.cluster.quota_objects import (
     to_priority_class,
     to_quota_spec,
 )
+from chargeback.core.nodes import NODE_KEYS, NodeKeys
 from chargeback.core.owners import LabelKeys
 
 DRA = "/apis/resource.k8s.io/v1"
 
 
-def kinds(keys: LabelKeys, own_labels: frozenset[str] = frozenset()) -> tuple[Kind[Any], ...]:
+def kinds(
+    keys: LabelKeys, own_labels: frozenset[str] = frozenset(), node_keys: NodeKeys = NODE_KEYS
+) -> tuple[Kind[Any], ...]:
     """All of them. own_labels: the owner's fields that a pod's labels may say."""
     return (
         Kind(
@@ -32,7 +35,7 @@ def kinds(keys: LabelKeys, own_labels: frozenset[str] = frozenset()) -> tuple[Ki
             read=lambda found: to_namespace(found, keys),
         ),
         Kind(name="resourcequotas", path="/api/v1/resourcequotas", of=QuotaObject, read=to_quota_spec),
-        Kind(name="nodes", path="/api/v1/nodes", of=NodeObject, read=to_node),
+        Kind(name="nodes", path="/api/v1/nodes", of=NodeObject, read=lambda found: to_node(found, node_keys)),
         Kind(name="pods", path="/api/v1/pods", of=PodObject, read=lambda found: to_pod(found, keys, own_labels)),
         Kind(name="limitranges", path="/api/v1/limitranges", of=QuotaObject, read=to_limit_range),
         Kind(

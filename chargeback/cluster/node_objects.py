@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from chargeback.cluster.objects import Name, unix_ms
+from chargeback.cluster.objects import MetadataFields, Name, unix_ms
 from chargeback.core.driver_work import announced
-from chargeback.core.nodes import Node
+from chargeback.core.nodes import NODE_KEYS, Node, NodeKeys
 from chargeback.core.quota.specs import amount, is_gpu
 
 
@@ -19,6 +19,7 @@ class SpecFields(msgspec.Struct, frozen=True):
 
 class NodeFields(msgspec.Struct, frozen=True):
     spec: SpecFields | None = msgspec.field(default=None, name="f:spec")
+    metadata: MetadataFields | None = msgspec.field(default=None, name="f:metadata")
 
 
 class ManagedNode(msgspec.Struct, frozen=True):
@@ -50,8 +51,9 @@ class NodeObject(msgspec.Struct, frozen=True):
     status: NodeStatus = NodeStatus()
 
 
-def to_node(found: NodeObject) -> Node:
+def to_node(found: NodeObject, keys: NodeKeys = NODE_KEYS) -> Node:
     meta = found.metadata
+    labels = meta.labels or {}
     offered = {key: amount(text) for key, text in (found.status.allocatable or {}).items() if is_gpu(key)}
     return Node(
         name=meta.name,
@@ -60,7 +62,10 @@ def to_node(found: NodeObject) -> Node:
         gpus={key: int(count) for key, count in offered.items() if count is not None},
         cordoned=found.spec.unschedulable,
         cordoned_ms=_cordoned_ms(meta),
-        driver_work=announced(meta.labels or {}, meta.annotations or {}),
+        driver_work=announced(labels, meta.annotations or {}),
+        pool=next((labels[key] for key in keys.pool if key in labels), ""),
+        labels=tuple((key, labels[key]) for key in sorted(keys.priced) if key in labels),
+        labelled_ms=_labelled_ms(meta, keys),
     )
 
 
@@ -70,5 +75,16 @@ def _cordoned_ms(meta: NodeMetadata) -> int | None:
         unix_ms(entry.time)
         for entry in meta.managed_fields or ()
         if entry.fields and entry.fields.spec and entry.fields.spec.unschedulable is not None
+    ]
+    return max((at for at in times if at is not None), default=None)
+
+
+def _labelled_ms(meta: NodeMetadata, keys: NodeKeys) -> int | None:
+    """When somebody last wrote a label of these."""
+    ours = {f"f:{key}" for key in (*keys.pool, *keys.priced)}
+    times = [
+        unix_ms(entry.time)
+        for entry in meta.managed_fields or ()
+        if entry.fields and entry.fields.metadata and ours & (entry.fields.metadata.labels or {}).keys()
     ]
     return max((at for at in times if at is not None), default=None)

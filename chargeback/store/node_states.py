@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from sqlalchemy import Connection, Row, exists, func, insert, select, update
 
 from chargeback.core.hours import HOUR_MS
-from chargeback.core.nodes import Node, UnmeteredNode
+from chargeback.core.nodes import Node, NodePlaces, UnmeteredNode
 from chargeback.core.spans import Spans, union
 from chargeback.store.database import lock
 from chargeback.store.feeds import followed, note_followed
@@ -47,46 +47,79 @@ def note_nodes(connection: Connection, cluster: str, seen: Iterable[Node], now_m
 def _note(
     connection: Connection, cluster: str, node: Node, row: Row[Any] | None, before_ms: int | None, now_ms: int
 ) -> int:
-    gpus = json.dumps(dict(sorted(node.gpus.items())))
-    is_new = row is None or row.uid != node.uid or row.until_ms is not None
-    if row is None:
-        from_ms = node.created_ms
-    elif not is_new:
-        if (row.cordoned, row.gpus) == (node.cordoned, gpus):
+    state = _state(cluster, node)
+    if row is not None and row.uid == node.uid and row.until_ms is None:
+        steps = _changes(row, node, state, now_ms)
+        if not steps:
             return 0
-        written_ms = node.cordoned_ms if row.cordoned != node.cordoned else None
-        from_ms = max(now_ms if written_ms is None else written_ms, row.from_ms)
-        _end(connection, cluster, row, from_ms, now_ms)
+        _end(connection, cluster, row, steps[0][0], now_ms)
     else:
-        until_ms = row.until_ms
-        if until_ms is None:  # one of its name was made anew: how long the old one was there is not known
-            until_ms = max(min(before_ms or now_ms, node.created_ms), row.from_ms)
-            _end(connection, cluster, row, until_ms, now_ms)
-        from_ms = max(node.created_ms, until_ms)
-    state = _State(cluster=cluster, node=node.name, uid=node.uid, gpus=gpus, cordoned=node.cordoned)
+        from_ms = node.created_ms
+        if row is not None:
+            until_ms = row.until_ms
+            if until_ms is None:  # one of its name was made anew: how long the old one was there is not known
+                until_ms = max(min(before_ms or now_ms, node.created_ms), row.from_ms)
+                _end(connection, cluster, row, until_ms, now_ms)
+            from_ms = max(node.created_ms, until_ms)
+        steps = [(from_ms, state)]
+        if node.cordoned and node.cordoned_ms is not None and from_ms < node.cordoned_ms:
+            # It was cordoned before we first saw it, and open before that.
+            steps = [(from_ms, replace(state, cordoned=False)), (node.cordoned_ms, state)]
     version = 1 if row is None else row.version + 1
-    if is_new and node.cordoned and node.cordoned_ms is not None and from_ms < node.cordoned_ms:
-        # It was cordoned before we first saw it, and open before that.
-        _begin(connection, replace(state, cordoned=False), version, from_ms, node.cordoned_ms)
-        _begin(connection, state, version + 1, node.cordoned_ms)
-    else:
-        _begin(connection, state, version, from_ms)
-    make_due_between(connection, cluster, node.name, from_ms // HOUR_MS, _FOREVER, now_ms)
+    for number, (from_ms, step) in enumerate(steps):
+        until_ms = steps[number + 1][0] if number + 1 < len(steps) else None
+        _begin(connection, step, version + number, from_ms, until_ms)
+    make_due_between(connection, cluster, node.name, steps[0][0] // HOUR_MS, _FOREVER, now_ms)
     return 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _State:
-    """What a node is like, whenever. gpus: JSON."""
+    """What a node is like, whenever. gpus, labels: JSON."""
 
     cluster: str
     node: str
     uid: str
     gpus: str
     cordoned: bool
+    pool: str
+    labels: str
 
 
-def _begin(connection: Connection, state: _State, version: int, from_ms: int, until_ms: int | None = None) -> None:
+def _state(cluster: str, node: Node) -> _State:
+    return _State(
+        cluster=cluster,
+        node=node.name,
+        uid=node.uid,
+        gpus=json.dumps(dict(sorted(node.gpus.items()))),
+        cordoned=node.cordoned,
+        pool=node.pool,
+        labels=json.dumps(dict(node.labels)),
+    )
+
+
+def _changes(row: Row[Any], node: Node, state: _State, now_ms: int) -> list[tuple[int, _State]]:
+    """What became of a state, in steps: (from_ms, state).
+
+    Each change holds from when it was written, else from now: of a label that is gone, nobody says when.
+    """
+    gone = (row.pool and not node.pool) or json.loads(row.labels).keys() - dict(node.labels).keys()
+    labelled_ms = None if gone else node.labelled_ms
+    written = {"cordoned": node.cordoned_ms, "pool": labelled_ms, "labels": labelled_ms, "gpus": None}
+    step = _State(**{each.name: getattr(row, each.name) for each in fields(_State)})
+    at: dict[int, dict[str, Any]] = {}
+    for name, written_ms in written.items():
+        if getattr(step, name) != getattr(state, name):
+            from_ms = max(now_ms if written_ms is None else written_ms, row.from_ms)
+            at.setdefault(from_ms, {})[name] = getattr(state, name)
+    steps = []
+    for from_ms, changed in sorted(at.items()):
+        step = replace(step, **changed)
+        steps.append((from_ms, step))
+    return steps
+
+
+def _begin(connection: Connection, state: _State, version: int, from_ms: int, until_ms: int | None) -> None:
     row = asdict(state) | {"version": version, "from_ms": from_ms, "until_ms": until_ms}
     connection.execute(insert(node_states).values(row))
 
@@ -99,6 +132,12 @@ def _end(connection: Connection, cluster: str, row: Row[Any], until_ms: int, now
     )
     connection.execute(update(node_states).where(*is_it).values(until_ms=until_ms))
     make_due_between(connection, cluster, row.node, until_ms // HOUR_MS, _FOREVER, now_ms)
+
+
+def node_place(connection: Connection, cluster: str, node: str) -> NodePlaces:
+    """What says pool and labels of a node at any instant; of a node that no API ever had, nothing."""
+    rows = _states(connection, cluster, node_states.c.node == node)
+    return NodePlaces(since=[(row.from_ms, row.pool, tuple(json.loads(row.labels).items())) for row in rows])
 
 
 def node_spans(connection: Connection, cluster: str, node: str, hour: int) -> tuple[Spans | None, Spans]:

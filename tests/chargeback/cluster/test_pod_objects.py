@@ -14,6 +14,7 @@ from chargeback.cluster.node_objects import NodeObject, to_node
 from chargeback.cluster.pod_objects import PodObject, to_pod
 from chargeback.core.claims import ALL_DEVICES, ClaimRequest
 from chargeback.core.hours import parse_instant
+from chargeback.core.nodes import NodeKeys
 from chargeback.core.owners import LabelKeys
 from chargeback.core.pods import Ask, GroupPart, OwnerLabels, Pod
 
@@ -157,6 +158,44 @@ def test_a_node_with_its_gpus_and_since_when_it_is_cordoned() -> None:
     assert node.gpus == offered
     assert (node.cordoned, node.cordoned_ms) == (True, parse_instant("2026-03-01"))
     assert node.driver_work == ""
+
+
+@pytest.mark.parametrize(
+    ("labels", "pool"),
+    [
+        ({}, ""),
+        ({"karpenter.sh/nodepool": "k"}, "k"),
+        ({"kubernetes.azure.com/agentpool": "az", "karpenter.sh/nodepool": "k"}, "az"),
+        ({"eks.amazonaws.com/nodegroup": "e", "cloud.google.com/gke-nodepool": "g"}, "g"),
+    ],
+)
+def test_the_pool_of_a_node(labels: dict[str, str], pool: str) -> None:
+    """By the first label of the clouds' own that is there, or by one that is named."""
+    found = msgspec.convert(
+        {"metadata": {"name": "n1", "uid": "u", "labels": {"site/pool": "s", **labels}}}, NodeObject
+    )
+    assert to_node(found).pool == pool
+    assert to_node(found, NodeKeys(pool=["site/pool"])).pool == "s"
+    assert to_node(found, NodeKeys(pool=["site/none"])).pool == ""
+
+
+def test_the_labels_of_a_node_that_prices_may_name() -> None:
+    """And when one of these was last written, by whoever manages it."""
+    meta = {
+        "name": "n1",
+        "uid": "u",
+        "labels": {"zone": "z", "type": "p5", "other": "x"},
+        "managedFields": [
+            {"time": "2026-02-01T00:00:00Z", "fieldsV1": {"f:metadata": {"f:labels": {"f:type": {}}}}},
+            {"time": "2026-03-01T00:00:00Z", "fieldsV1": {"f:metadata": {"f:labels": {".": {}, "f:zone": {}}}}},
+            {"time": "2026-04-01T00:00:00Z", "fieldsV1": {"f:metadata": {"f:labels": {"f:other": {}}}}},
+        ],
+    }
+    found = msgspec.convert({"metadata": meta}, NodeObject, strict=False)
+    node = to_node(found, NodeKeys(priced=["zone", "type", "missing"]))
+    assert node.labels == (("type", "p5"), ("zone", "z"))
+    assert node.labelled_ms == parse_instant("2026-03-01")
+    assert to_node(found).labels == ()
 
 
 @pytest.mark.parametrize("where", ["labels", "annotations"])

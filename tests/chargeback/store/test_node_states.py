@@ -14,7 +14,7 @@ from chargeback.core.spans import Spans
 from chargeback.store.database import Database, open_database
 from chargeback.store.ledger import lines_of_month
 from chargeback.store.node_hours import claim, settle
-from chargeback.store.node_states import node_spans, note_nodes, unmetered_nodes
+from chargeback.store.node_states import node_place, node_spans, note_nodes, unmetered_nodes
 from chargeback.store.tables import node_states
 from chargeback.tasks.close_hours import close_all
 from tests.chargeback.store.bodies import CLUSTER, GRACE_MS, HOUR, MINUTE_MS, body, gpu, holding, put, start_ms
@@ -170,6 +170,62 @@ def test_a_cordon_makes_the_hours_since_it_was_written_due(database: Database) -
     note(database, 10, node())
     rated_hours(database)
     note(database, 70, node(cordoned_at=30))
+    assert due(database) == [("n1", 0), ("n1", 1)]
+
+
+def places(database: Database, *minutes: float) -> list[tuple[str, dict[str, str]]]:
+    with database.read() as connection:
+        found = node_place(connection, CLUSTER, "n1")
+    return [(pool, dict(labels)) for pool, labels in map(found.at, map(at, minutes))]
+
+
+def test_where_a_node_was(database: Database) -> None:
+    """Its pool and the labels that prices may name, from when they were written; before the first known, those.
+
+    Without an API there is no pool.
+    """
+    assert places(database, 0) == [("", {})]
+    note(database, 10, node(created=5, pool="a", labels=(("type", "p5"), ("zone", "z"))))
+    note(database, 30, node(created=5, pool="b", labels=(("type", "p5"), ("zone", "z")), labelled_ms=at(25)))
+    note(database, 40, node(created=5, pool="b", labels=(("type", "p6"), ("zone", "z"))))
+    p5, p6 = ({"type": name, "zone": "z"} for name in ("p5", "p6"))
+    assert places(database, -90, 5, 24, 25, 39, 40, 900) == [
+        ("a", p5), ("a", p5), ("a", p5), ("b", p5), ("b", p5), ("b", p6), ("b", p6)
+    ]  # fmt: skip
+    assert spans(database) == ([(5, 60)], [])
+
+
+def test_a_label_that_is_gone_was_there_until_it_was_missed(database: Database) -> None:
+    """When the others were written says nothing of it."""
+    note(database, 10, node(pool="a", labels=(("type", "p5"), ("zone", "z")), labelled_ms=at(-600)))
+    note(database, 30, node(pool="a", labels=(("zone", "z"),), labelled_ms=at(-600)))
+    note(database, 40, node(labels=(("zone", "z"),), labelled_ms=at(-600)))
+    both, zone = {"type": "p5", "zone": "z"}, {"zone": "z"}
+    assert places(database, 10, 29, 30, 39, 40) == [("a", both), ("a", both), ("a", zone), ("a", zone), ("", zone)]
+
+
+def test_what_changes_at_different_times_is_told_apart(database: Database) -> None:
+    """Though it is seen at once: a cordon is not dated by a label."""
+    note(database, 10, node(pool="a"))
+    note(database, 50, node(pool="b", labelled_ms=at(40), cordoned_at=20, gpus={}))
+    assert places(database, 39, 40, 55) == [("a", {}), ("b", {}), ("b", {})]
+    assert spans(database) == ([(0, 60)], [(20, 60)])
+    with database.read() as connection:
+        states = connection.execute(select(node_states).order_by(node_states.c.version)).all()
+    assert [(row.version, row.from_ms, row.until_ms) for row in states] == [
+        (1, at(-600), at(20)),
+        (2, at(20), at(40)),
+        (3, at(40), at(50)),
+        (4, at(50), None),
+    ]
+
+
+def test_another_pool_makes_the_hours_since_due(database: Database) -> None:
+    """Their price may be another."""
+    rated_hours(database, -1, 0, 1)
+    note(database, 10, node(pool="a"))
+    rated_hours(database)
+    note(database, 70, node(pool="b", labelled_ms=at(30)))
     assert due(database) == [("n1", 0), ("n1", 1)]
 
 
