@@ -200,7 +200,7 @@ def _work(aggregator: Aggregator, api: ClusterApi | None, noter: Noter) -> Itera
     if given:
         yield keep_reading(settings.owners, settings.quotas, settings.label_keys, tables, clock)
     if api is not None:
-        yield keep_following(api, tables, settings.label_keys, settings.pod_labels, clock)
+        yield keep_following(api, tables, settings.label_keys, settings.pod_labels, clock, settings.node_keys)
     if api is not None or given:
         yield noter.keep_noting(clock)
     if api is None and settings.owners is None:

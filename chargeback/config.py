@@ -18,8 +18,9 @@ import yaml
 
 from chargeback import setting_texts as texts
 from chargeback.core.agents import AgentAccount
+from chargeback.core.nodes import POOL_LABELS, PRICE_LABELS, NodeKeys
 from chargeback.core.owners import LabelKeys, check_label_key
-from chargeback.core.policy import BASES, PLANS_FROM, SHARING, Policy
+from chargeback.core.policy import APPROVER, BASES, FAULTED, IDLE, PLANS_FROM, SHARING, Policy
 from chargeback.setting_texts import Listen
 from chargeback.store.database import sqlite_url
 from chargeback.web_config import WebConfig
@@ -28,9 +29,6 @@ PREFIX = "CHARGEBACK_"
 
 # What Kubernetes sets in every pod beside a Service called `chargeback` or `chargeback-…`: not meant for us.
 _SERVICE_LINK = re.compile(PREFIX + r"(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)")
-
-# Forms that are accepted but not built yet would be worse than none: `usage` comes with the bases.
-_BASES_READY = BASES[:1]
 
 _KEYS = LabelKeys()
 
@@ -88,6 +86,18 @@ SETTINGS = (
     Setting(name="label-team", default=_KEYS.team, read=check_label_key, help="label of the team"),
     Setting(name="label-tier", default=_KEYS.tier, read=check_label_key, help="label of the GPU tier"),
     Setting(
+        name="label-pool",
+        default="",
+        read=texts.label_key,
+        help="label of a node's pool; default: the first there of " + ", ".join(POOL_LABELS),
+    ),
+    Setting(
+        name="node-labels",
+        default=",".join(PRICE_LABELS),
+        read=texts.label_keys,
+        help="labels of nodes that prices may name (comma-separated)",
+    ),
+    Setting(
         name="pod-labels",
         default="",
         read=texts.owner_fields,
@@ -122,12 +132,36 @@ SETTINGS = (
         help="`configured`: unsold shares are idle; `active`: held shares carry the whole device",
     ),
     Setting(name="mig-weight", default="1", read=texts.weight, help="1: MIG by compute slices, 0: by memory slices"),
-    Setting(name="basis", default="allocation", read=texts.one_of(*_BASES_READY), help="what is billed"),
+    Setting(
+        name="basis",
+        default="allocation",
+        read=texts.one_of(*BASES),
+        help="`allocation`: what is held is billed; `usage`: the busy part of it",
+    ),
     Setting(
         name="plans-from",
         default="annotations",
         read=texts.one_of(*PLANS_FROM),
         help="`quota`: a quota's requests./limits. pair is guarantee and cap; else annotations only",
+    ),
+    Setting(
+        name="faulted",
+        default="bill",
+        read=texts.one_of(*FAULTED),
+        help="`bill`: a holder pays while the card is unhealthy; `credit`: not",
+    ),
+    Setting(
+        name="idle",
+        default="none",
+        read=texts.one_of(*IDLE),
+        help="who pays for idle cards at a month's close: `none` of the cost centers that held there, all of them "
+        "`even`ly, or by their `list` amounts",
+    ),
+    Setting(
+        name="approver",
+        default="any",
+        read=texts.one_of(*APPROVER),
+        help="of a month: `any` person, or one `other` than who prepared it",
     ),
 )
 
@@ -144,6 +178,8 @@ class Settings:
     label_cost_center: str
     label_team: str
     label_tier: str
+    label_pool: str
+    node_labels: tuple[str, ...]
     pod_labels: frozenset[str]
     quotas: Path | None
     prices: str
@@ -156,6 +192,9 @@ class Settings:
     mig_weight: Fraction
     basis: str
     plans_from: str
+    faulted: str
+    idle: str
+    approver: str
     web_config: WebConfig | None = None
 
     @property
@@ -167,6 +206,10 @@ class Settings:
         return LabelKeys(cost_center=self.label_cost_center, team=self.label_team, tier=self.label_tier)
 
     @property
+    def node_keys(self) -> NodeKeys:
+        return NodeKeys(pool=(self.label_pool,) if self.label_pool else POOL_LABELS, priced=self.node_labels)
+
+    @property
     def policy(self) -> Policy:
         """The first version of the policy."""
         return Policy(
@@ -174,6 +217,9 @@ class Settings:
             mig_weight=self.mig_weight,
             basis=self.basis,
             plans_from=self.plans_from,
+            faulted=self.faulted,
+            idle=self.idle,
+            approver=self.approver,
             timezone=self.timezone,
             currency=self.currency,
         )
@@ -214,8 +260,8 @@ def read_settings(flags: Mapping[str, str | None], env: Mapping[str, str], file:
 
 
 def _same_labels(values: Mapping[str, Any], seen: Mapping[str, str]) -> Iterator[str]:
-    """Two fields that would be read from one label."""
-    names = [setting.name for setting in SETTINGS if setting.name.startswith("label-")]
+    """Two fields that would be read from one label of a namespace."""
+    names = ("label-cost-center", "label-team", "label-tier")
     for one, other in itertools.combinations(names, 2):
         if values.get(one.replace("-", "_"), one) == values.get(other.replace("-", "_"), other):
             yield f"{seen[other]}: is the label of --{one} too: want a label of its own"

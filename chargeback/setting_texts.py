@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from chargeback.core.agents import AgentAccount
 from chargeback.core.money import parse_decimal
-from chargeback.core.owners import FIELDS
+from chargeback.core.owners import FIELDS, check_label_key
 from chargeback.web_config import WebConfig, read_web_config
 
 
@@ -88,6 +88,16 @@ def weight(text: str) -> Fraction:
     if not 0 <= weight <= 1:
         raise ValueError("want a number from 0 (by memory slices) to 1 (by compute slices)")
     return weight
+
+
+def label_key(text: str) -> str:
+    return check_label_key(text) if text else ""
+
+
+def label_keys(text: str) -> tuple[str, ...]:
+    """In bytewise order, each once."""
+    keys = {key.strip() for key in text.split(",") if key.strip()}
+    return tuple(check_label_key(key) for key in sorted(keys))
 
 
 def owner_fields(text: str) -> frozenset[str]:

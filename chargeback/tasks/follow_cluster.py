@@ -11,7 +11,7 @@ from chargeback.clock import Clock
 from chargeback.cluster.api import ClusterApi
 from chargeback.cluster.kinds import kinds
 from chargeback.core.claims import Claim, DeviceClass, DeviceSlice
-from chargeback.core.nodes import Node
+from chargeback.core.nodes import NODE_KEYS, Node, NodeKeys
 from chargeback.core.owner_rules import NO_RULES, OwnerRules
 from chargeback.core.owners import LabelKeys, Namespace
 from chargeback.core.pods import Pod
@@ -79,11 +79,12 @@ async def keep_following(
     keys: LabelKeys,
     own_labels: frozenset[str],
     clock: Clock,
+    node_keys: NodeKeys = NODE_KEYS,
 ) -> None:
     """Follow the awaited tables on the API. Ends only by cancellation."""
     by_name = tables.by_name()
     async with asyncio.TaskGroup() as group:
-        for kind in kinds(keys, own_labels):
+        for kind in kinds(keys, own_labels, node_keys):
             if kind.name in tables.awaited:
                 group.create_task(keep_reflecting(api, kind, by_name[kind.name], clock))
 
