@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from chargeback.cli.budgets import budgets
 from chargeback.cli.demo import demo
 from chargeback.cli.export import export
 from chargeback.cli.owners import owners
@@ -25,7 +26,7 @@ def main() -> None:
     """
 
 
-for command in (serve, demo, status, report, export, prices, owners, plans, quota, rerate, migrate):
+for command in (serve, demo, status, report, export, prices, owners, plans, budgets, quota, rerate, migrate):
     main.add_command(command)
 
 if __name__ == "__main__":

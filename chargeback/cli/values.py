@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from chargeback.core.hours import check_month, parse_instant
+from chargeback.core.hours import check_day, check_month, parse_instant
 
 
 def reading_by(read: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -31,3 +31,4 @@ def _instant(text: str) -> str:
 
 INSTANT = reading_by(_instant)
 MONTH = reading_by(check_month)
+DAY = reading_by(check_day)

@@ -60,6 +60,11 @@ class BudgetBook:
         for budget in sorted(budgets, key=lambda budget: budget.version, reverse=True):
             self._of.setdefault(budget.cost_center, []).append(budget)
 
+    @property
+    def cost_centers(self) -> list[str]:
+        """Those that ever had a budget, in bytewise order."""
+        return sorted(self._of)
+
     def of(self, cost_center: str, month: str) -> Budget | None:
         """The version that holds in a month; None: there is no budget."""
         held = next((each for each in self._of.get(cost_center, ()) if each.holds(month)), None)
@@ -67,7 +72,7 @@ class BudgetBook:
 
     def in_month(self, month: str) -> list[Budget]:
         """The budgets that hold in a month, by cost center."""
-        found = (self.of(cost_center, month) for cost_center in sorted(self._of))
+        found = (self.of(cost_center, month) for cost_center in self.cost_centers)
         return [budget for budget in found if budget is not None]
 
     def between(self, cost_center: str, first: date, after: date) -> Fraction | None:

@@ -61,6 +61,14 @@ def check_month(text: str) -> str:
     return text
 
 
+def check_day(text: str) -> date:
+    """The local day `2026-10-03`. Raises ValueError."""
+    try:
+        return date.fromisoformat(text if _DATE.fullmatch(text) else "")
+    except ValueError:
+        raise ValueError(f"{text!r}: want a day such as 2026-10-03") from None
+
+
 def month_after(month: str, count: int = 1) -> str:
     """The month `count` months later (earlier, if negative)."""
     index = int(month[:4]) * 12 + int(month[5:]) - 1 + count

@@ -5,7 +5,8 @@ A day that is marked, but not made anew yet, is summed straight from its lines: 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
@@ -24,6 +25,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
+from chargeback.core.budgets import ONCE
+from chargeback.core.costs import Part
 from chargeback.core.totals import Total
 from chargeback.store.ledger import read_dimensions
 from chargeback.store.tables import day_totals, lines, marked_days
@@ -90,18 +93,26 @@ def _is_marked(table: Table) -> Any:
 
 def totals_of_month(connection: Connection, month: str) -> Iterator[Total]:
     """A month's totals in the order of the monthly CSV, one row a denominator, over all dimensions; page by page."""
+    return (part.total for part in parts_of_month(connection, month))
+
+
+def parts_of_month(connection: Connection, month: str, *, days: bool = False, labels: bool = False) -> Iterator[Part]:
+    """The same, with local days and dimensions apart where they are asked for. Else the day is that of the month."""
     totals = _totals()
-    keys = [totals.c[name] for name in _KEYS if name not in ("day", "dimensions")]
+    left = {"day"} if not days else set()
+    left |= {"dimensions"} if not labels else set()
+    keys = [totals.c[name] for name in _KEYS if name not in left]
+    order = (*Total.ORDER, "ms_den", *(name for name in ("day", "dimensions") if name not in left))
     query = (
         select(*keys, func.min(totals.c.model).label("model"), *(func.sum(totals.c[s]).label(s) for s in _SUMS))
         .where(totals.c.month == month)
         .group_by(*keys)
-        .order_by(*(totals.c[name] for name in Total.ORDER), totals.c.ms_den)
+        .order_by(*(totals.c[name] for name in order))
     )
     result = connection.execution_options(yield_per=PAGE_ROWS).execute(query)
     for page in result.partitions(PAGE_ROWS):
         for row in page:
-            yield _total(row)
+            yield Part(total=_total(row), day=row.day if days else month)
 
 
 def totals_of_day(connection: Connection, day: str) -> list[Total]:
@@ -113,6 +124,49 @@ def totals_by_day(connection: Connection, first: str, last: str) -> list[tuple[s
     totals = _totals()
     query = select(totals).where(totals.c.day >= first, totals.c.day <= last).order_by(totals.c.day)
     return [(row.day, _total(row)) for row in connection.execute(query)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DayAmount:
+    """What lines of an account, a local day and a kind come to. corrects_month: that of an adjustment, else ""."""
+
+    account: str
+    day: str
+    kind: str
+    corrects_month: str
+    amount_micros: int
+
+
+def amounts_by_day(connection: Connection, month: str, accounts: Sequence[str]) -> list[DayAmount]:
+    """What some accounts spent in a month; what has no price is not in it."""
+    totals = _totals()
+    keys = [totals.c[name] for name in ("account", "day", "kind", "corrects_month")]
+    query = (
+        select(*keys, func.sum(totals.c.amount_micros).label("amount_micros"))
+        .where(totals.c.month == month, totals.c.account.in_(accounts), totals.c.amount_micros.is_not(None))
+        .group_by(*keys)
+        .order_by(*keys)
+    )
+    return [
+        DayAmount(
+            account=row.account,
+            day=row.day,
+            kind=row.kind,
+            corrects_month=row.corrects_month,
+            amount_micros=int(row.amount_micros),
+        )
+        for row in connection.execute(query)
+    ]
+
+
+def first_charged_day(connection: Connection, month: str) -> str | None:
+    """The first day of a month that anything at all is known of; None: nothing is."""
+    totals = _totals()
+    query = select(func.min(totals.c.day)).where(
+        totals.c.month == month, totals.c.corrects_month == "", totals.c.kind.not_in(ONCE)
+    )
+    day: str | None = connection.execute(query).scalar()
+    return day
 
 
 def marked(connection: Connection) -> int:
