@@ -17,6 +17,7 @@ from chargeback.core.hours import HOUR_MS, format_hour
 from chargeback.core.node_hour import NodeHour, Refused
 from chargeback.store.database import Database
 from chargeback.store.node_hours import put_body
+from chargeback.store.partitions import TooOld
 
 # A node of 16 cards in 7 slices, each held by a new pod every minute, is 6 MiB of JSON.
 BODY_MAX_BYTES = 16 * 2**20
@@ -42,7 +43,11 @@ async def put_node_hour(request: web.Request) -> web.Response:
         pushes.refused[str(error.status), _plain(error.field)] += 1
         raise
     now_ms = request.app[CLOCK].now_ms()
-    stored = await asyncio.to_thread(_put, request.app[DATABASE], body, data, now_ms, request.app[GRACE_MS])
+    try:
+        stored = await asyncio.to_thread(_put, request.app[DATABASE], body, data, now_ms, request.app[GRACE_MS])
+    except TooOld as error:
+        pushes.refused["422", "hour"] += 1
+        raise BadRequest("hour", str(error), status=422) from error
     pushes.accepted["stored" if stored else "known"] += 1
     order = {"release_s": RELEASE_S} if _announces_driver_work(request, body) else {}
     return web.json_response({"seq": body.seq, "stored": stored} | order)

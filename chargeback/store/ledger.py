@@ -16,6 +16,7 @@ from chargeback.core.money import MICROS, format_decimal
 from chargeback.store.bulk import bulk_insert
 from chargeback.store.months import OPEN
 from chargeback.store.node_hours import NodeHourKey
+from chargeback.store.partitions import want_months
 from chargeback.store.tables import lines as table
 from chargeback.store.tables import months as month_table
 
@@ -27,10 +28,12 @@ _FIELDS = (
     "model", "profile", "sku", "unit", "namespace", "pod", "container", "claim", "cost_center", "team", "tier",
     "owner_version", "price_version", "policy_version", "evidence", "gpu_ms_num", "quantity_ms_num", "ms_den",
     "busy_ms", "memory_byte_seconds", "energy_mj", "list_micros", "amount_micros", "part", "resource",
-    "gpu_before_num", "quantity_before_num", "used_before_num", "allocation_micros", "usage_micros", "plan_version",
-    "base", "corrects", "corrects_month",
+    "used_num", "gpu_before_num", "quantity_before_num", "used_before_num", "allocation_micros", "usage_micros",
+    "plan_version", "base", "base_unit", "base_quantity_num", "of_kind", "corrects", "corrects_month",
 )  # fmt: skip
-_COLUMNS = (*_FIELDS, "line_id", "revision", "unit_price", "list_hourly", "hourly", "dimensions")
+_COLUMNS = (
+    *_FIELDS, "line_id", "revision", "unit_price", "base_unit_price", "list_hourly", "hourly", "dimensions",
+)  # fmt: skip
 _values_of = attrgetter(*_FIELDS)
 
 
@@ -74,6 +77,7 @@ def put_lines(connection: Connection, lines: Sequence[tuple[Line, int]]) -> None
     settled = [row.month for row in connection.execute(_settled().where(month_table.c.month.in_(months)))]
     if settled:
         raise SettledMonth(f"{', '.join(sorted(settled))}: its lines are settled, and {len(lines)} are to be put")
+    want_months(connection, table, months)
     bulk_insert(connection, table, _COLUMNS, (_row(line, revision) for line, revision in lines))
 
 
@@ -125,7 +129,8 @@ def _row(line: Line, revision: int) -> tuple[Any, ...]:
         *_values_of(line),
         line.line_id,
         revision,
-        None if line.unit_price is None else format_decimal(line.unit_price / MICROS),
+        _write_price(line.unit_price),
+        _write_price(line.base_unit_price),
         None if line.list_hourly is None else str(line.list_hourly),
         None if line.hourly is None else str(line.hourly),
         write_dimensions(line.dimensions),
@@ -134,14 +139,22 @@ def _row(line: Line, revision: int) -> tuple[Any, ...]:
 
 def _line(row: Row[Any]) -> Line:
     values = {name: getattr(row, name) for name in _FIELDS}
-    unit_price = None if row.unit_price is None else Fraction(row.unit_price) * MICROS
     return Line(
         **values,
-        unit_price=unit_price,
+        unit_price=_read_price(row.unit_price),
+        base_unit_price=_read_price(row.base_unit_price),
         list_hourly=None if row.list_hourly is None else Fraction(row.list_hourly),
         hourly=None if row.hourly is None else Fraction(row.hourly),
         dimensions=read_dimensions(row.dimensions),
     )
+
+
+def _write_price(micros: Fraction | None) -> str | None:
+    return None if micros is None else format_decimal(micros / MICROS)
+
+
+def _read_price(text: str | None) -> Fraction | None:
+    return None if text is None else Fraction(text) * MICROS
 
 
 def write_dimensions(dimensions: Sequence[tuple[str, str]]) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from chargeback.store.tables.cluster import feeds, node_states, pods
 from chargeback.store.tables.hours import (
     day_totals,
+    kept_from,
     lines,
     marked_days,
     node_hour_bodies,
@@ -29,6 +30,7 @@ __all__ = [
     "day_totals",
     "drafts",
     "feeds",
+    "kept_from",
     "lines",
     "marked_days",
     "metadata",

@@ -19,6 +19,7 @@ node_hour_bodies = Table(
     Column("final", Boolean, nullable=False),
     Column("received_ms", BigInteger, nullable=False),
     Column("body", LargeBinary, nullable=False),
+    postgresql_partition_by="RANGE (hour)",
 )
 
 # due_ms: when this node-hour is to be rated (again); NULL once it is. known: the cards that exist at its end, and the
@@ -67,7 +68,7 @@ lines = Table(
     Column("node", Name, nullable=False),
     Column("hour", Integer, nullable=False),
     Column("day", String(10), nullable=False),
-    Column("month", String(7), nullable=False),
+    Column("month", String(7), primary_key=True),
     Column("start_ms", BigInteger, nullable=False),
     Column("end_ms", BigInteger, nullable=False),
     Column("account", Name, nullable=False),
@@ -105,6 +106,7 @@ lines = Table(
     Column("dimensions", Name, nullable=False, server_default="[]"),
     Column("list_hourly", Name),
     Column("hourly", Name),
+    Column("used_num", BigInteger),
     Column("gpu_before_num", BigInteger, nullable=False, server_default="0"),
     Column("quantity_before_num", BigInteger, nullable=False, server_default="0"),
     Column("used_before_num", BigInteger, nullable=False, server_default="0"),
@@ -112,10 +114,23 @@ lines = Table(
     Column("usage_micros", BigInteger),
     Column("plan_version", Integer),
     Column("base", String(32)),
+    Column("base_unit", Name),
+    Column("base_unit_price", Name),
+    Column("base_quantity_num", BigInteger),
+    Column("of_kind", Name, nullable=False, server_default=""),
     Column("corrects", Name, nullable=False, server_default=""),
     Column("corrects_month", String(7), nullable=False, server_default=""),
     Index("lines_node_hour", "cluster", "node", "hour"),
     Index("lines_day", "day", "cluster"),
+    postgresql_partition_by="LIST (month)",
+)
+
+# The first month whose rows are kept, of a table that is kept by months. No row: none was let go yet.
+kept_from = Table(
+    "kept_from",
+    metadata,
+    Column("what", Name, primary_key=True),
+    Column("month", String(7), nullable=False),
 )
 
 # Sums of a local day, made anew from its lines. Times of different denominators stand in rows of their own.

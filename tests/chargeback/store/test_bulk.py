@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from chargeback.store.bulk import bulk_insert
 from chargeback.store.database import Database, PartFailed, part
+from chargeback.store.partitions import want_months
 from chargeback.store.tables import marked_days, node_hour_bodies, nodes, price_books
 
 # What COPY would take for something else: its NULL, its end, its escapes and separators.
@@ -67,6 +68,7 @@ def test_bytes_and_booleans_come_back(database: Database) -> None:
     names = [column.name for column in node_hour_bodies.c]
     row = ("lab", "n1", 497_000, "agent", 1, 2, 3, True, 4, every)
     with database.write() as connection:
+        want_months(connection, node_hour_bodies, ["2026-09"])
         bulk_insert(connection, node_hour_bodies, names, [row, (*row[:3], "other", *row[4:7], False, 4, b"")])
         found = connection.execute(select(node_hour_bodies).order_by("instance")).all()
     assert [(kept.final, bytes(kept.body)) for kept in found] == [(True, every), (False, b"")]
