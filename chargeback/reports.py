@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from chargeback.core.hours import month_span_ms
+from chargeback.core.costs import COST_CENTER, LABEL, NO_COSTS, Costs, Part, Wanted, grouped
+from chargeback.core.lines import Line
 from chargeback.core.policy import Policy
-from chargeback.core.statements import CostCenterRow, Month, by_account, csv_chunks, unpriced_hours
-from chargeback.core.totals import Total, total_of
+from chargeback.core.statements import Month, csv_chunks, unpriced_hours
+from chargeback.core.totals import total_of
 from chargeback.rater import provisional
 from chargeback.store.database import Database
-from chargeback.store.rollup import totals_by_day, totals_of_month
+from chargeback.store.rollup import parts_of_month, totals_by_day, totals_of_month
 from chargeback.store.terms import policy_book
 
 # Text is handed on in pieces of about this size.
@@ -54,82 +55,58 @@ def unpriced_of_month(database: Database, month: str) -> dict[str, Fraction]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MonthReport:
-    """A month by account. provisional_hours: card hours in it that are not closed yet."""
+    """A month in groups. provisional_hours: card hours in it that are not closed yet; whole: all of it as one."""
 
     month: str
     currency: str
-    rows: Sequence[CostCenterRow]
+    group_by: tuple[str, ...]
+    rows: Sequence[Costs]
+    whole: Costs
     provisional_hours: Fraction
 
-    @property
-    def amount_micros(self) -> int:
-        return sum(row.amount_micros for row in self.rows)
 
-    @property
-    def list_micros(self) -> int:
-        return sum(row.list_micros for row in self.rows)
-
-    @property
-    def gpu_hours(self) -> Fraction:
-        return sum((row.gpu_hours for row in self.rows), Fraction(0))
+BY_COST_CENTER = (COST_CENTER,)
 
 
-def month_report(database: Database, month: str, now_ms: int) -> MonthReport:
-    """A month by account, the running hours included. Raises NoLedger."""
+def month_report(
+    database: Database,
+    month: str,
+    now_ms: int,
+    group_by: tuple[str, ...] = BY_COST_CENTER,
+    where: Wanted | None = None,
+) -> MonthReport:
+    """A month by cost center, or by other groups, the running hours included. Raises NoLedger."""
     policy = policy_of(database)
-    start_ms, end_ms = month_span_ms(month, policy.timezone)
     with database.read() as connection:
-        running = [line for line in provisional(connection, now_ms) if start_ms <= line.start_ms < end_ms]
-        totals = list(totals_of_month(connection, month))
-    extra = [total_of(line) for line in running]
+        running = [_running(line) for line in provisional(connection, now_ms) if line.month == month]
+        rated = list(parts_of_month(connection, month, **apart([*group_by, *(where or {})])))
+    rows = grouped([*rated, *running], group_by, where)
     return MonthReport(
         month=month,
         currency=policy.currency,
-        rows=by_account([*totals, *extra]),
-        provisional_hours=sum((total.gpu_ms for total in extra), Fraction(0)) / 3_600_000,
+        group_by=group_by,
+        rows=sorted(rows, key=lambda row: any(value.startswith("platform:") for value in row.group)),
+        whole=next(iter(grouped([*rated, *running], (), where)), NO_COSTS),
+        provisional_hours=sum((row.gpu_hours for row in grouped(running, (), where)), Fraction(0)),
     )
 
 
-DIMENSIONS = ("day", "month", "account", "cluster", "team", "namespace", "kind", "sku")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CostRow:
-    """A group of costs. amount_micros: None where nothing in it has a price."""
-
-    group: tuple[str, ...]
-    gpu_hours: Fraction
-    list_micros: int | None
-    amount_micros: int | None
-    provisional: bool
-
-
 def costs(
-    database: Database, first: str, last: str, group_by: Sequence[str], where: dict[str, str], now_ms: int
-) -> list[CostRow]:
+    database: Database, first: str, last: str, group_by: Sequence[str], where: Wanted, now_ms: int
+) -> list[Costs]:
     """Costs of the local days first to last, grouped; rows of running hours are apart and marked provisional."""
     with database.read() as connection:
-        running = provisional(connection, now_ms)
+        running = [_running(line) for line in provisional(connection, now_ms) if first <= line.day <= last]
         rated = totals_by_day(connection, first, last)
-    parts = [(day, total, False) for day, total in rated]
-    parts += [(line.day, total_of(line), True) for line in running if first <= line.day <= last]
-    groups: dict[tuple[tuple[str, ...], bool], list[Total]] = {}
-    for day, total, is_running in parts:
-        fields = {"day": day, "month": day[:7]} | {name: getattr(total, name) for name in DIMENSIONS[2:]}
-        if all(fields[name] == wanted for name, wanted in where.items()):
-            groups.setdefault((tuple(fields[name] for name in group_by), is_running), []).append(total)
-    return [
-        CostRow(
-            group=group,
-            gpu_hours=sum((total.gpu_ms for total in totals), Fraction(0)) / 3_600_000,
-            list_micros=_known([total.list_micros for total in totals]),
-            amount_micros=_known([total.amount_micros for total in totals]),
-            provisional=is_running,
-        )
-        for (group, is_running), totals in sorted(groups.items())
-    ]
+    parts = [Part(total=total, day=day) for day, total in rated]
+    return grouped([*parts, *running], group_by, where, running_apart=True)
 
 
-def _known(parts: list[int | None]) -> int | None:
-    known = [part for part in parts if part is not None]
-    return sum(known) if known else None
+def _running(line: Line) -> Part:
+    return Part(total=total_of(line), day=line.day, is_running=True)
+
+
+def apart(names: Iterable[str]) -> dict[str, bool]:
+    """What totals are to be kept apart for these groups: there are many more of them by day or by label."""
+    asked = list(names)
+    return {"days": "day" in asked, "labels": any(name.startswith(LABEL) for name in asked)}

@@ -9,9 +9,10 @@ from aiohttp import web
 
 from chargeback.api.errors import BadRequest
 from chargeback.api.state import CLOCK, DATABASE
+from chargeback.core.costs import check_group, check_where
 from chargeback.core.hours import check_month
-from chargeback.core.money import format_micros, round_six
-from chargeback.reports import DIMENSIONS, CostRow, costs, month_csv, policy_of
+from chargeback.cost_json import cost_json
+from chargeback.reports import costs, month_csv, policy_of
 
 routes = web.RouteTableDef()
 
@@ -39,13 +40,15 @@ async def get_month_csv(request: web.Request) -> web.StreamResponse:
 
 @routes.get("/v1/costs")
 async def get_costs(request: web.Request) -> web.Response:
-    """Costs over ?from=…&until=… (local days, `until` excluded), ?group_by=account,team,…, filtered by dimension."""
+    """Costs over ?from=…&until=… (local days, `until` excluded), ?group_by=account,label:KEY,…, filtered likewise.
+
+    Amounts are what is charged, and beside it what would be by allocation and by usage.
+    """
     query = dict(request.query)
     first, until = _day(query, "from"), _day(query, "until")
-    group_by = [name for name in query.pop("group_by", "account").split(",") if name]
-    for name in (*group_by, *query.keys()):
-        if name not in DIMENSIONS:
-            raise BadRequest(name, f"not a dimension: want one of {', '.join(DIMENSIONS)}")
+    names = [name for name in query.pop("group_by", "account").split(",") if name]
+    group_by = [_group(name) for name in names]
+    where = check_where((_group(name), value) for name, value in request.query.items() if name in query)
     if until <= first:
         raise BadRequest("until", f"{until}: want a day after {first}")
     last = date.fromordinal(until.toordinal() - 1)
@@ -55,7 +58,7 @@ async def get_costs(request: web.Request) -> web.Response:
         first.isoformat(),
         last.isoformat(),
         group_by,
-        query,
+        where,
         request.app[CLOCK].now_ms(),
     )
     policy = await asyncio.to_thread(policy_of, request.app[DATABASE])
@@ -63,19 +66,16 @@ async def get_costs(request: web.Request) -> web.Response:
         {
             "currency": policy.currency,
             "timezone": policy.timezone,
-            "costs": [_cost_json(group_by, row) for row in rows],
+            "costs": [cost_json(names, row) | {"provisional": row.provisional} for row in rows],
         }
     )
 
 
-def _cost_json(group_by: list[str], row: CostRow) -> dict[str, object]:
-    return {
-        **dict(zip(group_by, row.group, strict=True)),
-        "gpu_hours": round_six(row.gpu_hours),
-        "list_amount": None if row.list_micros is None else format_micros(row.list_micros),
-        "amount": None if row.amount_micros is None else format_micros(row.amount_micros),
-        "provisional": row.provisional,
-    }
+def _group(name: str) -> str:
+    try:
+        return check_group(name)
+    except ValueError as error:
+        raise BadRequest(name, f"not a group: {error}") from error
 
 
 def _month(text: str) -> str:

@@ -1,4 +1,4 @@
-"""`chargeback report`: a month by cost center, for people and for programs."""
+"""`chargeback report`: a month by cost center or by other groups, for people and for programs."""
 
 from __future__ import annotations
 
@@ -6,37 +6,74 @@ import csv
 import io
 import json
 import time
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
 import click
 from rich.table import Table
 
-from chargeback.cli.console import console
+from chargeback.cli.console import cell, console
 from chargeback.cli.options import STORE, Failure, settings_options, take_database
+from chargeback.cli.values import reading_by
+from chargeback.core.costs import LABEL, Costs, check_groups, check_where
 from chargeback.core.hours import check_month, local_day
-from chargeback.core.lines import UNPRICED
-from chargeback.core.money import MICROS, format_micros, round_six, show_micros
-from chargeback.core.statements import CostCenterRow, safe
-from chargeback.reports import MonthReport, NoLedger, month_report, policy_of
+from chargeback.core.money import MICROS, round_six, show_micros
+from chargeback.core.statements import safe
+from chargeback.cost_json import FIELDS, cost_json
+from chargeback.reports import BY_COST_CENTER, MonthReport, NoLedger, month_report, policy_of
 from chargeback.store.database import DatabaseUnavailable
+
+GROUPS = reading_by(check_groups)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, found, value = text.partition("=")
+    if not found:
+        raise ValueError(f"{text!r}: want KEY=VALUE")
+    check_where([(name, value)])
+    return name, value
+
+
+WHERE = click.option(
+    "--where",
+    multiple=True,
+    type=reading_by(_pair),
+    metavar="KEY=VALUE",
+    help="only this; again: of one key either, of several all",
+)
 
 
 @click.command()
 @settings_options(*STORE)
 @click.option("--month", help="such as 2026-10; default: the current one")
+@click.option(
+    "--group-by",
+    type=GROUPS,
+    default=",".join(BY_COST_CENTER),
+    show_default=True,
+    metavar="GROUPS",
+    help="cost-center, team, namespace, cluster, sku, kind, day, label:KEY; several with commas",
+)
+@WHERE
 @click.option("--output", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
-def report(month: str | None, output: str, **options: Any) -> None:
-    """Show a month by cost center; hours that are not closed yet are in it and named provisional.
+def report(
+    month: str | None, group_by: tuple[str, ...], where: Sequence[tuple[str, str]], output: str, **options: Any
+) -> None:
+    """Show a month by cost center, or by other groups; hours that are not closed yet are in it, named provisional.
+
+    Beside the amount stands what would be charged by what is held, and by busy time. A group without a name has
+    none of that: no team, no such label.
 
     \b
-    Example: chargeback report --data /var/lib/chargeback --month 2026-10 --output json
+    Example: chargeback report --data /var/lib/chargeback --month 2026-10
+             chargeback report --group-by team,label:project --where cluster=lab --output csv
     """
     database = take_database(options)
     now_ms = time.time_ns() // 1_000_000
     try:
         chosen = check_month(month or local_day(now_ms, policy_of(database).timezone).isoformat()[:7])
-        found = month_report(database, chosen, now_ms)
+        found = month_report(database, chosen, now_ms, group_by, check_where(where))
     except ValueError as error:
         raise Failure(f"--month: {error}") from error
     except (NoLedger, DatabaseUnavailable) as error:
@@ -50,45 +87,64 @@ def report(month: str | None, output: str, **options: Any) -> None:
 def month_table(found: MonthReport) -> Table:
     """The month as people read it: two decimals, a total."""
     title = f"{found.month}, {found.currency}"
-    caption = (
-        f"{_hours(found.provisional_hours)} card hours of it are provisional" if found.provisional_hours else None
-    )
-    table = Table(title=title, caption=caption, title_justify="left", caption_justify="left", show_footer=True)
-    table.add_column("cost center", "all accounts")
-    table.add_column("card hours", _hours(found.gpu_hours), justify="right")
-    table.add_column("list amount", show_micros(found.list_micros), justify="right")
-    table.add_column("amount", show_micros(found.amount_micros), justify="right")
+    table = Table(
+        title=title, caption="\n".join(_notes(found)) or None, title_justify="left", caption_justify="left",
+        show_footer=True,
+    )  # fmt: skip
+    for i, name in enumerate(found.group_by):
+        table.add_column(name.removeprefix(LABEL).replace("-", " "), "" if i else "all of it")
+    headings = ("card hours", "list amount", "amount", "by allocation", "by usage")
+    for heading, sum_of_all in zip(headings, _numbers(found.whole), strict=True):
+        table.add_column(heading, sum_of_all, justify="right")
     for row in found.rows:
-        style = "dim" if row.account.startswith("platform:") else None
-        table.add_row(row.account, _hours(row.gpu_hours), *_amounts(row), style=style)
+        style = "dim" if any(value.startswith("platform:") for value in row.group) else None
+        table.add_row(*(cell(value) for value in row.group), *_numbers(row), style=style)
     return table
 
 
-def _amounts(row: CostCenterRow) -> tuple[str, str]:
-    if row.account == UNPRICED:
-        return "no price", "no price"
-    return show_micros(row.list_micros), show_micros(row.amount_micros)
+def _numbers(row: Costs) -> tuple[str, ...]:
+    usage = _money(row.usage_micros) + ("*" if row.unknown_usage_micros else "")
+    if row.unpriced_hours and row.amount_micros is None:
+        return (_hours(row.gpu_hours), "no price", "no price", "", "")
+    return (
+        _hours(row.gpu_hours),
+        _money(row.list_micros),
+        _money(row.amount_micros),
+        _money(row.allocation_micros),
+        usage,
+    )
+
+
+def _notes(found: MonthReport) -> list[str]:
+    notes = []
+    if found.provisional_hours:
+        notes.append(f"{_hours(found.provisional_hours)} card hours of it are provisional")
+    if found.whole.unpriced_hours:
+        notes.append(f"{_hours(found.whole.unpriced_hours)} card hours of it have no price and are in no amount")
+    if found.whole.unknown_usage_micros:
+        unknown = _money(found.whole.unknown_usage_micros)
+        notes.append(f"* busy time is not known of all of it: {unknown} are by allocation")
+    return notes
 
 
 def _hours(hours: Fraction) -> str:
     return show_micros(round(hours * MICROS))
 
 
+def _money(micros: int | None) -> str:
+    return "" if micros is None else show_micros(micros)
+
+
+def _names(found: MonthReport) -> list[str]:
+    return [name.replace("-", "_") if not name.startswith(LABEL) else name for name in found.group_by]
+
+
 def _as_json(found: MonthReport) -> str:
-    rows = [
-        {
-            "account": row.account,
-            "gpu_hours": round_six(row.gpu_hours),
-            "list_amount": None if row.account == UNPRICED else format_micros(row.list_micros),
-            "amount": None if row.account == UNPRICED else format_micros(row.amount_micros),
-        }
-        for row in found.rows
-    ]
     about = {
         "month": found.month,
         "currency": found.currency,
         "provisional_gpu_hours": round_six(found.provisional_hours),
-        "accounts": rows,
+        "costs": [cost_json(_names(found), row) for row in found.rows],
     }
     return json.dumps(about, indent=2) + "\n"
 
@@ -96,10 +152,10 @@ def _as_json(found: MonthReport) -> str:
 def _as_csv(found: MonthReport) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\r\n")
-    writer.writerow(["month", "account", "gpu_hours", "list_amount", "amount", "currency"])
+    names = _names(found)
+    writer.writerow(["month", *(safe(name) for name in names), *FIELDS, "currency"])
     for row in found.rows:
-        amounts = (format_micros(row.list_micros), format_micros(row.amount_micros))
-        if row.account == UNPRICED:
-            amounts = ("", "")
-        writer.writerow([found.month, safe(row.account), round_six(row.gpu_hours), *amounts, found.currency])
+        fields = cost_json(names, row)
+        groups = [safe(value) for value in row.group]
+        writer.writerow([found.month, *groups, *(fields[name] or "" for name in FIELDS), found.currency])
     return buffer.getvalue()

@@ -36,13 +36,11 @@ async def test_report_in_three_forms(ledger: Path) -> None:
     table = chargeback(*arguments).stdout.decode()
     assert "cc-a" in table
     assert "3.00" in table
-    accounts = json.loads(chargeback(*arguments, "--output", "json").stdout)["accounts"]
-    by_account = {row["account"]: row for row in accounts}
-    assert by_account["cc-a"] == {
-        "account": "cc-a", "gpu_hours": "1.000000", "list_amount": "3.000000", "amount": "3.000000",
-    }  # fmt: skip
+    found = json.loads(chargeback(*arguments, "--output", "json").stdout)["costs"]
+    (of_a,) = [row for row in found if row["cost_center"] == "cc-a"]
+    assert (of_a["gpu_hours"], of_a["list_amount"], of_a["amount"]) == ("1.000000", "3.000000", "3.000000")
     rows = list(csv.DictReader(io.StringIO(chargeback(*arguments, "--output", "csv").stdout.decode(), newline="")))
-    assert [(row["account"], row["amount"]) for row in rows] == [(a["account"], a["amount"]) for a in accounts]
+    assert [(row["cost_center"], row["amount"]) for row in rows] == [(a["cost_center"], a["amount"]) for a in found]
 
 
 async def test_status_says_what_is_due_and_who_is_silent(ledger: Path) -> None:
