@@ -19,6 +19,8 @@ DIFFERENCE = "platform:difference"
 # Kinds: what a line is about. These are a holder's, with time:
 HELD, IDLE_HELD, RESERVED, BURST = "held", "idle-held", "reserved", "burst"
 FAULTED, OUTAGE, NONBILLABLE = "faulted", "outage", "nonbillable"
+WAIVED = frozenset({FAULTED, OUTAGE, NONBILLABLE})
+HOLDERS = frozenset({HELD, IDLE_HELD, RESERVED, BURST}) | WAIVED
 # These are the platform's, with time:
 FREE, UNSOLD, UNPARTITIONED, ROUNDING = "free", "unsold", "unpartitioned", "rounding"
 GAP_KIND, UNHEALTHY, CORDONED, EXCESS = "gap", "unhealthy", "cordoned", "excess"
@@ -39,12 +41,16 @@ class Line:
     the same past. list_micros, amount_micros: None where the time has no price.
     unit_price: micros of one unit. parent: the uuid of the card.
 
-    list_hourly, hourly         micros of an hour of the card at its own price; of a unit at the holder's
+    list_hourly, hourly         micros of an hour of the card at its own price; of a unit at the holder's own
+    used_num                    the busy part of gpu_ms, over ms_den; None: not known, or more than was held
     gpu_before_num, quantity_before_num, used_before_num
                                 per share, over ms_den: the slot's time from the rating interval's start to this
                                 line's; used: the same holder's busy part of it. They make a cut exact.
-    allocation_micros           what the line costs by what is held; of a holder's lines only
+    allocation_micros           what the line costs by what is held; of a holder's lines only, 0 where it is waived
     usage_micros                what it costs by busy time; None where that is not known
+    base_unit, base_unit_price, base_quantity_num
+                                what unit, unit_price and quantity_ms_num were before a plan changed the price
+    of_kind                     of a discount: the kind of the line it belongs to; else ""
     dimensions                  configured labels, as (key, value) in bytewise order of keys
     base                        line_id of the line that this is a part of, before plans and bases; else None
     corrects, corrects_month    the line (or `cluster/node/hour`) that an adjustment is about, and its month; else ""
@@ -90,6 +96,7 @@ class Line:
     dimensions: tuple[tuple[str, str], ...] = ()
     list_hourly: Fraction | None = None
     hourly: Fraction | None = None
+    used_num: int | None = None
     gpu_before_num: int = 0
     quantity_before_num: int = 0
     used_before_num: int = 0
@@ -97,6 +104,10 @@ class Line:
     usage_micros: int | None = None
     plan_version: int | None = None
     base: str | None = None
+    base_unit: str | None = None
+    base_unit_price: Fraction | None = None
+    base_quantity_num: int | None = None
+    of_kind: str = ""
     part: str = CHARGE
     corrects: str = ""
     corrects_month: str = ""
@@ -106,7 +117,7 @@ class Line:
         """The natural key, but for the posted month and the part: the same for a charge and its corrections."""
         return (
             self.cluster, self.node, self.hour, self.device, self.shares, self.namespace, self.pod, self.container,
-            self.claim, self.kind, self.start_ms,
+            self.claim, self.kind, self.of_kind, self.start_ms,
         )  # fmt: skip
 
     @property

@@ -18,6 +18,11 @@ def whole_micros(exact: Fraction) -> int:
     return exact.numerator // exact.denominator
 
 
+def micros_until(hourly: Fraction, ms_num: int, ms_den: int) -> int:
+    """What ms_num / ms_den milliseconds from a start on cost, in whole micros: `whole_micros` of an hourly price."""
+    return hourly.numerator * ms_num // (hourly.denominator * ms_den * MS_PER_HOUR)
+
+
 def split(total: int, weights: Sequence[Fraction | int]) -> list[int]:
     """Split a whole number by weight, largest remainder first, earlier wins a tie: the parts add up to it.
 

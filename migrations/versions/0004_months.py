@@ -25,6 +25,7 @@ _LINES = (
     ("dimensions", Name, False, "[]"),
     ("list_hourly", Name, True, None),
     ("hourly", Name, True, None),
+    ("used_num", sa.BigInteger, True, None),
     ("gpu_before_num", sa.BigInteger, False, "0"),
     ("quantity_before_num", sa.BigInteger, False, "0"),
     ("used_before_num", sa.BigInteger, False, "0"),
@@ -32,6 +33,10 @@ _LINES = (
     ("usage_micros", sa.BigInteger, True, None),
     ("plan_version", sa.Integer, True, None),
     ("base", sa.String(32), True, None),
+    ("base_unit", Name, True, None),
+    ("base_unit_price", Name, True, None),
+    ("base_quantity_num", sa.BigInteger, True, None),
+    ("of_kind", Name, False, ""),
     ("corrects", Name, False, ""),
     ("corrects_month", sa.String(7), False, ""),
 )
