@@ -7,17 +7,24 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import groupby
 
+from chargeback.core import lines as ledger
 from chargeback.core.hours import month_span_ms
 from chargeback.core.lines import UNPRICED
 from chargeback.core.money import MS_PER_HOUR, format_micros, round_six
-from chargeback.core.prices import GPU_HOUR, GPU_MONTH, INSTANCE_HOUR
+from chargeback.core.prices import GPU_HOUR, GPU_MONTH, INSTANCE_HOUR, NODE_HOUR
 from chargeback.core.totals import Total, join
 
-UNIT_NAMES = {GPU_HOUR: "GPU-Hours", INSTANCE_HOUR: "MIG Instance-Hours", GPU_MONTH: "GPU-Months"}
+UNIT_NAMES = {
+    GPU_HOUR: "GPU-Hours",
+    INSTANCE_HOUR: "MIG Instance-Hours",
+    GPU_MONTH: "GPU-Months",
+    NODE_HOUR: "GPU-Hours",  # of the node's cards, which share its price
+}
 
 COLUMNS = (
     "statement_id", "revision", "period", "cost_center_id", "cost_center_name", "team", "cluster", "namespace",
@@ -26,50 +33,69 @@ COLUMNS = (
 )  # fmt: skip
 
 _DESCRIPTIONS = {
-    "held": "GPU time held on",
-    "free": "Idle time, held by nobody, of",
-    "unsold": "Unsold shares of",
-    "unpartitioned": "Capacity covered by no MIG instance of",
-    "rounding": "Rounding on",
-    "gap": "Time that nobody observed of",
-    "unhealthy": "Unavailable time of",
-    "discount": "List amount less charged amount on",
-    "excess": "Impossible time, to be looked into, on",
+    ledger.HELD: "GPU time held on",
+    ledger.IDLE_HELD: "GPU time held and not used on",
+    ledger.RESERVED: "Guaranteed GPU time held on",
+    ledger.BURST: "GPU time held beyond the guarantee on",
+    ledger.FAULTED: "GPU time held, not charged, on a faulted",
+    ledger.OUTAGE: "GPU time held, not charged for an outage, on",
+    ledger.NONBILLABLE: "GPU time held, not billable, on",
+    ledger.FREE: "Idle time, held by nobody, of",
+    ledger.UNSOLD: "Unsold shares of",
+    ledger.UNPARTITIONED: "Capacity covered by no MIG instance of",
+    ledger.ROUNDING: "Rounding on",
+    ledger.GAP_KIND: "Time that nobody observed of",
+    ledger.UNHEALTHY: "Unavailable time of",
+    ledger.CORDONED: "Time on a cordoned node of",
+    ledger.EXCESS: "Impossible time, to be looked into, on",
+    ledger.DISCOUNT_KIND: "List amount less charged amount on",
+    ledger.UNUSED: "Guaranteed GPU time not held on",
+    ledger.BACKED: "Idle time that backs guarantees on",
+    ledger.UNBACKED: "Guarantees without idle time on",
+    ledger.TRANSFER: "Share of the idle time of",
+    ledger.CREDIT: "Credit",
+    ledger.DEBIT: "Debit",
 }
+
+# Of a month that is not closed, whatever is being done about that: its rows may still change.
+OPEN_STATUS, CLOSED_STATUS = "draft", "closed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Month:
-    """What all rows of a statement have in common."""
+    """What all rows of a statement have in common. revision: the draft that was closed; None: it is not closed."""
 
     month: str
     timezone: str
     currency: str
+    revision: int | None = None
 
 
 def csv_chunks(month: Month, totals: Iterable[Total]) -> Iterator[str]:
     """The monthly CSV, a line at a time: CRLF, header always. totals: ordered as `Total.ORDER` says."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\r\n")
-    writer.writerow(COLUMNS)
+    yield csv_line(COLUMNS)
     for total in join(totals):
-        yield _take(buffer)
-        writer.writerow(_row(month, total))
-    yield _take(buffer)
+        yield csv_line(_row(month, total))
 
 
-def _take(buffer: io.StringIO) -> str:
-    text = buffer.getvalue()
-    buffer.seek(0)
-    buffer.truncate()
-    return text
+def account_rows(month: Month, totals: Iterable[Total]) -> Iterator[tuple[list[Total], bytes]]:
+    """Each account's totals and its rows of the monthly CSV; all rows behind the header are the CSV."""
+    for _, group in groupby(join(totals), key=lambda total: total.account):
+        own = list(group)
+        yield own, "".join(csv_line(_row(month, total)) for total in own).encode()
+
+
+def csv_line(cells: Sequence[str]) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\r\n").writerow(cells)
+    return buffer.getvalue()
 
 
 def _row(month: Month, total: Total) -> list[str]:
     listed, amount = total.list_micros, total.amount_micros
     return [
         safe(f"CB-{month.month}-{total.account}"),
-        "",
+        "" if month.revision is None else str(month.revision),
         month.month,
         safe(total.account),
         safe(total.account),
@@ -78,18 +104,18 @@ def _row(month: Month, total: Total) -> list[str]:
         safe(total.namespace),
         total.kind,
         safe(total.sku),
-        safe(f"{_DESCRIPTIONS[total.kind]} {total.model}{_profile(total.sku)}"),
+        safe(f"{_DESCRIPTIONS[total.kind]} {total.model}{_profile(total.sku)}".rstrip()),
         round_six(total.gpu_ms / MS_PER_HOUR),
         round_six(quantity(month, total)),
-        UNIT_NAMES[total.unit or GPU_HOUR],
+        UNIT_NAMES[total.unit or GPU_HOUR] if total.unit or total.quantity_ms else "",
         total.unit_price,
         month.currency,
         "" if listed is None else format_micros(listed),
         "" if listed is None or amount is None else format_micros(listed - amount),
         "" if amount is None else format_micros(amount),
         "",
-        "draft",
-        "",
+        OPEN_STATUS if month.revision is None else CLOSED_STATUS,
+        total.corrects_month,
     ]
 
 
