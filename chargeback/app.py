@@ -14,7 +14,7 @@ import aiohttp_jinja2
 import jinja2
 from aiohttp import web
 
-from chargeback.api import health, node_hours, quota_uses, quotas, state, statements
+from chargeback.api import budgets, health, node_hours, quota_uses, quotas, state, statements
 from chargeback.api.agents import Agents, Reviewer
 from chargeback.api.errors import errors_as_json
 from chargeback.api.tokens import Tokens
@@ -93,7 +93,7 @@ def make_app(aggregator: Aggregator, reviewer: Reviewer | None = None) -> web.Ap
     app[state.TABLES] = aggregator.tables
     app[state.GRACE_MS] = aggregator.settings.grace
     app[state.CLUSTER] = aggregator.settings.cluster
-    for room in (node_hours, statements, quota_uses, quotas, health, pages):
+    for room in (node_hours, statements, budgets, quota_uses, quotas, health, pages):
         app.add_routes(room.routes)
     aiohttp_jinja2.setup(app, loader=jinja2.PackageLoader("chargeback.web"), enable_async=False)
     return app

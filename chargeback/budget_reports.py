@@ -138,6 +138,20 @@ def budget_row(use: BudgetUse, currency: str) -> dict[str, str | None]:
     }
 
 
+def budget_json(use: BudgetUse) -> dict[str, object]:
+    """As `budget_row`, with thresholds as a list; dates are local days."""
+    row = {name: text for name, text in budget_row(use, "").items() if name not in ("month", "currency", "reached")}
+    reached = [(each.percent, each.reached) for each in use.thresholds]
+    return {
+        **row,
+        "version": use.budget.version,
+        "no_forecast": use.no_forecast or None,
+        "thresholds": [
+            {"percent": percent, "reached": None if day is None else day.isoformat()} for percent, day in reached
+        ],
+    }
+
+
 def show_percent(share: Fraction | None) -> str:
     """For people's eyes only: one decimal, `87.5`; empty where the budget is 0."""
     if share is None:

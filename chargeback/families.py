@@ -2,50 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
 
-from chargeback import cost_samples
-from chargeback.core.nodes import UnmeteredNode
-from chargeback.core.owners import Owner
-from chargeback.core.quota.report import QuotaReport
-from chargeback.core.totals import Total
-from chargeback.quota_samples import KEY_LABELS, NAMESPACE_LABELS, QUOTA_LABELS, QuotaSamples, Sample
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """What the metrics are made of, at one instant.
-
-    periods      totals of today, yesterday, month, last_month
-    differences  by cluster and kind, ms of slots in which the two meters differ
-    problems     by cluster and kind, how many there are
-    """
-
-    periods: Mapping[str, list[Total]] = field(default_factory=dict)
-    currency: str = ""
-    quotas: QuotaReport = field(default_factory=QuotaReport)
-    cluster: str = ""
-    owners: Mapping[str, Owner] = field(default_factory=dict)
-    lookalikes: Mapping[str, Sequence[Sequence[str]]] = field(default_factory=dict)
-    backlog: Mapping[str, int] = field(default_factory=dict)
-    conservation_error_ms: Mapping[str, int] = field(default_factory=dict)
-    differences: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    problems: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    unmetered: Sequence[UnmeteredNode] = ()
-    last_pushes: list[tuple[str, str, int]] = field(default_factory=list)
-    refused: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    accepted: Mapping[str, int] = field(default_factory=dict)
-    tables_read_ms: Mapping[str, int] = field(default_factory=dict)
-    rendered_ms: int = 0
-
-    @property
-    def quota_samples(self) -> QuotaSamples:
-        return QuotaSamples(report=self.quotas, cluster=self.cluster, owners=self.owners)
+from chargeback import budget_samples, cost_samples, month_samples
+from chargeback.quota_samples import KEY_LABELS, NAMESPACE_LABELS, QUOTA_LABELS, Sample
+from chargeback.standing import Standing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +48,54 @@ FAMILIES = (
         help="Whole-card seconds of this month that have no price.",
         labels=("cluster", "model"),
         read=lambda standing: cost_samples.unpriced(standing.periods),
+    ),
+    Family(
+        kind=GaugeMetricFamily,
+        name="chargeback_budget",
+        help="What a cost center may spend this month, in units of the currency.",
+        labels=("cost_center", "currency"),
+        read=lambda standing: budget_samples.amounts(
+            standing.budgets, standing.currency, lambda use: use.amount_micros
+        ),
+    ),
+    Family(
+        kind=GaugeMetricFamily,
+        name="chargeback_budget_spent",
+        help="What it has spent of it, the provisional running hours included.",
+        labels=("cost_center", "currency"),
+        read=lambda standing: budget_samples.amounts(
+            standing.budgets, standing.currency, lambda use: use.spent_micros
+        ),
+    ),
+    Family(
+        kind=GaugeMetricFamily,
+        name="chargeback_budget_forecast",
+        help="What it will have spent at the month's end; low and high: two deviations. Absent for three days.",
+        labels=("cost_center", "currency", "bound"),
+        read=lambda standing: budget_samples.forecasts(standing.budgets, standing.currency),
+    ),
+    Family(
+        kind=GaugeMetricFamily,
+        name="chargeback_budget_threshold",
+        help="Whether so many percent of the budget were reached this month: 1 if so, else 0.",
+        labels=("cost_center", "threshold"),
+        read=lambda standing: budget_samples.thresholds(standing.budgets),
+    ),
+    Family(
+        kind=GaugeMetricFamily,
+        name="chargeback_month_state",
+        help="1 for the state that a month is in (open, draft, approved, closed), 0 for the others.",
+        labels=("month", "state"),
+        read=lambda standing: month_samples.states(standing.months),
+    ),
+    Family(
+        kind=GaugeMetricFamily,
+        name="chargeback_month_unclosed_seconds",
+        help="Time since the end of the oldest month that is over and not closed; 0 where there is none.",
+        labels=(),
+        read=lambda standing: month_samples.unclosed_seconds(
+            standing.months, standing.timezone, standing.rendered_ms
+        ),
     ),
     Family(
         kind=GaugeMetricFamily,
@@ -165,6 +179,13 @@ FAMILIES = (
         help="Node-hours that are due and not rated yet.",
         labels=("cluster",),
         read=lambda standing: _by_cluster(standing.backlog),
+    ),
+    Family(
+        kind=GaugeMetricFamily,
+        name="chargeback_plan_backlog",
+        help="Hours whose plans are due and not settled yet.",
+        labels=("cluster",),
+        read=lambda standing: _by_cluster(standing.plan_backlog),
     ),
     Family(
         kind=GaugeMetricFamily,

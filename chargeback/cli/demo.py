@@ -20,8 +20,9 @@ from chargeback.cli.report import month_table
 from chargeback.core.hours import HOUR_MS, format_hour, local_day, month_after, month_span_ms
 from chargeback.demo.processes import DemoFailed, Processes, free_port, wait_ready, wait_until
 from chargeback.reports import month_report
+from chargeback.store.backlogs import node_hour_backlog, plan_hour_backlog
 from chargeback.store.database import Database, open_database, sqlite_url
-from chargeback.store.node_hours import backlog, count_rated, newest_hour
+from chargeback.store.node_hours import count_rated, newest_hour
 from chargeback.store.rollup import marked
 
 CLUSTER = "demo"
@@ -133,7 +134,8 @@ def _show_progress(
     def standing() -> tuple[int, bool]:
         now_ms = time.time_ns() // 1_000_000
         with database.read() as connection:
-            waiting = sum(backlog(connection, now_ms).due.values()) + marked(connection)
+            due = (*node_hour_backlog(connection, now_ms), *plan_hour_backlog(connection, now_ms))
+            waiting = sum(each.due for each in due) + marked(connection)
             return count_rated(connection, CLUSTER, until_hour), waiting == 0
 
     before, _ = standing()

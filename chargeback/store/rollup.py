@@ -29,6 +29,7 @@ from chargeback.core.budgets import ONCE
 from chargeback.core.costs import Part
 from chargeback.core.totals import Total
 from chargeback.store.ledger import read_dimensions
+from chargeback.store.months import OPEN, month_states
 from chargeback.store.tables import day_totals, lines, marked_days
 
 PAGE_ROWS = 2000
@@ -178,6 +179,12 @@ def months(connection: Connection) -> list[str]:
     totals = _totals()
     query = select(totals.c.month).distinct().order_by(totals.c.month)
     return [row.month for row in connection.execute(query)]
+
+
+def all_month_states(connection: Connection) -> dict[str, str]:
+    """The state of each month that has lines or was ever drafted, oldest first."""
+    states = dict.fromkeys(months(connection), OPEN) | {each.month: each.state for each in month_states(connection)}
+    return dict(sorted(states.items()))
 
 
 def _total(row: Any) -> Total:

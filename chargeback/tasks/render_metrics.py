@@ -9,20 +9,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from chargeback.budget_reports import budget_uses
 from chargeback.clock import Clock
 from chargeback.core.hours import HOUR_MS, local_day, month_after
 from chargeback.core.lines import Line
 from chargeback.core.lookalikes import look_alikes
 from chargeback.core.quota.idle_shares import recent_idle
 from chargeback.core.totals import Total, total_of
-from chargeback.families import Standing, render
+from chargeback.families import render
 from chargeback.rater import provisional
+from chargeback.standing import Standing
+from chargeback.store.backlogs import conservation_error_ms, due_of, node_hour_backlog, plan_hour_backlog
 from chargeback.store.database import Connection, Database, DatabaseUnavailable
-from chargeback.store.node_hours import backlog, differences_since, last_pushes
+from chargeback.store.node_hours import differences_since, last_pushes
 from chargeback.store.node_states import unmetered_nodes
 from chargeback.store.owners import current_owners, owner_names
 from chargeback.store.problems import problems_since
-from chargeback.store.rollup import totals_of_day, totals_of_month
+from chargeback.store.rollup import all_month_states, totals_of_day, totals_of_month
 from chargeback.store.terms import policy_book
 from chargeback.tasks.follow_cluster import ClusterTables
 from chargeback.tasks.quota_look import QuotaTrends, look
@@ -69,7 +72,8 @@ def gather(
         running = provisional(connection, now_ms)
         policies = policy_book(connection)
         policy = policies.at(now_ms) if policies else None
-        waiting = backlog(connection, now_ms)
+        timezone = policy.timezone if policy else "UTC"
+        month = local_day(now_ms, timezone).isoformat()[:7]
         recent_problems = problems_since(connection, now_ms // HOUR_MS - RECENT_HOURS)
         trends.idle = recent_idle(running, cluster, now_ms)
         quotas = look(tables, policy.plans_from if policy else "annotations", trends, now_ms)
@@ -80,8 +84,12 @@ def gather(
             cluster=cluster,
             owners=current_owners(connection, cluster, now_ms),
             lookalikes={name: look_alikes(names) for name, names in owner_names(connection, now_ms).items()},
-            backlog=waiting.due,
-            conservation_error_ms=waiting.error_ms,
+            budgets=budget_uses(connection, month, now_ms, timezone, running),
+            months=all_month_states(connection),
+            timezone=timezone,
+            backlog=due_of(node_hour_backlog(connection, now_ms)),
+            plan_backlog=due_of(plan_hour_backlog(connection, now_ms)),
+            conservation_error_ms=conservation_error_ms(connection),
             differences=differences_since(connection, now_ms // HOUR_MS - RECENT_HOURS),
             problems=Counter((each.cluster, each.kind) for each in recent_problems),
             unmetered=unmetered_nodes(connection),

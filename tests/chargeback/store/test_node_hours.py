@@ -8,13 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from chargeback.core.existence import KnownGpu
 from chargeback.core.hours import HOUR_MS
 from chargeback.core.owners import Namespace
+from chargeback.store.backlogs import conservation_error_ms, due_of, node_hour_backlog
 from chargeback.store.database import Database, open_database
 from chargeback.store.ledger import lines_of_month
 from chargeback.store.node_hours import (
     NOTHING,
     Known,
     NodeHourKey,
-    backlog,
     bodies_of,
     claim,
     count_rated,
@@ -111,8 +111,8 @@ def test_settling_keeps_revision_known_cards_and_error(database: Database) -> No
     with database.read() as connection:
         assert known_before(connection, key_of(body(hour=HOUR + 1))) == known
         assert known_before(connection, key_of(body())) == NOTHING
-        assert backlog(connection, LATER_MS).error_ms == {CLUSTER: 12}
-        assert backlog(connection, LATER_MS).due == {CLUSTER: 0}
+        assert conservation_error_ms(connection) == {CLUSTER: 12}
+        assert due_of(node_hour_backlog(connection, LATER_MS)) == {CLUSTER: 0}
         assert unrated(connection) == []
 
 
