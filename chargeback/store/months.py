@@ -61,9 +61,15 @@ def month_states(connection: Connection) -> list[MonthState]:
     return [_state(row) for row in connection.execute(select(months).order_by(months.c.month))]
 
 
+def month_state(connection: Connection, month: str) -> MonthState | None:
+    """None: it was never drafted, and is open."""
+    row = connection.execute(select(months).where(months.c.month == month)).first()
+    return None if row is None else _state(row)
+
+
 def state_of(connection: Connection, month: str) -> str:
-    row = connection.execute(select(months.c.state).where(months.c.month == month)).first()
-    return OPEN if row is None else str(row.state)
+    found = month_state(connection, month)
+    return OPEN if found is None else found.state
 
 
 def closed_months(connection: Connection) -> frozenset[str]:
