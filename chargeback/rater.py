@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from chargeback.core.existence import Existence, exist
 from chargeback.core.hours import HOUR_MS
 from chargeback.core.lines import Line, Problem
-from chargeback.core.lives import ClusterWord, PodLife
+from chargeback.core.lives import PodLife
 from chargeback.core.merge import merge
+from chargeback.core.nodes import NodePlaces
 from chargeback.core.offers import Offer
 from chargeback.core.owners import OwnerBook
+from chargeback.core.payers import payer
 from chargeback.core.policy import PolicyBook
+from chargeback.core.price_entries import Place
 from chargeback.core.prices import PriceBook
 from chargeback.core.rating import rate_node_hour
 from chargeback.core.reservations import resolve_reservations
 from chargeback.core.second_meter import Sight, meter
 from chargeback.core.watching import without_watching
 from chargeback.store.database import Connection
-from chargeback.store.feeds import followed
-from chargeback.store.node_hours import Known, NodeHourKey, bodies_of, known_before, unrated
-from chargeback.store.node_states import node_spans
+from chargeback.store.evidence import Evidence, read_evidence
+from chargeback.store.node_hours import Known, NodeHourKey, unrated
 from chargeback.store.owners import owner_book
-from chargeback.store.pods import FEED as PODS
-from chargeback.store.pods import lives_of
 from chargeback.store.terms import policy_book, price_book
+
+# What is read of so many node-hours is in memory at once.
+PAGE_NODE_HOURS = 200
 
 
 @dataclass(slots=True)
@@ -61,17 +64,17 @@ class Rated:
     existed: Mapping[str, int]
 
 
-def rate(terms: Terms, key: NodeHourKey, before: Known, *, running: bool = False) -> Rated:
+def rate(terms: Terms, key: NodeHourKey, evidence: Evidence, *, running: bool = False) -> Rated:
     """Rate one node-hour from its bodies and what the API knows; one that is running only up to what was pushed."""
-    connection = terms.connection
-    bodies = bodies_of(connection, key)
+    bodies, before = evidence.bodies(key), evidence.before(key)
     merged = merge(bodies) if bodies else None
     end = max((body.through for body in bodies), default=0) if running else HOUR_MS
     seen = merged.holdings if merged else ()
-    word = cluster_word(connection, key, {h.pod for h in seen if h.pod}, key.hour * HOUR_MS + end if running else 0)
+    word = evidence.word(key, {h.pod for h in seen if h.pod}, key.hour * HOUR_MS + end if running else 0)
     counted = without_watching(seen, word.lives, key.hour * HOUR_MS)
     existence = exist(key.hour, bodies, merged, before.gpus, end, word.present)
-    metered = meter(key.hour, counted, existence, word, before.held, _same_price(terms, key), end)
+    places = evidence.place(key)
+    metered = meter(key.hour, counted, existence, word, before.held, _same_price(terms, key, places), end)
     held, overcommitted = resolve_reservations(key.hour, metered.holdings, word.lives, _memory_mib(existence))
     lines, problems = rate_node_hour(
         key.cluster,
@@ -85,6 +88,8 @@ def rate(terms: Terms, key: NodeHourKey, before: Known, *, running: bool = False
         end,
         counted=counted,
         cordoned=word.cordoned,
+        places=places,
+        waivers=evidence.waivers(key),
     )
     return Rated(
         lines=lines,
@@ -96,30 +101,31 @@ def rate(terms: Terms, key: NodeHourKey, before: Known, *, running: bool = False
     )
 
 
-def cluster_word(connection: Connection, key: NodeHourKey, names: Collection[str], at_least_ms: int) -> ClusterWord:
-    """What the API says of a node-hour. names: of pods whose earlier lives matter, too.
-
-    at_least_ms: up to when things are taken to be as they are, though the API was not followed so far yet.
-    """
-    followed_ms = followed(connection, key.cluster, PODS)
-    present, cordoned = node_spans(connection, key.cluster, key.node, key.hour)
-    if followed_ms is None:
-        return ClusterWord(present=present, cordoned=cordoned)
-    followed_ms = max(followed_ms, at_least_ms)
-    lives = lives_of(connection, key, names, followed_ms)
-    return ClusterWord(lives=tuple(lives), followed_ms=followed_ms, present=present, cordoned=cordoned)
-
-
-def _same_price(terms: Terms, key: NodeHourKey) -> Callable[[Sequence[Offer], PodLife], bool]:
+def _same_price(terms: Terms, key: NodeHourKey, places: NodePlaces) -> Callable[[Sequence[Offer], PodLife], bool]:
     """Whether a pod would pay the same for each of some slots."""
     span = (key.hour * HOUR_MS, (key.hour + 1) * HOUR_MS)
+    pool, labels = places.at(span[0])
+    # A node's price is the same for each of its cards, but for what its sharing out rounds: as if it had one.
+    place = Place(cluster=key.cluster, pool=pool, labels=labels, cards=("",))
 
     def same(offers: Sequence[Offer], life: PodLife) -> bool:
-        owner = terms.owners(key.cluster).at(life.namespace, max(life.bound_ms, span[0]))
-        tier = life.labels.tier or (owner.tier if owner else None)
+        at_ms = max(life.bound_ms, span[0])
+        who = payer(terms.owners(key.cluster), terms.prices, life.namespace, life.labels, life.priority_class, at_ms)
         # What part of a card a slot is: by its profile and the number of shares.
         rates = {
-            (terms.prices.holder_rate(each.model, each.profile, tier, *span), each.profile, each.shares)
+            (
+                terms.prices.holder_rate(
+                    each.model,
+                    each.profile,
+                    who.tier,
+                    *span,
+                    place,
+                    shared=each.shares > 1,
+                    cost_center=who.cost_center,
+                ),
+                each.profile,
+                each.shares,
+            )
             for each in offers
         }
         return len(rates) <= 1
@@ -139,14 +145,16 @@ def provisional(connection: Connection, now_ms: int) -> list[Line]:
     if policy_book(connection) is None:
         return []
     terms = read_terms(connection)
-    left: dict[NodeHourKey, Known] = {}
     lines: list[Line] = []
-    for key in unrated(connection):
-        if key.hour * HOUR_MS > now_ms:
-            continue
-        earlier = NodeHourKey(cluster=key.cluster, node=key.node, hour=key.hour - 1)
-        before = left[earlier] if earlier in left else known_before(connection, key)
-        rated = rate(terms, key, before, running=True)
-        left[key] = rated.known
-        lines += rated.lines
+    keys = [key for key in unrated(connection) if key.hour * HOUR_MS <= now_ms]
+    left: dict[tuple[str, str], tuple[NodeHourKey, Known]] = {}
+    for first in range(0, len(keys), PAGE_NODE_HOURS):
+        page = keys[first : first + PAGE_NODE_HOURS]
+        evidence = read_evidence(connection, page)
+        for key in page:
+            if (key.cluster, key.node) in left:
+                evidence.leave(*left[key.cluster, key.node])
+            rated = rate(terms, key, evidence, running=True)
+            left[key.cluster, key.node] = (key, rated.known)
+            lines += rated.lines
     return lines

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
+from chargeback.core.hours import HOUR_MS
 from chargeback.core.pods import NO_LABELS, Ask, GroupPart, OwnerLabels
 from chargeback.core.spans import Spans
 
@@ -43,11 +45,20 @@ class PodLife:
     uses_claims: bool = False
     part: GroupPart | None = None
     labels: OwnerLabels = NO_LABELS
+    priority_class: str | None = None
     watches: tuple[str, ...] = ()
 
     @property
     def name(self) -> tuple[str, str]:
         return (self.namespace, self.pod)
+
+
+def lived(life: PodLife, hour: int, names: Collection[str]) -> bool:
+    """Whether a pod lived in an hour; one of these names also if it was over before."""
+    start_ms = hour * HOUR_MS
+    if life.bound_ms >= start_ms + HOUR_MS:
+        return False
+    return life.ended_ms is None or life.ended_ms > start_ms or life.pod in names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -87,6 +87,8 @@ class Holding:
     portion: Fraction = WHOLE
     # What the pod's own labels say of its owner, where they may.
     labels: OwnerLabels = NO_LABELS
+    # Of the pod, as the API says: prices may give its pods a tier.
+    priority_class: str | None = None
 
     @property
     def holder(self) -> tuple[str, str, str]:

@@ -76,3 +76,7 @@ class NodePlaces:
             if from_ms <= at_ms:
                 found = (pool, labels)
         return found
+
+
+# Of a node that no API ever had.
+NO_PLACES = NodePlaces()

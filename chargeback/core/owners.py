@@ -22,7 +22,10 @@ _PREFIX_CHARS_MAX = 253
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owner:
-    """One version of a namespace's owner, valid in [from_ms, until_ms). Absent labels are None."""
+    """One version of a namespace's owner, valid in [from_ms, until_ms). Absent labels are None.
+
+    dimensions: the configured labels of namespaces that it has, by key.
+    """
 
     namespace: str
     from_ms: int
@@ -31,6 +34,7 @@ class Owner:
     team: str | None = None
     tier: str | None = None
     version: int = 0
+    dimensions: tuple[tuple[str, str], ...] = ()
 
 
 class OwnerBook:

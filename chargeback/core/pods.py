@@ -39,11 +39,15 @@ class GroupPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnerLabels:
-    """What a pod's own labels say of its owner, as far as they may; None: nothing."""
+    """What a pod's own labels say of its owner, as far as they may; None: nothing.
+
+    dimensions  the configured labels of pods that it has, by key
+    """
 
     cost_center: str | None = None
     team: str | None = None
     tier: str | None = None
+    dimensions: tuple[tuple[str, str], ...] = ()
 
 
 NO_LABELS = OwnerLabels()

@@ -6,20 +6,23 @@ card's total leaves over lies on the platform's lines of that card, or on a `rou
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Sequence
 
-from chargeback.core.card import CardAccount, Context
+from chargeback.core.card import rate_card
 from chargeback.core.existence import Existence
 from chargeback.core.hours import HOUR_MS, RatingInterval, rating_intervals
 from chargeback.core.idle_energy import with_idle_energy
 from chargeback.core.lines import Line, Problem
 from chargeback.core.node_hour import Gpu, Holding, Instance, cut
+from chargeback.core.nodes import NO_PLACES, NodePlaces
 from chargeback.core.owners import OwnerBook
 from chargeback.core.policy import PolicyBook
+from chargeback.core.price_entries import Place
 from chargeback.core.prices import PriceBook
+from chargeback.core.rating_context import Context
 from chargeback.core.spans import Spans
 from chargeback.core.timeline import segments
+from chargeback.core.waivers import Waiver
 
 
 def rate_node_hour(
@@ -35,18 +38,23 @@ def rate_node_hour(
     *,
     counted: Sequence[Holding] = (),
     cordoned: Spans = (),
+    places: NodePlaces = NO_PLACES,
+    waivers: Sequence[Waiver] = (),
 ) -> tuple[list[Line], list[Problem]]:
-    """The lines of one node in one hour, and what is wrong with it.
+    """The lines of one node in one hour, before plans are settled; and what is wrong with it.
 
     held       who held what, after the second meter
     existence  of the node's cards in that hour
     until      ms from the hour's start up to which to rate (a running hour is rated up to what was pushed)
     counted    what agents saw held, before the second meter: it counts where shares are counted
     cordoned   when no new pods might come to the node
+    places     the node's pool and labels over time
+    waivers    what holders do not pay for; of several that hold the first says what the line is called
     """
-    timezone = policies.first.timezone
-    intervals = rating_intervals(hour, timezone)
-    pieces = _cut(held, hour, [i.start for i in intervals], owners)
+    intervals = rating_intervals(hour, policies.first.timezone)
+    # At once for all intervals, so that what was measured is shared out among them without loss.
+    within = tuple((each.start, min(each.end, until)) for each in intervals if each.start < until)
+    pieces = [piece for holding in held for piece in cut(holding, within)]
     lines: list[Line] = []
     problems: list[Problem] = []
     for interval in intervals:
@@ -54,21 +62,27 @@ def rate_node_hour(
             break
         end = min(interval.end, until)
         start_ms = hour * HOUR_MS + interval.start
+        pool, labels = places.at(start_ms)
+        cards = tuple(sorted(gpu.uuid for gpu in existence.gpus if _exists(existence.spans[gpu.uuid], interval)))
         context = Context(
             cluster=cluster,
             node=node,
             hour=hour,
             interval=interval,
-            policy=policies.at(start_ms),
+            policy=policies.at(start_ms, cluster, pool),
             prices=prices,
             owners=owners,
+            place=Place(cluster=cluster, pool=pool, labels=labels, cards=cards),
             # Prices are those of the whole interval, also while it is still running.
             price_span=(start_ms, hour * HOUR_MS + interval.end),
+            waivers=[each for each in waivers if each.cluster in (None, cluster) and each.node in (None, node)],
         )
+        mine = [piece for piece in pieces if interval.start <= piece.start < end]
         for gpu in existence.gpus:
-            made, wrong = _rate_card(context, gpu, existence, pieces, end, counted, cordoned)
-            lines += made
-            problems += wrong
+            if gpu.uuid in cards:
+                made, wrong = _rate_card(context, gpu, existence, mine, end, counted, cordoned)
+                lines += made
+                problems += wrong
     return with_idle_energy(lines, existence, counted or held, held), problems
 
 
@@ -83,9 +97,8 @@ def _rate_card(
 ) -> tuple[list[Line], list[Problem]]:
     """One card in one rating interval, which ends no later than `end`."""
     instances = [i for i in existence.instances if i.gpu == gpu.uuid]
-    holdings = _pieces_of(gpu, instances, pieces, context.interval, end)
-    account = CardAccount(context, gpu, holdings)
-    for segment in segments(
+    holdings = _on(gpu, instances, pieces)
+    found = segments(
         gpu,
         existence.spans[gpu.uuid],
         instances,
@@ -93,28 +106,17 @@ def _rate_card(
         context.policy,
         context.interval.start,
         end,
-        counted=counted,
+        counted=_on(gpu, instances, counted),
         cordoned=cordoned,
-    ):
-        account.add(segment)
-    return account.close()
+    )
+    return rate_card(context, gpu, holdings, found)
 
 
-def _cut(holdings: Iterable[Holding], hour: int, midnights: Sequence[int], owners: OwnerBook) -> list[Holding]:
-    """Holdings, cut at local midnight and wherever the owner of their namespace changes."""
-    start_ms = hour * HOUR_MS
-    pieces: list[Holding] = []
-    for holding in holdings:
-        changes = owners.changes(holding.namespace, start_ms + holding.start, start_ms + holding.end)
-        inner = {at - start_ms for at in changes} | {at for at in midnights if holding.start < at < holding.end}
-        borders = [holding.start, *sorted(inner), holding.end]
-        pieces += cut(holding, tuple(itertools.pairwise(borders)))
-    return pieces
-
-
-def _pieces_of(
-    gpu: Gpu, instances: Iterable[Instance], pieces: Iterable[Holding], interval: RatingInterval, end: int
-) -> list[Holding]:
-    """What is held on this card within the interval; pieces never cross its borders."""
+def _on(gpu: Gpu, instances: Iterable[Instance], holdings: Iterable[Holding]) -> list[Holding]:
+    """What is held on this card."""
     devices = {gpu.uuid} | {i.uuid for i in instances}
-    return [p for p in pieces if p.device in devices and interval.start <= p.start and p.end <= end]
+    return [holding for holding in holdings if holding.device in devices]
+
+
+def _exists(spans: Spans, interval: RatingInterval) -> bool:
+    return any(start < interval.end and interval.start < end for start, end in spans)

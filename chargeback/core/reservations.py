@@ -84,6 +84,7 @@ def _share_out(
             pod_uid=life.uid,
             portion=portion / scale,
             labels=life.labels,
+            priority_class=life.priority_class,
         )
         for life, portion in known
     ]

@@ -122,7 +122,9 @@ class _Work:
                     self._seen.setdefault(life.uid, []).append(late)
             for piece in cut(holding, tuple(pods.cut(left))):
                 life = pods.life_of(piece.start, piece.end)
-                self._take(piece if life is None else replace(piece, labels=life.labels), life.uid if life else "")
+                if life is not None:
+                    piece = replace(piece, labels=life.labels, priority_class=life.priority_class)
+                self._take(piece, life.uid if life else "")
                 for each in pods.lived(piece.start, piece.end):
                     self._seen.setdefault(each.uid, []).append(piece)
 
@@ -280,6 +282,7 @@ def _holding(life: PodLife, what: PodSlot, slot: Slot, span: Span) -> Holding:
         evidence=API,
         pod_uid=life.uid,
         labels=life.labels,
+        priority_class=life.priority_class,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -33,23 +34,20 @@ class Run:
         return self.what.weight * (self.end - self.start)
 
 
-class Rest:
-    """What is left of one card: add its segments in order, then read the runs."""
-
-    def __init__(self, card: str) -> None:
-        self.runs: list[Run] = []
-        self._card = card
-        self._open: dict[tuple[str, str, str], Run] = {}
-
-    def add(self, segment: Segment) -> None:
-        for what in unsold(segment, self._card):
+def rest(segments: Iterable[Segment], card: str) -> list[Run]:
+    """What is left of one card, in order of time. segments: of its existence, in order."""
+    runs: list[Run] = []
+    going: dict[tuple[str, str, str], Run] = {}
+    for segment in segments:
+        for what in unsold(segment, card):
             key = (what.account, what.kind, what.device)
-            run = self._open.get(key)
+            run = going.get(key)
             if run is not None and run.end == segment.start and run.what == what:
                 run.end = segment.end
             else:
-                run = self._open[key] = Run(what, segment.start, segment.end)
-                self.runs.append(run)
+                run = going[key] = Run(what, segment.start, segment.end)
+                runs.append(run)
+    return runs
 
 
 def unsold(segment: Segment, card: str) -> list[Unsold]:

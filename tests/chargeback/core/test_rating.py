@@ -131,9 +131,13 @@ def test_several_shares_in_one_holding_cost_as_many_single_ones() -> None:
 
 
 def test_holders_under_one_claim_split_the_slot() -> None:
-    """Alone for the first half hour, two for the second: 0.75 and 0.25."""
+    """Alone for the first half hour, two for the second: 0.50 and 0.25, and 0.25."""
     both = [held(claim="a/c"), held(claim="a/c", namespace="loose", start=HALF)]
-    assert amounts(rate(card(), *both)) == [("cc-a", "held", 750_000, 750_000), ("unowned", "held", 250_000, 250_000)]
+    assert amounts(rate(card(), *both)) == [
+        ("cc-a", "held", 250_000, 250_000),
+        ("cc-a", "held", 500_000, 500_000),
+        ("unowned", "held", 250_000, 250_000),
+    ]
 
 
 def test_two_holders_without_a_claim_are_a_difference() -> None:
