@@ -18,6 +18,7 @@ import yaml
 
 from chargeback import setting_texts as texts
 from chargeback.core.agents import AgentAccount
+from chargeback.core.closing import Limits
 from chargeback.core.nodes import POOL_LABELS, PRICE_LABELS, NodeKeys
 from chargeback.core.owners import LabelKeys, check_label_key
 from chargeback.core.policy import APPROVER, BASES, FAULTED, IDLE, PLANS_FROM, SHARING, Policy
@@ -112,6 +113,24 @@ SETTINGS = (
     Setting(name="prices", default="", read=texts.plain, help="YAML price book; `default`: the built-in list prices"),
     Setting(name="grace", default="10m", read=texts.duration_ms, help="how long after its end an hour is rated"),
     Setting(
+        name="draft-day",
+        default="",
+        read=texts.day_of_month,
+        help="day of a month on which `serve` drafts the one before (1 to 28); default: never",
+    ),
+    Setting(
+        name="min-coverage",
+        default="0.95",
+        read=texts.ratio,
+        help="no month is drafted of which less of a cluster's card time was observed, unless waived",
+    ),
+    Setting(
+        name="day-factor",
+        default="3",
+        read=texts.factor,
+        help="nor one in which an hour of a cluster costs so much more, or less, than the day before",
+    ),
+    Setting(
         name="agent-tokens",
         default="",
         read=texts.path,
@@ -184,6 +203,9 @@ class Settings:
     quotas: Path | None
     prices: str
     grace: int
+    draft_day: int | None
+    min_coverage: Fraction
+    day_factor: Fraction
     agent_tokens: Path | None
     agent_account: AgentAccount | None
     timezone: str
@@ -200,6 +222,11 @@ class Settings:
     @property
     def database_url(self) -> str:
         return self.database or sqlite_url(self.data / "ledger.db")
+
+    @property
+    def limits(self) -> Limits:
+        """Of a month that is to be closed."""
+        return Limits(min_coverage=self.min_coverage, day_factor=self.day_factor)
 
     @property
     def label_keys(self) -> LabelKeys:

@@ -100,6 +100,29 @@ def label_keys(text: str) -> tuple[str, ...]:
     return tuple(check_label_key(key) for key in sorted(keys))
 
 
+def day_of_month(text: str) -> int | None:
+    """A day that every month has; None: no day."""
+    if not text:
+        return None
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= 28):
+        raise ValueError("want a day that every month has, from 1 to 28")
+    return int(text)
+
+
+def ratio(text: str) -> Fraction:
+    found = parse_decimal(text)
+    if not 0 <= found <= 1:
+        raise ValueError("want a number from 0 to 1, such as 0.95")
+    return found
+
+
+def factor(text: str) -> Fraction:
+    found = parse_decimal(text)
+    if found <= 1:
+        raise ValueError("want a number greater than 1, such as 3")
+    return found
+
+
 def owner_fields(text: str) -> frozenset[str]:
     """Fields of an owner, as `Owner` calls them."""
     names = [name.strip() for name in text.split(",") if name.strip()]
