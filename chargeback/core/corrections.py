@@ -59,6 +59,20 @@ def correct(standing: Iterable[Line], rated: Iterable[Line], month: str) -> list
     return adjustments
 
 
+def posted(
+    existing: Iterable[Line], rated: Iterable[Line], settled: frozenset[str], month: str
+) -> tuple[list[Line], list[Line]]:
+    """What posting a rating takes from the ledger, and what it puts there.
+
+    existing: all lines about what was rated; settled: months that do not change; month: where corrections are posted.
+    """
+    existing, rated = list(existing), list(rated)
+    taken = [line for line in existing if line.month not in settled and line.kind not in POSTED_BY_HAND]
+    standing = net(line for line in existing if line.month in settled)
+    corrections = correct(standing, [line for line in rated if line.month in settled], month)
+    return taken, [*(line for line in rated if line.month not in settled), *corrections]
+
+
 def is_correction(line: Line) -> bool:
     """Whether a rating has made it, in answer to lines of a closed month."""
     return line.part != CHARGE and line.kind not in POSTED_BY_HAND

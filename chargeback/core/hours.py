@@ -118,5 +118,10 @@ def rating_intervals(hour: int, timezone: str) -> tuple[RatingInterval, ...]:
     return (_interval(0, cut, first), _interval(cut, HOUR_MS, first + timedelta(days=1)))
 
 
+def months_of_hour(hour: int, timezone: str) -> frozenset[str]:
+    """The local months that an hour has a part of: one, or two."""
+    return frozenset(interval.month for interval in rating_intervals(hour, timezone))
+
+
 def _interval(start: int, end: int, day: date) -> RatingInterval:
     return RatingInterval(start=start, end=end, day=day.isoformat(), month=day.isoformat()[:7])

@@ -20,13 +20,13 @@ from chargeback.core.waivers import Waiver
 from chargeback.store.audit import Entry, note
 from chargeback.store.corrections import settled_months
 from chargeback.store.database import lock
+from chargeback.store.hour_sums import known_clusters
 from chargeback.store.ledger import delete_lines, lines_of, put_lines
 from chargeback.store.months import OPEN, posting_month, share_ledger, state_of
 from chargeback.store.node_hours import NodeHourKey, make_due_between
 from chargeback.store.rollup import mark_days
 from chargeback.store.tables import adjustments as table
 from chargeback.store.tables import lines as line_table
-from chargeback.store.tables import node_hours
 
 # Lines of sums are posted once: they have no later revision.
 REVISION = 1
@@ -99,11 +99,6 @@ def waivers_of(connection: Connection, cluster: str, start_ms: int, end_ms: int)
     )
     found = (waiver_of(_adjustment(row)) for row in connection.execute(query))
     return [waiver for waiver in found if waiver.cluster in (None, cluster)]
-
-
-def known_clusters(connection: Connection) -> list[str]:
-    """Those that have node-hours, in bytewise order."""
-    return list(connection.execute(select(node_hours.c.cluster).distinct().order_by(node_hours.c.cluster)).scalars())
 
 
 def _make_due(connection: Connection, made: Adjustment, now_ms: int) -> int:
