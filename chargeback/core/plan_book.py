@@ -37,6 +37,7 @@ class PlanVersion:
     source: str = ""
     recorded_ms: int = 0
     who: str | None = None
+    why: str | None = None
     problem: str | None = None
 
     def holds(self, at_ms: int) -> bool:
