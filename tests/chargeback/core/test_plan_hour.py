@@ -208,7 +208,7 @@ def test_renamed_shares_are_another_resource() -> None:
 
 
 def test_several_models_want_a_price_key() -> None:
-    """Without one the plan has no price, and what is held is billed as without a plan; with one its model fills it."""
+    """Without one it has no price, and what is held is billed as without a plan; with one its model fills it."""
     lines = [line("GPU-1"), line("GPU-2", model=A100, pod="other")]
     found, problems = settled(lines, plan(3))
     assert [(each.kind, each.subject) for each in problems] == [
