@@ -14,9 +14,9 @@ import click
 from rich.table import Table
 
 from chargeback.cli.console import cell, console
+from chargeback.cli.groups import groups_type, where_option
 from chargeback.cli.options import STORE, Failure, settings_options, take_database
-from chargeback.cli.values import reading_by
-from chargeback.core.costs import LABEL, Costs, check_groups, check_where
+from chargeback.core.costs import LABEL, Costs, check_where
 from chargeback.core.hours import check_month, local_day
 from chargeback.core.money import MICROS, round_six, show_micros
 from chargeback.core.statements import safe
@@ -24,38 +24,19 @@ from chargeback.cost_json import FIELDS, cost_json
 from chargeback.reports import BY_COST_CENTER, MonthReport, NoLedger, month_report, policy_of
 from chargeback.store.database import DatabaseUnavailable
 
-GROUPS = reading_by(check_groups)
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, found, value = text.partition("=")
-    if not found:
-        raise ValueError(f"{text!r}: want KEY=VALUE")
-    check_where([(name, value)])
-    return name, value
-
-
-WHERE = click.option(
-    "--where",
-    multiple=True,
-    type=reading_by(_pair),
-    metavar="KEY=VALUE",
-    help="only this; again: of one key either, of several all",
-)
-
 
 @click.command()
 @settings_options(*STORE)
 @click.option("--month", help="such as 2026-10; default: the current one")
 @click.option(
     "--group-by",
-    type=GROUPS,
+    type=groups_type(),
     default=",".join(BY_COST_CENTER),
     show_default=True,
     metavar="GROUPS",
     help="cost-center, team, namespace, cluster, sku, kind, day, label:KEY; several with commas",
 )
-@WHERE
+@where_option()
 @click.option("--output", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
 def report(
     month: str | None, group_by: tuple[str, ...], where: Sequence[tuple[str, str]], output: str, **options: Any

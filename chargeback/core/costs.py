@@ -27,8 +27,9 @@ FIELDS = {
     "kind": "kind",
 }
 DAYS = ("day", "month")
-# Only where the lines themselves are read.
-PODS = ("workload", "pod", "container")
+# Only where the lines themselves are read. A workload is told from the name of its pod, which is a guess.
+WORKLOAD = "workload"
+OF_LINES = (WORKLOAD, "pod", "container", "node")
 # As they are spelt in JSON.
 _ALIASES = {"account": COST_CENTER, "cost_center": COST_CENTER}
 
@@ -62,39 +63,38 @@ NO_COSTS = Costs(group=(), gpu_hours=Fraction(0), list_micros=None, amount_micro
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """A total of a local day, and of a container where those are apart; is_running: its hour is not closed yet."""
+    """A total of a local day, and of what else is kept apart; is_running: its hour is not closed yet."""
 
     total: Total
     day: str = ""
     pod: str = ""
     container: str = ""
+    node: str = ""
     is_running: bool = False
 
 
-def check_group(name: str) -> str:
-    """The name of a group as we spell it. Raises ValueError."""
+def check_group(name: str, more: Sequence[str] = ()) -> str:
+    """The name of a group as we spell it. more: names that are groups here, too. Raises ValueError."""
     found = _ALIASES.get(name, name)
-    if found in FIELDS or found in DAYS or (found.startswith(LABEL) and found != LABEL):
+    if found in FIELDS or found in DAYS or found in more or (found.startswith(LABEL) and found != LABEL):
         return found
-    raise ValueError(f"{name!r}: want one of {', '.join((*FIELDS, *DAYS, LABEL + 'KEY'))}")
+    raise ValueError(f"{name!r}: want one of {', '.join((*FIELDS, *DAYS, *more, LABEL + 'KEY'))}")
 
 
-def check_groups(text: str) -> tuple[str, ...]:
-    """Names with commas between them. Raises ValueError."""
-    names = tuple(check_group(name.strip()) for name in text.split(",") if name.strip())
+def check_groups(text: str, more: Sequence[str] = ()) -> tuple[str, ...]:
+    """Names with commas between them, at least one. Raises ValueError."""
+    names = tuple(check_group(name.strip(), more) for name in text.split(","))
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise ValueError(f"{twice!r} twice: want each group once")
-    if not names:
-        raise ValueError(f"{text!r}: want one of {', '.join((*FIELDS, *DAYS, LABEL + 'KEY'))}")
     return names
 
 
-def check_where(pairs: Iterable[tuple[str, str]]) -> dict[str, frozenset[str]]:
+def check_where(pairs: Iterable[tuple[str, str]], more: Sequence[str] = ()) -> dict[str, frozenset[str]]:
     """What is wanted, by group; one that is named again is wanted as either. Raises ValueError."""
     wanted: dict[str, frozenset[str]] = {}
     for name, value in pairs:
-        group = check_group(name)
+        group = check_group(name, more)
         wanted[group] = wanted.get(group, frozenset()) | {value}
     return wanted
 
@@ -105,8 +105,8 @@ def value_of(group: str, part: Part) -> str:
         return label_of(part.total.dimensions, group.removeprefix(LABEL))
     if group in DAYS:
         return part.day if group == "day" else part.day[:7]
-    if group in PODS:
-        return workload_of(part.pod) if group == "workload" else str(getattr(part, group))
+    if group in OF_LINES:
+        return workload_of(part.pod) if group == WORKLOAD else str(getattr(part, group))
     value: str = getattr(part.total, FIELDS[group])
     return value
 
