@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shlex
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -23,10 +24,11 @@ from chargeback.cluster.api import ApiError, ClusterApi, find_cluster
 from chargeback.cluster.token_review import TokenReviewer
 from chargeback.config import Settings
 from chargeback.owner_rules_file import OwnerRulesFile
-from chargeback.price_file import PriceFile, PriceFileError, read_price_file
-from chargeback.store.database import Database, open_database
+from chargeback.price_file import read_price_file
+from chargeback.store.database import Connection, Database, open_database
+from chargeback.store.policies import TermsConflict, begin_policy, policy_book
 from chargeback.store.schema import migrate
-from chargeback.store.terms import begin_policy, import_prices
+from chargeback.store.terms import PricesRefused, import_prices
 from chargeback.tasks.close_hours import keep_closing
 from chargeback.tasks.follow_cluster import ClusterTables, Noter, keep_following
 from chargeback.tasks.follow_files import keep_reading, read_files
@@ -57,24 +59,29 @@ def prepare(settings: Settings, clock: Clock) -> Database:
 
     Raises DatabaseError, TermsConflict, PriceFileError, OSError.
     """
-    prices = read_price_file(settings.prices, settings.timezone) if settings.prices else None
+    if settings.prices:
+        read_price_file(settings.prices, settings.timezone)  # what is wrong with it is said before anything is begun
     database = open_database(settings.database_url)
     before, after = migrate(database)
     if before != after:
         log.info("database migrated", extra={"from": before, "to": after})
     with database.write() as connection:
         begin_policy(connection, settings.policy, clock.now_ms())
-        if prices is not None:
-            _check_currency(settings, prices)
-            import_prices(connection, prices, settings.prices, settings.timezone, clock.now_ms())
+        if settings.prices:
+            _import_prices(connection, settings.prices, clock.now_ms())
     return database
 
 
-def _check_currency(settings: Settings, prices: PriceFile) -> None:
-    if prices.currency != settings.currency:
-        raise PriceFileError(
-            f"{settings.prices}: currency: {prices.currency}: want {settings.currency}, the ledger's (--currency)"
-        )
+def _import_prices(connection: Connection, name: str, now_ms: int) -> None:
+    """Raises TermsConflict that says by which command these prices can be had all the same."""
+    policies = policy_book(connection)
+    assert policies is not None, "it was just begun"
+    timezone = policies.first.timezone
+    try:
+        import_prices(connection, read_price_file(name, timezone), name, timezone, now_ms)
+    except PricesRefused as error:
+        todo = f"to take them all the same: chargeback prices import {shlex.quote(name)} --force --reason WHY"
+        raise TermsConflict("\n".join([*(f"{name}: {line}" for line in str(error).splitlines()), todo])) from error
 
 
 def make_app(aggregator: Aggregator, reviewer: Reviewer | None = None) -> web.Application:

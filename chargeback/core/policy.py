@@ -90,6 +90,12 @@ class PolicyBook:
             self._resolved[place] = self._resolve(*place)
         return self._resolved[place]
 
+    def said(self, at_ms: int, cluster: str = "", pool: str = "") -> dict[str, PolicyChange]:
+        """By field, which version says what holds at an instant and place."""
+        since_ms = self._borders[max(bisect_right(self._borders, at_ms) - 1, 0)]
+        dated = {name: self._say(name, since_ms, cluster, pool)[-1][0] for name in FIELDS if name not in UNDATED}
+        return dated | {name: change for name, (change, _) in self._undated().items()}
+
     @property
     def first(self) -> Policy:
         """As the ledger began; but in the timezone and currency that it has now."""
@@ -106,9 +112,9 @@ class PolicyBook:
         """As they were recorded, in that order."""
         return [self._began, *self._changes[1:]]
 
-    def borders(self) -> list[int]:
-        """Every instant at which something may change."""
-        return list(self._borders)
+    def scopes(self) -> list[tuple[str, str]]:
+        """Cluster and pool of everything that was ever said, wide ones first."""
+        return sorted({(change.cluster, change.pool) for change in self._changes})
 
     def _resolve(self, at_ms: int, cluster: str, pool: str) -> Policy:
         said = {name: self._say(name, at_ms, cluster, pool) for name in FIELDS}

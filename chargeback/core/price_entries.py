@@ -98,6 +98,17 @@ class Price:
             and (self.unit != NODE_HOUR or card in place.cards)
         )
 
+    def meets(self, other: Entry) -> bool:
+        """Whether there may be a card, and an instant, that both are for."""
+        together = (
+            None in (pair := (getattr(self, field), getattr(other, field, None))) or pair[0] == pair[1]
+            for field in ("model", "cluster", "pool")
+        )
+        labels = dict(self.node_labels)
+        alike = (labels.get(key, value) == value for key, value in getattr(other, "node_labels", ()))
+        begins = other.until_ms is None or self.from_ms < other.until_ms
+        return begins and (self.until_ms is None or other.from_ms < self.until_ms) and all(together) and all(alike)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TierFactor:
@@ -178,6 +189,11 @@ class ClassTier:
 
 
 Entry = Price | TierFactor | Discount | ClassTier
+
+
+def name_of(entry: Entry) -> str:
+    """For people: `model NVIDIA H100 NVL, tier spot`."""
+    return ", ".join(f"{field} {value}" for field, value in entry.key) or "any node"
 
 
 def _given(named: tuple[tuple[str, str | None], ...]) -> Key:

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 import pytest
 
-from chargeback.core.hours import format_instant
+from chargeback.core.hours import HOUR_MS, format_instant
 from chargeback.core.policy import Policy
 from chargeback.price_file import parse_prices
+from chargeback.store.audit import entries
 from chargeback.store.database import Database, open_database
+from chargeback.store.months import CLOSED, MonthState, put_state
 from chargeback.store.node_hours import claim
+from chargeback.store.policies import TermsConflict, begin_policy, policy_book
 from chargeback.store.terms import (
-    TermsConflict,
-    begin_policy,
+    PricesRefused,
+    book_history,
     first_difference,
     import_prices,
-    policy_book,
+    look_at_import,
     price_book,
-    set_policy,
 )
 from chargeback.tasks.close_hours import close_all
 from tests.chargeback.store.bodies import GRACE_MS, H100, HOUR, PRICES, body, put, start_ms
@@ -28,10 +30,17 @@ from tests.chargeback.store.bodies import GRACE_MS, H100, HOUR, PRICES, body, pu
 LATER_MS = start_ms(HOUR + 40)
 
 
-def import_text(database: Database, text: str) -> int:
+def import_text(database: Database, text: str, **how: Any) -> int:
     """Import a price book; its version."""
     with database.write() as connection:
-        return import_prices(connection, parse_prices(text, "new.yaml"), "new.yaml", "UTC", LATER_MS).version
+        return import_prices(connection, parse_prices(text, "new.yaml"), "new.yaml", "UTC", LATER_MS, **how).version
+
+
+def close_october(database: Database) -> None:
+    """The month of all these hours."""
+    state = MonthState(month="2026-10", state=CLOSED, draft=1, first_hour=HOUR, last_hour=HOUR + 700, changed_ms=0)
+    with database.write() as connection:
+        put_state(connection, state)
 
 
 def due_hours(database: Database) -> list[int]:
@@ -71,21 +80,10 @@ def test_settings_that_contradict_the_ledger_are_all_named(ledger: Database) -> 
     with pytest.raises(TermsConflict) as caught:
         begin_again()
     assert str(caught.value).splitlines()[:3] == [
+        "mig_weight: this ledger began with 1, the settings say 1/2",
         "timezone: this ledger began with UTC, the settings say Asia/Tokyo",
         "currency: this ledger began with USD, the settings say EUR",
-        "mig_weight: this ledger began with 1, the settings say 1/2",
     ]
-
-
-def test_a_new_policy_holds_from_its_date_and_rates_again_from_there(rated: Database) -> None:
-    """The first version stays the one that settings are compared with."""
-    with rated.write() as connection:
-        set_policy(connection, Policy(from_ms=start_ms(HOUR + 1), sharing="active"), LATER_MS)
-        book = policy_book(connection)
-        begin_policy(connection, Policy(), LATER_MS)
-    assert book is not None
-    assert [book.at(start_ms(HOUR)).sharing, book.at(start_ms(HOUR + 1)).sharing] == ["configured", "active"]
-    assert due_hours(rated)[0] == HOUR + 1
 
 
 def test_importing_the_same_prices_again_changes_nothing(rated: Database) -> None:
@@ -100,29 +98,106 @@ def test_a_comment_makes_a_version_and_no_work(rated: Database) -> None:
     assert due_hours(rated) == []
 
 
-def test_a_price_that_changes_from_a_date_on_leaves_the_hours_before_alone(rated: Database) -> None:
+AT_ONE, AT_THREE = (format_instant(start_ms(HOUR + hours)) for hours in (1, 3))
+OLD = f'{{model: {H100}, price: "3", unit: gpu-hour}}'
+
+
+def raised(at: str, price: str = "4") -> str:
     """The way to raise a price: an `until` on the old entry, a new one from there."""
-    at = format_instant(start_ms(HOUR + 1))
-    old = f'{{model: {H100}, price: "3", unit: gpu-hour}}'
     new = (
         f'{{model: {H100}, price: "3", unit: gpu-hour, until: "{at}"}}\n'
-        f'  - {{model: {H100}, price: "4", unit: gpu-hour, from: "{at}"}}'
+        f'  - {{model: {H100}, price: "{price}", unit: gpu-hour, from: "{at}"}}'
     )
-    assert import_text(rated, PRICES.replace(old, new)) == 2
-    assert due_hours(rated)[:2] == [HOUR + 1, HOUR + 2]
+    assert OLD in PRICES
+    return PRICES.replace(OLD, new)
+
+
+def test_a_price_that_changes_from_a_date_on_leaves_the_hours_before_alone(rated: Database) -> None:
+    """Hours that were not rated yet cost what the newest book says, unasked."""
+    at = format_instant(LATER_MS)
+    assert import_text(rated, raised(at)) == 2
+    assert due_hours(rated) == []
     with rated.read() as connection:
         book = price_book(connection, "UTC")
-    assert [book.list_rate(H100, start_ms(hour), start_ms(hour + 1)) for hour in (HOUR, HOUR + 1)] == [
-        replace(rate, unit_amount=Fraction(micros), hourly=Fraction(micros))
-        for micros in (3_000_000, 4_000_000)
-        if (rate := book.list_rate(H100, start_ms(HOUR), start_ms(HOUR + 1)))
+    spans = [(LATER_MS + ms, LATER_MS + ms + HOUR_MS) for ms in (-HOUR_MS, 0)]
+    assert [rate and rate.hourly for rate in (book.list_rate(H100, *span) for span in spans)] == [
+        3_000_000,
+        4_000_000,
     ]
 
 
-def test_a_price_that_was_always_wrong_rates_everything_again(rated: Database) -> None:
-    """A correction without a date."""
-    import_text(rated, PRICES.replace('price: "3"', 'price: "5"'))
-    assert due_hours(rated)[0] == HOUR
+def refusal(database: Database, text: str) -> str:
+    with pytest.raises(PricesRefused) as refused:
+        import_text(database, text)
+    return str(refused.value)
+
+
+def test_prices_of_rated_hours_change_only_by_force_and_with_a_reason(rated: Database) -> None:
+    """The refusal names the entry, its field, from when; what is forced is kept with who and why."""
+    said = refusal(rated, raised(AT_ONE)).splitlines()
+    until = format_instant(LATER_MS - HOUR_MS)  # the last hour is in its grace
+    what = f"prices: model {H100}: price: 3.000000 becomes 4.000000, from {AT_ONE}"
+    assert said == [f"{what}: hours are rated until {until}: want it from then on, or --force --reason"]
+    assert due_hours(rated) == []
+    assert import_text(rated, raised(AT_ONE), force=True, who="ada", why="a slip") == 2
+    assert due_hours(rated)[:2] == [HOUR + 1, HOUR + 2]
+    with rated.read() as connection:
+        *_, last = book_history(connection, "UTC")
+        (noted,) = entries(connection, "price book 2")
+    assert (last.who, last.why, [change.text for change in last.changes]) == ("ada", "a slip", [what])
+    assert (noted.action, noted.who, noted.why) == ("prices import", "ada", "a slip")
+    assert noted.detail == {"source": "new.yaml", "changes": [what], "backdated": [what]}
+
+
+def test_an_entry_that_priced_a_closed_month_can_only_end(rated: Database) -> None:
+    """At its end or later; neither another price nor none from ever."""
+    close_october(rated)
+    end = "2026-11-01T00:00:00Z"
+    wanted = f"months are closed until {end}: what priced them can only end, then or later"
+    for text in (raised(AT_ONE), PRICES.replace('price: "3"', 'price: "5"'), PRICES.replace(f"  - {OLD}\n", "")):
+        assert text != PRICES
+        said = refusal(rated, text)
+        assert f"model {H100}: " in said
+        assert wanted in said
+        assert "--force --reason, and adjustments follow" in said
+    assert import_text(rated, raised(end)) == 2
+
+
+def test_a_price_may_end_only_after_the_hours_that_it_priced(rated: Database) -> None:
+    """To end it earlier would leave rated hours without one."""
+    ended = PRICES.replace(OLD, f'{{model: {H100}, price: "3", unit: gpu-hour, until: "{AT_THREE}"}}')
+    assert "taken away: price 3.000000, unit gpu-hour" in refusal(rated, ended)
+    later = ended.replace(AT_THREE, format_instant(LATER_MS))
+    assert import_text(rated, later) == 2
+
+
+def test_time_that_had_no_price_is_filled_unasked(database: Database) -> None:
+    """Also in the past, also of closed months: nobody paid anything for it."""
+    with database.write() as connection:
+        begin_policy(connection, Policy(), 0)
+    put(database, body())
+    close_all(database, LATER_MS, GRACE_MS)
+    close_october(database)
+    assert import_text(database, PRICES) == 1
+    another = f'{OLD}\n  - {{model: A new one, price: "1", unit: gpu-hour}}'
+    assert import_text(database, PRICES.replace(OLD, another)) == 2
+
+
+def test_prices_in_another_currency_are_refused_whatever_force(ledger: Database) -> None:
+    with pytest.raises(TermsConflict, match="currency: EUR: want USD, the ledger's"):
+        import_text(ledger, PRICES.replace("USD", "EUR"), force=True)
+
+
+def test_an_import_can_be_looked_at_first(rated: Database) -> None:
+    """What would change, what of it needs force, and how many node-hours would be rated again."""
+    with rated.read() as connection:
+        look = look_at_import(connection, parse_prices(raised(AT_ONE), "new.yaml"), "UTC")
+        same = look_at_import(connection, parse_prices(PRICES, "new.yaml"), "UTC")
+        assert price_book(connection, "UTC").version == 1
+    assert (look.book.version, len(look.changes), look.backdated, look.is_new) == (2, 1, look.changes, True)
+    assert look.due == 38
+    assert (same.book.version, same.changes, same.due, same.is_new) == (1, (), 0, False)
+    assert due_hours(rated) == []
 
 
 @pytest.mark.parametrize(
