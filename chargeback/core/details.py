@@ -25,6 +25,8 @@ GROUPS = {
     "pod": (COST_CENTER, "team", "cluster", "namespace", "pod", "container", "kind", "sku"),
 }
 DETAILS = (SUMMARY, *GROUPS, HOUR)
+# Names and hours come again and again in lines that stand together.
+CACHED = 4096
 RATED, PROVISIONAL = "rated", "provisional"
 
 Write = Callable[[Any], str | None]
@@ -34,7 +36,7 @@ def _text(value: str | None) -> str | None:
     return value
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=CACHED)
 def _hour(hour: int) -> str:
     return format_hour(hour)
 
@@ -110,7 +112,7 @@ _NAMES = frozenset(
                 "namespace", "pod", "container", "claim", "cost_center", "team", "tier", "labels", "evidence", "sku")
 )  # fmt: skip
 _NUMBERS = frozenset(i for i, write in enumerate(_WRITES) if write is _number)
-_safe = lru_cache(maxsize=65536)(safe)
+_safe = lru_cache(maxsize=CACHED)(safe)
 
 
 def values_of(line: Line) -> tuple[Any, ...]:
@@ -143,6 +145,6 @@ def json_row(row: Sequence[str | None]) -> dict[str, Any]:
     return found
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=CACHED)
 def _gpu_hours(num: int, den: int) -> str:
     return round_six(Fraction(num, den) / MS_PER_HOUR)
