@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 
 from chargeback.core.costs import COST_CENTER, LABEL, NO_COSTS, Costs, Part, Wanted, grouped
 from chargeback.core.lines import Line
 from chargeback.core.policy import Policy
-from chargeback.core.statements import Month, csv_chunks, unpriced_hours
+from chargeback.core.statements import COLUMNS, Month, csv_chunks, csv_line, unpriced_hours
 from chargeback.core.totals import total_of
 from chargeback.rater import provisional
 from chargeback.store.database import Database
+from chargeback.store.months import CLOSED, state_of
 from chargeback.store.rollup import parts_of_month, totals_by_day, totals_of_month
+from chargeback.store.statements import contents_of
 from chargeback.store.terms import policy_book
 
 # Text is handed on in pieces of about this size.
@@ -24,23 +27,30 @@ class NoLedger(RuntimeError):
     """The database has no ledger yet."""
 
 
-def policy_of(database: Database) -> Policy:
-    """The policy that the ledger began with. Raises NoLedger."""
+def policy_of(database: Database, at_ms: int | None = None, cluster: str = "") -> Policy:
+    """The policy at an instant, of a cluster; None: the ledger's first, for timezone and currency. Raises NoLedger."""
     with database.read() as connection:
         book = policy_book(connection)
     if book is None:
         raise NoLedger("no ledger here yet: start `chargeback serve` first")
-    return book.first
+    return book.first if at_ms is None else book.at(at_ms, cluster)
 
 
 def month_csv(database: Database, month: str) -> Iterator[bytes]:
-    """The monthly CSV in pieces: rated hours only, the same bytes for the same ledger. Raises NoLedger."""
+    """The monthly CSV in pieces: rated hours only, the same bytes for the same ledger. Raises NoLedger.
+
+    That of a closed month is what was closed, byte for byte.
+    """
     policy = policy_of(database)
     with database.read() as connection:
-        about = Month(month=month, timezone=policy.timezone, currency=policy.currency)
+        if state_of(connection, month) == CLOSED:
+            rows: Iterator[bytes] = chain([csv_line(COLUMNS).encode()], contents_of(connection, month))
+        else:
+            about = Month(month=month, timezone=policy.timezone, currency=policy.currency)
+            rows = (row.encode() for row in csv_chunks(about, totals_of_month(connection, month)))
         piece = bytearray()
-        for row in csv_chunks(about, totals_of_month(connection, month)):
-            piece += row.encode()
+        for row in rows:
+            piece += row
             if len(piece) >= CHUNK_BYTES:
                 yield bytes(piece)
                 piece.clear()

@@ -21,8 +21,8 @@ async def get_quotas(request: web.Request) -> web.Response:
     for name in request.query:
         if name != "namespace":
             raise BadRequest(name, "not a filter: want namespace")
-    policy = await asyncio.to_thread(policy_of, request.app[DATABASE])
     now_ms = request.app[CLOCK].now_ms()
+    policy = await asyncio.to_thread(policy_of, request.app[DATABASE], now_ms, request.app[CLUSTER])
     report = await asyncio.to_thread(look, request.app[TABLES], policy.plans_from, request.app[PAGE].trends, now_ms)
     if namespace := request.query.get("namespace"):
         report = report.of(namespace)

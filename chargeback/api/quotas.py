@@ -12,7 +12,7 @@ from dataclasses import asdict
 from aiohttp import web
 
 from chargeback.api.errors import BadRequest
-from chargeback.api.state import CLUSTER, DATABASE, OWNER_RULES, TABLES
+from chargeback.api.state import CLOCK, CLUSTER, DATABASE, OWNER_RULES, TABLES
 from chargeback.core.hours import format_instant
 from chargeback.core.quota.fit import fit
 from chargeback.core.quota.fit_ask import Ask, ask_for_gpus
@@ -36,7 +36,9 @@ async def get_lint(request: web.Request) -> web.Response:
     for name in request.query:
         raise BadRequest(name, "not a filter: want none")
     objects = _objects(request)
-    policy = await asyncio.to_thread(policy_of, request.app[DATABASE])
+    policy = await asyncio.to_thread(
+        policy_of, request.app[DATABASE], request.app[CLOCK].now_ms(), request.app[CLUSTER]
+    )
     findings = await asyncio.to_thread(lint, objects, policy.plans_from)
     return web.json_response(_about(request, objects) | {"findings": [asdict(finding) for finding in findings]})
 

@@ -71,7 +71,7 @@ def gather(
     with database.read() as connection:
         running = provisional(connection, now_ms)
         policies = policy_book(connection)
-        policy = policies.at(now_ms) if policies else None
+        policy = policies.at(now_ms, cluster) if policies else None
         timezone = policy.timezone if policy else "UTC"
         month = local_day(now_ms, timezone).isoformat()[:7]
         recent_problems = problems_since(connection, now_ms // HOUR_MS - RECENT_HOURS)

@@ -23,7 +23,7 @@ routes = web.RouteTableDef()
 async def get_month(request: web.Request) -> dict[str, object]:
     """A month by cost center (?month=2026-10; default: the current one), provisional hours included."""
     database, now_ms = request.app[DATABASE], request.app[CLOCK].now_ms()
-    policy = await asyncio.to_thread(policy_of, database)
+    policy = await asyncio.to_thread(policy_of, database, now_ms, request.app[CLUSTER])
     current = local_day(now_ms, policy.timezone).isoformat()[:7]
     try:
         month = check_month(request.query.get("month", current))
