@@ -28,7 +28,7 @@ class NoLedger(RuntimeError):
 
 
 def policy_of(database: Database, at_ms: int | None = None, cluster: str = "") -> Policy:
-    """The policy at an instant, of a cluster; None: the ledger's first, for timezone and currency. Raises NoLedger."""
+    """The policy of a cluster at an instant; at none: the first, for timezone and currency. Raises NoLedger."""
     with database.read() as connection:
         book = policy_book(connection)
     if book is None:
