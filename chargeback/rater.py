@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import attrgetter
 
 from chargeback.core.existence import Existence, exist
 from chargeback.core.hours import HOUR_MS
@@ -14,6 +16,8 @@ from chargeback.core.nodes import NodePlaces
 from chargeback.core.offers import Offer
 from chargeback.core.owners import OwnerBook
 from chargeback.core.payers import payer
+from chargeback.core.plan_book import PlanBook
+from chargeback.core.plan_hour import settle_hour
 from chargeback.core.policy import PolicyBook
 from chargeback.core.price_entries import Place
 from chargeback.core.prices import PriceBook
@@ -24,7 +28,10 @@ from chargeback.core.watching import without_watching
 from chargeback.store.database import Connection
 from chargeback.store.evidence import Evidence, read_evidence
 from chargeback.store.node_hours import Known, NodeHourKey, unrated
+from chargeback.store.node_states import places_in, states_of
 from chargeback.store.owners import owner_book
+from chargeback.store.plan_hours import rated_hours
+from chargeback.store.plans import plan_book
 from chargeback.store.terms import policy_book, price_book
 
 # What is read of so many node-hours is in memory at once.
@@ -39,11 +46,17 @@ class Terms:
     policies: PolicyBook
     prices: PriceBook
     _owners: dict[str, OwnerBook] = field(default_factory=dict)
+    _plans: dict[str, PlanBook] = field(default_factory=dict)
 
     def owners(self, cluster: str) -> OwnerBook:
         if cluster not in self._owners:
             self._owners[cluster] = owner_book(self.connection, cluster)
         return self._owners[cluster]
+
+    def plans(self, cluster: str) -> PlanBook:
+        if cluster not in self._plans:
+            self._plans[cluster] = plan_book(self.connection, cluster)
+        return self._plans[cluster]
 
 
 def read_terms(connection: Connection) -> Terms:
@@ -137,6 +150,42 @@ def _memory_mib(existence: Existence) -> dict[str, int]:
     return {gpu.uuid: gpu.memory_mib for gpu in existence.gpus}
 
 
+def settle(
+    terms: Terms, cluster: str, hour: int, lines: Sequence[Line], *, until: int = HOUR_MS
+) -> tuple[list[Line], list[Problem]]:
+    """All lines of an hour as its plans bill them. lines: all its charges; until: ms up to which it is rated."""
+    nodes = sorted({line.node for line in lines if line.node})
+    places = {name: places_in(rows) for name, rows in states_of(terms.connection, cluster, nodes).items()}
+
+    def pool_of(node: str, at_ms: int) -> str:
+        return places[node].at(at_ms)[0] if node in places else ""
+
+    plans, owners = terms.plans(cluster), terms.owners(cluster)
+    return settle_hour(cluster, hour, lines, plans, owners, terms.prices, terms.policies, pool_of, until=until)
+
+
+def _settle_running(terms: Terms, lines: Sequence[Line]) -> list[Line]:
+    """Lines of running hours as their plans bill them, up to where all of an hour's nodes are.
+
+    Where a node of the hour was rated already the plans wait for all of them.
+    """
+    by_hour = attrgetter("cluster", "hour")
+    ordered = sorted(lines, key=by_hour)
+    waiting = rated_hours(terms.connection, {by_hour(line) for line in ordered})
+    settled: list[Line] = []
+    for (cluster, hour), group in groupby(ordered, by_hour):
+        mine = list(group)
+        if (cluster, hour) in waiting:
+            settled += mine
+            continue
+        ends: dict[str, int] = {}
+        for line in mine:
+            ends[line.node] = max(ends.get(line.node, 0), line.end_ms)
+        found, _ = settle(terms, cluster, hour, mine, until=min(ends.values()) - hour * HOUR_MS)
+        settled += found
+    return settled
+
+
 def provisional(connection: Connection, now_ms: int) -> list[Line]:
     """Lines of hours that were never rated, rated up to what was pushed. Nothing is stored.
 
@@ -157,4 +206,4 @@ def provisional(connection: Connection, now_ms: int) -> list[Line]:
             rated = rate(terms, key, evidence, running=True)
             left[key.cluster, key.node] = (key, rated.known)
             lines += rated.lines
-    return lines
+    return _settle_running(terms, lines)

@@ -46,10 +46,18 @@ def replace_lines(connection: Connection, key: NodeHourKey, lines: Sequence[Line
 
     Lines of settled months, and what corrects them, are not touched: `store/corrections.py` is for those.
     """
-    days = {line.day for line in lines}
-    if revision > 1:
-        days |= delete_lines(connection, *is_node_hour(key), table.c.part == CHARGE)
-    put_lines(connection, [(line, revision) for line in lines])
+    return replace_each(connection, [(key, revision, lines)])[key]
+
+
+def replace_each(
+    connection: Connection, rated: Sequence[tuple[NodeHourKey, int, Sequence[Line]]]
+) -> dict[NodeHourKey, set[str]]:
+    """As `replace_lines`, of many node-hours, each with its revision: all lines are put at once."""
+    days = {key: {line.day for line in lines} for key, _, lines in rated}
+    for key, revision, _ in rated:
+        if revision > 1:
+            days[key] |= delete_lines(connection, *is_node_hour(key), table.c.part == CHARGE)
+    put_lines(connection, [(line, revision) for _, revision, lines in rated for line in lines])
     return days
 
 

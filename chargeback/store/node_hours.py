@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, and_, func, select, update
+from sqlalchemy import Connection, and_, bindparam, func, null, select, update
 
-from chargeback.bodies import decode, to_node_hour
 from chargeback.core.existence import KnownGpu
 from chargeback.core.hours import HOUR_MS
 from chargeback.core.node_hour import NodeHour
@@ -29,6 +28,23 @@ class NodeHourKey:
     cluster: str
     node: str
     hour: int
+
+
+def after_of(key: NodeHourKey) -> NodeHourKey:
+    """The node's next hour."""
+    return NodeHourKey(cluster=key.cluster, node=key.node, hour=key.hour + 1)
+
+
+def grouped(keys: Iterable[NodeHourKey]) -> Iterator[tuple[str, list[str], list[int]]]:
+    """(cluster, nodes, hours) so that each group's nodes times its hours, and no others, are the keys."""
+    hours: dict[tuple[str, str], list[int]] = {}
+    for key in keys:
+        hours.setdefault((key.cluster, key.node), []).append(key.hour)
+    groups: dict[tuple[str, tuple[int, ...]], list[str]] = {}
+    for (cluster, node), those in hours.items():
+        groups.setdefault((cluster, tuple(sorted(those))), []).append(node)
+    for (cluster, those_hours), names in groups.items():
+        yield cluster, names, list(those_hours)
 
 
 def put_body(connection: Connection, body: NodeHour, data: bytes, *, now_ms: int, grace_ms: int) -> bool:
@@ -66,15 +82,31 @@ def make_due(connection: Connection, key: NodeHourKey, now_ms: int, grace_ms: in
 
     create: whether to begin a node-hour that is not there yet.
     """
-    if create:
-        first_due = max(now_ms, (key.hour + 1) * HOUR_MS + grace_ms)
-        connection.execute(
-            insert_or(connection, node_hours)
-            .values(**asdict(key), due_ms=first_due, revision=0, known=_write_known(NOTHING), error_ms=0)
-            .on_conflict_do_nothing(index_elements=["cluster", "node", "hour"])
-        )
-    # Unconditional: on PostgreSQL it waits for a claim of this row, which may not have seen what makes it due.
-    connection.execute(update(node_hours).where(_is(key)).values(due_ms=func.coalesce(node_hours.c.due_ms, now_ms)))
+    make_each_due(connection, [(key, create)], now_ms, grace_ms)
+
+
+def make_each_due(
+    connection: Connection, keys: Iterable[tuple[NodeHourKey, bool]], now_ms: int, grace_ms: int
+) -> None:
+    """As `make_due`, of many: (key, create).
+
+    Unconditional: on PostgreSQL it waits for a claim of a row, which may not have seen what makes it due.
+    """
+    begun: list[dict[str, object]] = []
+    there: list[dict[str, object]] = []
+    for key, create in sorted(keys, key=lambda each: (each[0].hour, each[0].cluster, each[0].node)):
+        if create:
+            first_due = max(now_ms, (key.hour + 1) * HOUR_MS + grace_ms)
+            begun.append(asdict(key) | {"due_ms": first_due})
+        else:
+            there.append({"its_cluster": key.cluster, "its_node": key.node, "its_hour": key.hour})
+    due_ms = func.coalesce(node_hours.c.due_ms, now_ms)
+    if begun:
+        new = insert_or(connection, node_hours).values(revision=0, known=_write_known(NOTHING), error_ms=0)
+        keys_of = ["cluster", "node", "hour"]
+        connection.execute(new.on_conflict_do_update(index_elements=keys_of, set_={"due_ms": due_ms}), begun)
+    if there:
+        connection.execute(update(node_hours).where(_IS_IT).values(due_ms=due_ms), there)
 
 
 def make_all_due(connection: Connection, cluster: str | None, from_hour: int, now_ms: int) -> int:
@@ -92,7 +124,14 @@ def make_all_due(connection: Connection, cluster: str | None, from_hour: int, no
 
 
 def make_due_between(
-    connection: Connection, cluster: str, node: str | None, first_hour: int, last_hour: int, now_ms: int
+    connection: Connection,
+    cluster: str,
+    node: str | None,
+    first_hour: int,
+    last_hour: int,
+    now_ms: int,
+    *,
+    but_not: Collection[int] = (),
 ) -> int:
     """Have a node's (None: every node's) rated hours between two, both included, rated again; how many are due.
 
@@ -102,6 +141,8 @@ def make_due_between(
     where = [node_hours.c.cluster == cluster, node_hours.c.hour >= first_hour, node_hours.c.hour <= last_hour]
     if node is not None:
         where.append(node_hours.c.node == node)
+    if but_not:
+        where.append(node_hours.c.hour.not_in(but_not))
     due_ms = func.coalesce(node_hours.c.due_ms, now_ms)
     return connection.execute(update(node_hours).where(*where).values(due_ms=due_ms)).rowcount
 
@@ -123,8 +164,16 @@ class Known:
 NOTHING = Known()
 
 
-def claim(connection: Connection, now_ms: int, limit: int) -> list[tuple[NodeHourKey, int, Known]]:
-    """Node-hours that are due, oldest hour first, locked until the transaction ends: key, revision, what was left.
+class Claimed(NamedTuple):
+    """A node-hour that is due. revision: how often it was rated; left: what it left to the next when it last was."""
+
+    key: NodeHourKey
+    revision: int
+    left: Known
+
+
+def claim(connection: Connection, now_ms: int, limit: int) -> list[Claimed]:
+    """Node-hours that are due, oldest hour first, locked until the transaction ends.
 
     Those of a drafted or approved month wait; all wait while a month is being drafted or closed.
     """
@@ -139,33 +188,42 @@ def claim(connection: Connection, now_ms: int, limit: int) -> list[tuple[NodeHou
         .with_for_update(skip_locked=True)
     )
     return [
-        (NodeHourKey(cluster=row.cluster, node=row.node, hour=row.hour), row.revision, _read_known(row.known))
+        Claimed(NodeHourKey(cluster=row.cluster, node=row.node, hour=row.hour), row.revision, read_known(row.known))
         for row in connection.execute(query)
     ]
 
 
-def settle(
-    connection: Connection,
-    key: NodeHourKey,
-    revision: int,
-    known: Known,
-    error_ms: int,
-    differences: Mapping[str, int],
-    existed: Mapping[str, int] | None = None,
-) -> None:
-    """Note that a node-hour was rated. existed: ms of its cards, by local month."""
-    connection.execute(
-        update(node_hours)
-        .where(_is(key))
-        .values(
-            due_ms=None,
-            revision=revision,
-            known=_write_known(known),
-            error_ms=error_ms,
-            differences=json.dumps(dict(differences)),
-            existed=json.dumps(dict(existed or {}), sort_keys=True),
-        )
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """What is kept of a node-hour that was rated. existed: ms of its cards, by local month."""
+
+    key: NodeHourKey
+    revision: int
+    known: Known
+    error_ms: int = 0
+    differences: Mapping[str, int] = field(default_factory=dict)
+    existed: Mapping[str, int] = field(default_factory=dict)
+
+
+def settle(connection: Connection, rated: Iterable[Settled]) -> None:
+    """Note that node-hours were rated."""
+    rows = [
+        {
+            "its_cluster": each.key.cluster,
+            "its_node": each.key.node,
+            "its_hour": each.key.hour,
+            "now_revision": each.revision,
+            "now_known": _write_known(each.known),
+            "now_error_ms": each.error_ms,
+            "now_differences": json.dumps(dict(each.differences)),
+            "now_existed": json.dumps(dict(each.existed), sort_keys=True),
+        }
+        for each in rated
+    ]
+    names = ("revision", "known", "error_ms", "differences", "existed")
+    values: dict[str, Any] = {name: bindparam(f"now_{name}") for name in names} | {"due_ms": null()}
+    if rows:
+        connection.execute(update(node_hours).where(_IS_IT).values(values), rows)
 
 
 def postpone(connection: Connection, key: NodeHourKey, due_ms: int) -> None:
@@ -186,27 +244,6 @@ def differences_since(connection: Connection, from_hour: int) -> dict[str, dict[
     return found
 
 
-def bodies_of(connection: Connection, key: NodeHourKey) -> list[NodeHour]:
-    """All instances' bodies of a node-hour, in a fixed order. They were checked when they came."""
-    query = (
-        select(node_hour_bodies.c.body)
-        .where(
-            node_hour_bodies.c.cluster == key.cluster,
-            node_hour_bodies.c.node == key.node,
-            node_hour_bodies.c.hour == key.hour,
-        )
-        .order_by(node_hour_bodies.c.instance)
-    )
-    return [to_node_hour(decode(gzip.decompress(row.body))) for row in connection.execute(query)]
-
-
-def known_before(connection: Connection, key: NodeHourKey) -> Known:
-    """What the hour before left."""
-    query = select(node_hours.c.known).where(_is(NodeHourKey(cluster=key.cluster, node=key.node, hour=key.hour - 1)))
-    row = connection.execute(query).first()
-    return _read_known(row.known) if row else NOTHING
-
-
 def unrated(connection: Connection) -> list[NodeHourKey]:
     """Node-hours that agents have begun and that were never rated, oldest first: what is provisional."""
     query = (
@@ -215,24 +252,6 @@ def unrated(connection: Connection) -> list[NodeHourKey]:
         .order_by(node_hours.c.hour, node_hours.c.cluster, node_hours.c.node)
     )
     return [NodeHourKey(cluster=row.cluster, node=row.node, hour=row.hour) for row in connection.execute(query)]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Backlog:
-    """Per cluster: node-hours that are due now, and the sum of conservation errors in ms."""
-
-    due: dict[str, int]
-    error_ms: dict[str, int]
-
-
-def backlog(connection: Connection, now_ms: int) -> Backlog:
-    due = (
-        select(node_hours.c.cluster, func.count()).where(node_hours.c.due_ms <= now_ms).group_by(node_hours.c.cluster)
-    )
-    errors = select(node_hours.c.cluster, func.sum(node_hours.c.error_ms)).group_by(node_hours.c.cluster)
-    error_ms = {row[0]: int(row[1]) for row in connection.execute(errors)}
-    counts = {row[0]: int(row[1]) for row in connection.execute(due)}
-    return Backlog(due={cluster: counts.get(cluster, 0) for cluster in error_ms}, error_ms=error_ms)
 
 
 def last_pushes(connection: Connection) -> list[tuple[str, str, int]]:
@@ -269,7 +288,11 @@ def _is(key: NodeHourKey) -> Any:
     return and_(node_hours.c.cluster == key.cluster, node_hours.c.node == key.node, node_hours.c.hour == key.hour)
 
 
-def _read_known(text: str) -> Known:
+# For statements that are run for many rows.
+_IS_IT = and_(*(node_hours.c[name] == bindparam(f"its_{name}") for name in ("cluster", "node", "hour")))
+
+
+def read_known(text: str) -> Known:
     return msgspec.json.decode(text, type=Known)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
@@ -18,6 +18,8 @@ from chargeback.store.node_hours import make_due_between
 from chargeback.store.tables import node_states, nodes, pods
 
 FEED = "nodes"
+# One node's rows of the table.
+StateRows = Sequence[Row[Any]]
 # Rated hours that a change of the future cannot reach.
 _FOREVER = 2**31 - 1
 
@@ -136,13 +138,28 @@ def _end(connection: Connection, cluster: str, row: Row[Any], until_ms: int, now
 
 def node_place(connection: Connection, cluster: str, node: str) -> NodePlaces:
     """What says pool and labels of a node at any instant; of a node that no API ever had, nothing."""
-    rows = _states(connection, cluster, node_states.c.node == node)
-    return NodePlaces(since=[(row.from_ms, row.pool, tuple(json.loads(row.labels).items())) for row in rows])
+    return places_in(states_of(connection, cluster, [node]).get(node, ()))
 
 
 def node_spans(connection: Connection, cluster: str, node: str, hour: int) -> tuple[Spans | None, Spans]:
     """When the API had a node, and when that was cordoned, in ms from the hour's start; None: it never knew it."""
-    rows = list(_states(connection, cluster, node_states.c.node == node))
+    return spans_in(states_of(connection, cluster, [node]).get(node, ()), hour)
+
+
+def states_of(connection: Connection, cluster: str, names: Collection[str]) -> dict[str, StateRows]:
+    """The states of nodes, oldest first, for `places_in` and `spans_in`; nodes that no API ever had are not in it."""
+    found: dict[str, list[Row[Any]]] = {}
+    for row in _states(connection, cluster, node_states.c.node.in_(sorted(names))):
+        found.setdefault(row.node, []).append(row)
+    return dict(found)
+
+
+def places_in(rows: StateRows) -> NodePlaces:
+    return NodePlaces(since=[(row.from_ms, row.pool, tuple(json.loads(row.labels).items())) for row in rows])
+
+
+def spans_in(rows: StateRows, hour: int) -> tuple[Spans | None, Spans]:
+    """As `node_spans`."""
     if not rows:
         return None, ()
     start_ms = hour * HOUR_MS

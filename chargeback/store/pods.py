@@ -43,6 +43,7 @@ class _About(msgspec.Struct, frozen=True, omit_defaults=True):
     portion: str | None = None
     memory_mib: int | None = None
     labels: OwnerLabels = NO_LABELS
+    priority_class: str | None = None
     watches: tuple[str, ...] = ()
 
 
@@ -138,33 +139,60 @@ def _end_missing(
 
 def lives_of(connection: Connection, key: NodeHourKey, names: Collection[str], followed_ms: int) -> list[PodLife]:
     """A node's pods that lived in an hour, and those of some names whenever they lived; as they were bound."""
-    start_ms = key.hour * HOUR_MS
+    lives = lives_of_nodes(connection, key.cluster, [key.node], (key.hour, key.hour), names, followed_ms)
+    return lives.get(key.node, [])
+
+
+def lives_of_nodes(
+    connection: Connection,
+    cluster: str,
+    nodes: Collection[str],
+    hours: tuple[int, int],
+    names: Collection[str],
+    followed_ms: int,
+) -> dict[str, list[PodLife]]:
+    """By node, as they were bound: pods that lived in hours from the first to the last, and those of some names."""
     query = (
         select(pods)
         .where(
-            pods.c.cluster == key.cluster,
-            pods.c.node == key.node,
-            pods.c.bound_ms < start_ms + HOUR_MS,
-            or_(pods.c.ended_ms.is_(None), pods.c.ended_ms > start_ms, pods.c.pod.in_(sorted(names))),
+            pods.c.cluster == cluster,
+            pods.c.node.in_(sorted(nodes)),
+            pods.c.bound_ms < (hours[1] + 1) * HOUR_MS,
+            or_(pods.c.ended_ms.is_(None), pods.c.ended_ms > hours[0] * HOUR_MS, pods.c.pod.in_(sorted(names))),
         )
         .order_by(pods.c.bound_ms, pods.c.uid)
     )
-    return [_life(row, followed_ms) for row in connection.execute(query)]
+    found: dict[str, list[PodLife]] = {}
+    for row in connection.execute(query):
+        found.setdefault(row.node, []).append(_life(row, followed_ms))
+    return found
 
 
-def note_sights(connection: Connection, key: NodeHourKey, sights: Iterable[Sight], now_ms: int) -> None:
-    """Keep when agents first saw pods, and with which slots. Hours that were rated without it become due."""
-    for sight in sights:
+def note_sights(
+    connection: Connection,
+    key: NodeHourKey,
+    news: Iterable[tuple[Sight, PodLife]],
+    now_ms: int,
+    rated: Collection[int] = (),
+) -> None:
+    """Keep when agents first saw pods, and with which slots. Hours that were rated without it become due.
+
+    news   sights, each with its pod as it was before
+    rated  later hours of the node that were rated with it, in the same transaction
+    """
+    for sight, life in news:
         is_it = (pods.c.cluster == key.cluster, pods.c.uid == sight.uid)
-        row = connection.execute(select(pods.c.bound_ms, pods.c.ended_ms, pods.c.seen_ms).where(*is_it)).first()
-        if row is None or (row.seen_ms is not None and row.seen_ms <= sight.at_ms):
-            continue
         slots = msgspec.json.encode(sight.slots).decode()
         connection.execute(update(pods).where(*is_it).values(seen_ms=sight.at_ms, slots=slots))
-        make_due_between(connection, key.cluster, key.node, row.bound_ms // HOUR_MS, key.hour - 1, now_ms)
-        if row.seen_ms is None:  # in later hours it was one that nobody had seen
-            last_ms = now_ms if row.ended_ms is None else row.ended_ms
-            make_due_between(connection, key.cluster, key.node, key.hour + 1, last_ms // HOUR_MS, now_ms)
+        make_due_between(connection, key.cluster, key.node, life.bound_ms // HOUR_MS, key.hour - 1, now_ms)
+        if life.seen_ms is None:  # in later hours it was one that nobody had seen
+            last_hour = (now_ms if life.ended_ms is None else life.ended_ms) // HOUR_MS
+            make_due_between(connection, key.cluster, key.node, key.hour + 1, last_hour, now_ms, but_not=rated)
+
+
+def slots_of(slots: Iterable[PodSlot], watches: Collection[str]) -> tuple[PodSlot, ...]:
+    """Without those by claims that only watch."""
+    return tuple(slot for slot in slots if slot.claim is None or slot.claim not in watches)
 
 
 def note_watching(connection: Connection, cluster: str, watching: Iterable[tuple[str, str]], now_ms: int) -> set[str]:
@@ -213,6 +241,7 @@ def _new_row(cluster: str, pod: Pod, alive_ms: int | None, ended_ms: int | None)
         portion=str(part.portion) if part and part.portion is not None else None,
         memory_mib=part.memory_mib if part else None,
         labels=pod.labels,
+        priority_class=pod.priority_class,
     )
     return {
         "cluster": cluster,
@@ -244,10 +273,11 @@ def _life(row: Row[Any], followed_ms: int) -> PodLife:
         alive_ms=max(followed_ms, row.bound_ms) if row.ended_ms is None else row.alive_ms,
         ended_ms=row.ended_ms,
         seen_ms=row.seen_ms,
-        slots=tuple(slot for slot in slots if slot.claim is None or slot.claim not in about.watches),
+        slots=slots_of(slots, about.watches),
         asks=about.asks,
         uses_claims=about.uses_claims,
         part=part,
         labels=about.labels,
+        priority_class=about.priority_class,
         watches=about.watches,
     )

@@ -2,38 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, delete, func, select
 
 from chargeback.core.lines import Problem
-from chargeback.store.node_hours import NodeHourKey
+from chargeback.store.bulk import bulk_insert
+from chargeback.store.node_hours import NodeHourKey, grouped
 from chargeback.store.tables import problems as table
 
 
-def replace_problems(connection: Connection, key: NodeHourKey, problems: Iterable[Problem]) -> None:
-    """Delete a node-hour's problems and put these. The same problem of several cards is one, with its time summed."""
-    mine = (table.c.cluster == key.cluster, table.c.node == key.node, table.c.hour == key.hour)
-    connection.execute(delete(table).where(*mine))
-    sums: dict[tuple[str, str], Fraction] = {}
-    for problem in problems:
-        what = (problem.kind, problem.subject)
-        sums[what] = sums.get(what, Fraction(0)) + problem.ms
-    rows = [
-        {
-            "cluster": key.cluster,
-            "node": key.node,
-            "hour": key.hour,
-            "kind": kind,
-            "subject": subject,
-            "ms": round(ms),
-        }
-        for (kind, subject), ms in sums.items()
-    ]
-    if rows:
-        connection.execute(insert(table), rows)
+def replace_problems(connection: Connection, found: Mapping[NodeHourKey, Iterable[Problem]]) -> None:
+    """Delete node-hours' problems and put these. The same problem of several cards is one, with its time summed."""
+    for cluster, nodes, hours in grouped(found):
+        mine = (table.c.cluster == cluster, table.c.node.in_(nodes), table.c.hour.in_(hours))
+        connection.execute(delete(table).where(*mine))
+    rows = []
+    for key, problems in found.items():
+        sums: dict[tuple[str, str], Fraction] = {}
+        for problem in problems:
+            what = (problem.kind, problem.subject)
+            sums[what] = sums.get(what, Fraction(0)) + problem.ms
+        rows += [(key.cluster, key.node, key.hour, *what, round(ms)) for what, ms in sums.items()]
+    bulk_insert(connection, table, ("cluster", "node", "hour", "kind", "subject", "ms"), rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

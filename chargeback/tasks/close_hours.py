@@ -9,15 +9,29 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 
 from chargeback.clock import Clock
 from chargeback.core.hours import HOUR_MS, format_hour
 from chargeback.core.lines import Problem
+from chargeback.core.lives import PodLife
+from chargeback.core.second_meter import Sight
 from chargeback.rater import Rated, Terms, rate, read_terms
 from chargeback.store.corrections import settled_months
 from chargeback.store.database import Connection, Database, DatabaseUnavailable, PartFailed, part
-from chargeback.store.node_hours import Known, NodeHourKey, claim, known_before, make_due, postpone, settle
+from chargeback.store.evidence import read_evidence
+from chargeback.store.node_hours import (
+    Claimed,
+    NodeHourKey,
+    Settled,
+    after_of,
+    claim,
+    make_each_due,
+    postpone,
+    settle,
+)
 from chargeback.store.pods import note_sights
 from chargeback.store.problems import replace_problems
 from chargeback.store.rollup import mark_days, rebuild_marked_day
@@ -38,45 +52,79 @@ def close_due(database: Database, now_ms: int, grace_ms: int, limit: int = BATCH
         claimed = claim(connection, now_ms, limit)
         if not claimed:
             return 0
-        terms, settled = read_terms(connection), settled_months(connection)
-        days: set[tuple[str, str]] = set()
-        for key, revision, left in claimed:
-            try:
-                with part(connection):
-                    days |= _close(connection, terms, settled, key, revision + 1, left, now_ms, grace_ms)
-            except PartFailed as error:
-                # One that cannot be rated must not keep all others from it: it is set aside, loudly.
-                log.error("node-hour not rated", extra={"key": str(key), "error": str(error), "todo": "report it"})
-                subject = str(error).splitlines()[0][:SUBJECT_CHARS_MAX]
-                replace_problems(connection, key, [Problem(kind=UNRATED, subject=subject, ms=Fraction(HOUR_MS))])
-                postpone(connection, key, now_ms + RETRY_MS)
-        mark_days(connection, days)
+        work = _Work(connection, read_terms(connection), settled_months(connection), now_ms, grace_ms)
+        mark_days(connection, work.close_apart(claimed))
     return len(claimed)
 
 
-def _close(
-    connection: Connection,
-    terms: Terms,
-    settled: frozenset[str],
-    key: NodeHourKey,
-    revision: int,
-    left: Known,
-    now_ms: int,
-    grace_ms: int,
-) -> set[tuple[str, str]]:
-    """Rate one node-hour and keep all that follows from it; the (cluster, day)s whose sums change."""
-    started = time.perf_counter()
-    rated = rate(terms, key, known_before(connection, key))
-    changed = post_lines(connection, terms, key, rated.lines, revision, settled)
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """One transaction's closing. settled: months whose lines do not change any more."""
+
+    connection: Connection
+    terms: Terms
+    settled: frozenset[str]
+    now_ms: int
+    grace_ms: int
+
+    def close_apart(self, claimed: Sequence[Claimed]) -> set[tuple[str, str]]:
+        """Close node-hours together, or, where one cannot be rated, each by itself; the days whose sums change.
+
+        One that cannot be rated must not keep all others from it: it is set aside, loudly.
+        """
+        try:
+            with part(self.connection):
+                return self._close(claimed)
+        except PartFailed as error:
+            if len(claimed) == 1:
+                self._set_aside(claimed[0].key, error)
+                return set()
+        days: set[tuple[str, str]] = set()
+        for one in claimed:
+            days |= self.close_apart([one])
+        return days
+
+    def _close(self, claimed: Sequence[Claimed]) -> set[tuple[str, str]]:
+        """Rate node-hours, oldest first, and keep all that follows from it; the days whose sums change."""
+        evidence = read_evidence(self.connection, [each.key for each in claimed])
+        done: list[tuple[Claimed, Rated, list[tuple[Sight, PodLife]]]] = []
+        for each in claimed:
+            started = time.perf_counter()
+            rated = rate(self.terms, each.key, evidence)
+            evidence.leave(each.key, rated.known)
+            done.append((each, rated, evidence.see(each.key, rated.sights)))
+            _note_rated(each.key, each.revision + 1, rated, time.perf_counter() - started)
+        posted = [(each.key, each.revision + 1, rated.lines) for each, rated, _ in done]
+        days = post_lines(self.connection, self.terms, posted, self.settled)
+        settle(self.connection, (_settled(each, rated) for each, rated, _ in done))
+        replace_problems(self.connection, {each.key: rated.problems for each, rated, _ in done})
+        # What follows for other hours; those of this batch were rated with it already.
+        mine = {each.key for each in claimed}
+        after = ((after_of(each.key), bool(rated.known.gpus)) for each, rated, _ in done if rated.known != each.left)
+        make_each_due(self.connection, [each for each in after if each[0] not in mine], self.now_ms, self.grace_ms)
+        for each, _, news in done:
+            if news:
+                later = [key.hour for key in mine if key.node == each.key.node and key.cluster == each.key.cluster]
+                note_sights(self.connection, each.key, news, self.now_ms, later)
+        return days
+
+    def _set_aside(self, key: NodeHourKey, error: PartFailed) -> None:
+        log.error("node-hour not rated", extra={"key": str(key), "error": str(error), "todo": "report it"})
+        subject = str(error).splitlines()[0][:SUBJECT_CHARS_MAX]
+        replace_problems(self.connection, {key: [Problem(kind=UNRATED, subject=subject, ms=Fraction(HOUR_MS))]})
+        postpone(self.connection, key, self.now_ms + RETRY_MS)
+
+
+def _settled(claimed: Claimed, rated: Rated) -> Settled:
     wrong = sum(abs(problem.ms) for problem in rated.problems if problem.kind == "conservation")
-    settle(connection, key, revision, rated.known, round(wrong), rated.differences, rated.existed)
-    replace_problems(connection, key, rated.problems)
-    note_sights(connection, key, rated.sights, now_ms)
-    if rated.known != left:
-        after = NodeHourKey(cluster=key.cluster, node=key.node, hour=key.hour + 1)
-        make_due(connection, after, now_ms, grace_ms, create=bool(rated.known.gpus))
-    _note_rated(key, revision, rated, time.perf_counter() - started)
-    return {(key.cluster, day) for day in changed}
+    return Settled(
+        key=claimed.key,
+        revision=claimed.revision + 1,
+        known=rated.known,
+        error_ms=round(wrong),
+        differences=rated.differences,
+        existed=rated.existed,
+    )
 
 
 def rebuild_days(database: Database) -> None:
@@ -87,11 +135,14 @@ def rebuild_days(database: Database) -> None:
                 return
 
 
-def close_all(database: Database, now_ms: int, grace_ms: int) -> int:
-    """Everything that is due, to the end; how many node-hours."""
+def close_all(
+    database: Database, now_ms: int, grace_ms: int, *, advance: Callable[[int], None] = lambda total: None
+) -> int:
+    """Everything that is due, to the end; how many node-hours. advance: is told how many they are so far."""
     total = 0
     while count := close_due(database, now_ms, grace_ms):
         total += count
+        advance(total)
     rebuild_days(database)
     return total
 

@@ -4,35 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chargeback.core.hours import rating_intervals
+from chargeback.core.hours import months_of_hour
 from chargeback.core.lines import Line
 from chargeback.rater import Terms
 from chargeback.store.corrections import correct_node_hour
 from chargeback.store.database import Connection
-from chargeback.store.ledger import replace_lines
+from chargeback.store.ledger import replace_each
 from chargeback.store.node_hours import NodeHourKey
-
-
-def settled_of_hour(terms: Terms, hour: int, settled: frozenset[str]) -> frozenset[str]:
-    """Those of the settled months that an hour has a part of."""
-    return settled & {interval.month for interval in rating_intervals(hour, terms.policies.first.timezone)}
 
 
 def post_lines(
     connection: Connection,
     terms: Terms,
-    key: NodeHourKey,
-    lines: Sequence[Line],
-    revision: int,
+    rated: Sequence[tuple[NodeHourKey, int, Sequence[Line]]],
     settled: frozenset[str],
-) -> set[str]:
-    """Post a node-hour's lines; the local days whose sums change. An hour at a month's end may lie half in either.
+) -> set[tuple[str, str]]:
+    """Post node-hours' lines, each with its revision; the (cluster, local day)s whose sums change.
 
-    settled: all settled months, as they are since the ledger is shared.
+    settled: all settled months, as they are since the ledger is shared. An hour at a month's end may lie half in one.
     """
-    months = settled_of_hour(terms, key.hour, settled)
-    if not months:
-        return replace_lines(connection, key, lines, revision)
-    days = replace_lines(connection, key, [line for line in lines if line.month not in months], revision)
-    late = [line for line in lines if line.month in months]
-    return days | correct_node_hour(connection, key, months, late, revision)
+    charges: list[tuple[NodeHourKey, int, Sequence[Line]]] = []
+    days: set[tuple[str, str]] = set()
+    for key, revision, lines in rated:
+        months = settled & months_of_hour(key.hour, terms.policies.first.timezone)
+        if months:
+            late = [line for line in lines if line.month in months]
+            days |= {(key.cluster, day) for day in correct_node_hour(connection, key, months, late, revision)}
+            lines = [line for line in lines if line.month not in months]
+        charges.append((key, revision, lines))
+    changed = replace_each(connection, charges)
+    return days | {(key.cluster, day) for key, those in changed.items() for day in those}

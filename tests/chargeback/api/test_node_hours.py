@@ -16,7 +16,7 @@ from sqlalchemy import select
 
 from chargeback.api.node_hours import BODY_MAX_BYTES
 from chargeback.core.hours import HOUR_MS, format_hour
-from chargeback.store.node_hours import bodies_of
+from chargeback.store.evidence import bodies_of
 from chargeback.store.tables import node_hour_bodies
 from exporter import wire
 from tests.chargeback.api.serving import serving

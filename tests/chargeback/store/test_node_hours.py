@@ -10,15 +10,15 @@ from chargeback.core.hours import HOUR_MS
 from chargeback.core.owners import Namespace
 from chargeback.store.backlogs import conservation_error_ms, due_of, node_hour_backlog
 from chargeback.store.database import Database, open_database
+from chargeback.store.evidence import bodies_of, known_before
 from chargeback.store.ledger import lines_of_month
 from chargeback.store.node_hours import (
     NOTHING,
     Known,
     NodeHourKey,
-    bodies_of,
+    Settled,
     claim,
     count_rated,
-    known_before,
     last_pushes,
     make_all_due,
     make_due,
@@ -42,7 +42,7 @@ def due(database: Database, now_ms: int) -> list[NodeHourKey]:
 def settle_all(database: Database, now_ms: int) -> None:
     with database.write() as connection:
         for key, revision, known in claim(connection, now_ms, 1000):
-            settle(connection, key, revision + 1, known, 0, {})
+            settle(connection, [Settled(key=key, revision=revision + 1, known=known)])
 
 
 def test_the_newest_body_of_an_instance_stays(database: Database) -> None:
@@ -107,7 +107,8 @@ def test_settling_keeps_revision_known_cards_and_error(database: Database) -> No
     known = Known(gpus=(card,), held=(("GPU-1", 0, "uid"),))
     put(database, body())
     with database.write() as connection:
-        settle(connection, key_of(body()), 1, known, 12, {"late": 5})
+        kept = Settled(key=key_of(body()), revision=1, known=known, error_ms=12, differences={"late": 5})
+        settle(connection, [kept])
     with database.read() as connection:
         assert known_before(connection, key_of(body(hour=HOUR + 1))) == known
         assert known_before(connection, key_of(body())) == NOTHING
@@ -170,7 +171,7 @@ def test_a_push_that_lands_while_its_hour_is_claimed_makes_it_due_again(ledger: 
         assert len(bodies_of(connection, key)) == 1
         late.start()
         late.join(0.3)  # it waits for the claim
-        settle(connection, key, revision + 1, known, 0, {})
+        settle(connection, [Settled(key=key, revision=revision + 1, known=known)])
     late.join()
     assert due(ledger, LATER_MS) == [key]
 
@@ -189,7 +190,7 @@ def test_an_owner_who_changes_while_an_hour_is_claimed_makes_it_due_again(ledger
         ((key, revision, known),) = claim(connection, LATER_MS, 10)
         change.start()
         change.join(0.3)
-        settle(connection, key, revision + 1, known, 0, {})
+        settle(connection, [Settled(key=key, revision=revision + 1, known=known)])
     change.join()
     assert due(ledger, LATER_MS) == [key]
 

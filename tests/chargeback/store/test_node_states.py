@@ -13,7 +13,7 @@ from chargeback.core.nodes import Node
 from chargeback.core.spans import Spans
 from chargeback.store.database import Database, open_database
 from chargeback.store.ledger import lines_of_month
-from chargeback.store.node_hours import claim, settle
+from chargeback.store.node_hours import Settled, claim, settle
 from chargeback.store.node_states import node_place, node_spans, note_nodes, unmetered_nodes
 from chargeback.store.tables import node_states
 from chargeback.tasks.close_hours import close_all
@@ -59,7 +59,7 @@ def rated_hours(database: Database, *hours: int, name: str = "n1") -> None:
         put(database, body(name, HOUR + hour))
     with database.write() as connection:
         for key, revision, known in claim(connection, LATER_MS, 1000):
-            settle(connection, key, revision + 1, known, 0, {})
+            settle(connection, [Settled(key=key, revision=revision + 1, known=known)])
 
 
 def due(database: Database) -> list[tuple[str, int]]:

@@ -14,10 +14,11 @@ from chargeback.core.lines import Line
 from chargeback.core.lives import PodLife, PodSlot
 from chargeback.core.pods import Ask, GroupPart, OwnerLabels, Pod
 from chargeback.core.second_meter import Sight
-from chargeback.store.database import Database, open_database
+from chargeback.store.database import Connection, Database, open_database
+from chargeback.store.evidence import read_evidence
 from chargeback.store.feeds import followed, note_followed
 from chargeback.store.ledger import lines_of_month
-from chargeback.store.node_hours import NodeHourKey, claim, differences_since, settle
+from chargeback.store.node_hours import NodeHourKey, Settled, claim, differences_since, settle
 from chargeback.store.pods import FEED, GonePod, lives_of, note_pods, note_sights
 from chargeback.store.problems import problems_since
 from chargeback.tasks.close_hours import close_all
@@ -74,7 +75,7 @@ def rated_hours(database: Database, *hours: int, node: str = "n1") -> None:
         put(database, body(node, hour))
     with database.write() as connection:
         for key, revision, known in claim(connection, LATER_MS, 1000):
-            settle(connection, key, revision + 1, known, 0, {})
+            settle(connection, [Settled(key=key, revision=revision + 1, known=known)])
 
 
 def due(database: Database, now_ms: int = LATER_MS) -> list[tuple[str, int]]:
@@ -254,6 +255,11 @@ def test_within_an_hour_nothing_is_due_again_for_its_time_alone(database: Databa
     assert due(database) == []
 
 
+def see(connection: Connection, key: NodeHourKey, sights: list[Sight]) -> None:
+    news = read_evidence(connection, [key]).see(key, sights)
+    note_sights(connection, key, news, LATER_MS)
+
+
 def test_a_first_sight_makes_the_hours_since_the_bind_due(database: Database) -> None:
     """And those after it, where the pod was taken for one that nobody saw."""
     note(database, 200, pod(), pod("ended", 5, terminal=True, finished_ms=at(130)))
@@ -261,17 +267,17 @@ def test_a_first_sight_makes_the_hours_since_the_bind_due(database: Database) ->
     slot = PodSlot(container="main", device="GPU-1", shares=(0,), resource=GPU)
     key = NodeHourKey(cluster=CLUSTER, node="n1", hour=HOUR + 1)
     with database.write() as connection:
-        note_sights(connection, key, [Sight(uid="uid-ended", at_ms=at(70), slots=(slot,))], LATER_MS)
+        see(connection, key, [Sight(uid="uid-ended", at_ms=at(70), slots=(slot,))])
     assert due(database) == [("n1", 0), ("n1", 2)]
     rated_hours(database)
     with database.write() as connection:  # not earlier, so nothing new; nor is a pod that nobody knows
-        note_sights(connection, key, [Sight(uid="uid-ended", at_ms=at(71), slots=())], LATER_MS)
-        note_sights(connection, key, [Sight(uid="uid-nobody", at_ms=at(71), slots=())], LATER_MS)
+        see(connection, key, [Sight(uid="uid-ended", at_ms=at(71), slots=())])
+        see(connection, key, [Sight(uid="uid-nobody", at_ms=at(71), slots=())])
     assert due(database) == []
     assert [(life.seen_ms, life.slots) for life in lives(database) if life.pod == "ended"] == [(at(70), (slot,))]
     earlier = replace(key, hour=HOUR)
     with database.write() as connection:
-        note_sights(connection, earlier, [Sight(uid="uid-ended", at_ms=at(50), slots=(slot,))], LATER_MS)
+        see(connection, earlier, [Sight(uid="uid-ended", at_ms=at(50), slots=(slot,))])
     assert [life.seen_ms for life in lives(database) if life.pod == "ended"] == [at(50)]
     assert due(database) == []
 

@@ -11,7 +11,7 @@ from chargeback.core.lines import Line
 from chargeback.core.totals import Total, total_of
 from chargeback.store.database import Database, open_database
 from chargeback.store.ledger import lines_of_month, replace_lines
-from chargeback.store.node_hours import NOTHING, claim, settle
+from chargeback.store.node_hours import NOTHING, Settled, claim, settle
 from chargeback.store.rollup import (
     mark_days,
     marked,
@@ -138,7 +138,7 @@ def test_a_mark_is_not_taken_before_what_it_stands_for_is_there(ledger: Database
         days = replace_lines(
             connection, key, [replace(line, node="n2", device="GPU-2", parent="GPU-2")], revision + 1
         )
-        settle(connection, key, revision + 1, NOTHING, 0, {})
+        settle(connection, [Settled(key=key, revision=revision + 1, known=NOTHING)])
         mark_days(connection, {(key.cluster, day) for day in days})
         summing.start()
         summing.join(0.3)
