@@ -102,7 +102,7 @@ def _filters(where: Wanted) -> list[ColumnElement[bool]]:
 
 def _pages(connection: Connection, query: Select[Any]) -> Iterator[Any]:
     # Without a size, partitions() would keep the whole result in memory.
-    result = connection.execution_options(yield_per=PAGE_ROWS).execute(query)
+    result = connection.execute(query.execution_options(yield_per=PAGE_ROWS))
     for page in result.partitions(PAGE_ROWS):
         yield from page
 

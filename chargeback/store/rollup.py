@@ -110,7 +110,7 @@ def parts_of_month(connection: Connection, month: str, *, days: bool = False, la
         .group_by(*keys)
         .order_by(*(totals.c[name] for name in order))
     )
-    result = connection.execution_options(yield_per=PAGE_ROWS).execute(query)
+    result = connection.execute(query.execution_options(yield_per=PAGE_ROWS))
     for page in result.partitions(PAGE_ROWS):
         for row in page:
             yield Part(total=_total(row), day=row.day if days else month)
