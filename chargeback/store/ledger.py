@@ -104,7 +104,7 @@ def lines_of_month(connection: Connection, month: str) -> Iterator[Line]:
         .where(table.c.month == month)
         .order_by(table.c.cluster, table.c.hour, table.c.node, table.c.parent, table.c.start_ms, table.c.line_id)
     )
-    result = connection.execution_options(yield_per=PAGE_ROWS).execute(query)
+    result = connection.execute(query.execution_options(yield_per=PAGE_ROWS))
     for page in result.partitions(PAGE_ROWS):
         for row in page:
             yield _line(row)
