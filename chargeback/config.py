@@ -128,7 +128,7 @@ SETTINGS = (
         name="day-factor",
         default="3",
         read=texts.factor,
-        help="nor one in which an hour of a cluster costs so much more, or less, than the day before",
+        help="no month is drafted in which an hour of a cluster costs so many times the day before's, or so little, unless waived",
     ),
     Setting(
         name="agent-tokens",

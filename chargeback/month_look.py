@@ -13,7 +13,16 @@ from chargeback.core.policy import PolicyBook
 from chargeback.reports import NoLedger
 from chargeback.store import month_facts
 from chargeback.store.database import Connection, Database
-from chargeback.store.months import CLOSED, FROZEN, OPEN, MonthState, closed_months, hours_of, month_state
+from chargeback.store.months import (
+    CLOSED,
+    FROZEN,
+    OPEN,
+    MonthState,
+    closed_months,
+    hours_of,
+    month_state,
+    month_states,
+)
 from chargeback.store.rollup import months
 from chargeback.store.terms import policy_book
 
@@ -40,12 +49,9 @@ def look_in(
 ) -> tuple[Look, list[LineSum]]:
     """The same, within a transaction; and the month's lines, summed. Raises NoLedger."""
     timezone = read_policies(connection).first.timezone
-    first, last = hours_of(month, timezone)
-    state = month_state(connection, month) or MonthState(
-        month=month, state=OPEN, draft=0, first_hour=first, last_hour=last, changed_ms=0
-    )
+    state = month_state(connection, month) or _untouched(month, timezone)
     sums = month_facts.line_sums(connection, month)
-    hours, span = (first, last), month_span_ms(month, timezone)
+    hours, span = (state.first_hour, state.last_hour), month_span_ms(month, timezone)
     closed = closed_months(connection)
     facts = Facts(
         month=month,
@@ -74,3 +80,24 @@ def read_policies(connection: Connection) -> PolicyBook:
     if book is None:
         raise NoLedger("no ledger here yet: start `chargeback serve` first")
     return book
+
+
+def all_months(database: Database) -> list[tuple[MonthState, int]]:
+    """Months that have lines or were drafted, oldest first, and how many of its hours wait. Raises NoLedger."""
+    with database.read() as connection:
+        timezone = read_policies(connection).first.timezone
+        known = {state.month: state for state in month_states(connection)}
+        states = [known.get(month) or _untouched(month, timezone) for month in sorted({*known, *months(connection)})]
+        return [(state, waiting(connection, state)) for state in states]
+
+
+def waiting(connection: Connection, state: MonthState) -> int:
+    """How many node-hours and plan-hours have changed since the draft."""
+    if state.state not in FROZEN:
+        return 0
+    return month_facts.due_hours(connection, (state.first_hour, state.last_hour))
+
+
+def _untouched(month: str, timezone: str) -> MonthState:
+    first, last = hours_of(month, timezone)
+    return MonthState(month=month, state=OPEN, draft=0, first_hour=first, last_hour=last, changed_ms=0)

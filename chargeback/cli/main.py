@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from chargeback.cli.budgets import budgets
+from chargeback.cli.close import close_month
 from chargeback.cli.demo import demo
 from chargeback.cli.export import export
 from chargeback.cli.owners import owners
@@ -26,7 +27,9 @@ def main() -> None:
     """
 
 
-for command in (serve, demo, status, report, export, prices, owners, plans, budgets, quota, rerate, migrate):
+for command in (
+    serve, demo, status, report, export, close_month, prices, owners, plans, budgets, quota, rerate, migrate,
+):  # fmt: skip
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -62,7 +62,11 @@ def take_settings(options: dict[str, Any]) -> Settings:
 
 def take_database(options: dict[str, Any]) -> Database:
     """Open the ledger that the options name; its schema is this release's. Raises Failure."""
-    settings = take_settings(options)
+    return open_ledger(take_settings(options))
+
+
+def open_ledger(settings: Settings) -> Database:
+    """Open the ledger of these settings; its schema is this release's. Raises Failure."""
     if not settings.database and not (settings.data / "ledger.db").exists():
         raise Failure(f"--data={settings.data}: no ledger.db in it: start `chargeback serve`, or name another folder")
     try:
