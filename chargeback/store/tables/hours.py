@@ -38,6 +38,7 @@ node_hours = Table(
     Column("differences", Text, nullable=False, server_default="{}"),
     Column("existed", Text, nullable=False, server_default="{}"),
     Index("node_hours_due", "due_ms", "hour"),
+    Index("node_hours_hour", "cluster", "hour"),
 )
 
 nodes = Table(
@@ -120,7 +121,7 @@ lines = Table(
     Column("of_kind", Name, nullable=False, server_default=""),
     Column("corrects", Name, nullable=False, server_default=""),
     Column("corrects_month", String(7), nullable=False, server_default=""),
-    Index("lines_node_hour", "cluster", "node", "hour"),
+    Index("lines_hour", "cluster", "hour", "node"),
     Index("lines_day", "day", "cluster"),
     postgresql_partition_by="LIST (month)",
 )
