@@ -41,7 +41,7 @@ def print_rows(
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\r\n")
         writer.writerow(columns)
-        writer.writerows([safe(str("" if row[name] is None else row[name])) for name in columns] for row in rows)
+        writer.writerows([_csv_cell(row[name], name in numbers) for name in columns] for row in rows)
         click.echo(buffer.getvalue(), nl=False)
     else:
         names = [name for name in columns if name not in hidden]
@@ -50,6 +50,12 @@ def print_rows(
         for row in rows:
             shown.add_row(*(cell(row[name]) for name in names))
         click.echo(text_of(console(), shown))
+
+
+def _csv_cell(value: object, is_number: bool) -> str:
+    """Safe for a spreadsheet; a number may begin with a minus."""
+    text = "" if value is None else str(value)
+    return text if is_number else safe(text)
 
 
 @contextmanager

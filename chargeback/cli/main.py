@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import click
 
+from chargeback.cli.adjust import adjust
 from chargeback.cli.budgets import budgets
 from chargeback.cli.close import close_month
 from chargeback.cli.demo import demo
 from chargeback.cli.export import export
 from chargeback.cli.owners import owners
 from chargeback.cli.plans import plans
+from chargeback.cli.policy import policy
 from chargeback.cli.prices import prices
 from chargeback.cli.quota import quota
 from chargeback.cli.report import report
-from chargeback.cli.server import migrate, rerate, serve
+from chargeback.cli.rerate import rerate
+from chargeback.cli.server import migrate, serve
 from chargeback.cli.status import status
 
 
@@ -28,7 +31,8 @@ def main() -> None:
 
 
 for command in (
-    serve, demo, status, report, export, close_month, prices, owners, plans, budgets, quota, rerate, migrate,
+    serve, demo, status, report, export, close_month, prices, policy, owners, plans, budgets, quota, adjust,
+    rerate, migrate,
 ):  # fmt: skip
     main.add_command(command)
 

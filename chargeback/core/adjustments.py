@@ -63,6 +63,13 @@ def read_scope(texts: Iterable[str]) -> Scope:
     return Scope(**found)
 
 
+def sum_problems(scope: Scope) -> list[str]:
+    """What is wrong with the scope of a sum, which is between a cost center and the platform."""
+    problems = [] if scope.cost_center else ["cost-center= is missing: whose bill is it?"]
+    held = [name for name in ("node", "gpu") if getattr(scope, name)]
+    return [*problems, *(f"{name}={getattr(scope, name)}: not of a sum: want a cost center" for name in held)]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adjustment:
     """One adjustment, about [from_ms, until_ms). amount_micros: of a sum, positive; None of a waiver.

@@ -6,7 +6,7 @@ A sum is posted with its adjustment in one transaction, and no rating takes it a
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -85,8 +85,13 @@ def adjustments(connection: Connection) -> Iterator[Adjustment]:
         yield _adjustment(row)
 
 
-def waivers_of(connection: Connection, cluster: str, start_ms: int, end_ms: int) -> list[Waiver]:
-    """The waivers that hold somewhere in [start_ms, end_ms) in a cluster, in the order in which they were made."""
+def waivers_of(
+    connection: Connection, cluster: str, start_ms: int, end_ms: int, planned: Sequence[Waiver] = ()
+) -> list[Waiver]:
+    """The waivers that hold somewhere in [start_ms, end_ms) in a cluster, in the order in which they were made.
+
+    planned: some that are not recorded yet.
+    """
     query = (
         select(table)
         .where(
@@ -97,8 +102,9 @@ def waivers_of(connection: Connection, cluster: str, start_ms: int, end_ms: int)
         )
         .order_by(table.c.adjustment)
     )
-    found = (waiver_of(_adjustment(row)) for row in connection.execute(query))
-    return [waiver for waiver in found if waiver.cluster in (None, cluster)]
+    made = [waiver_of(_adjustment(row)) for row in connection.execute(query)]
+    made += [each for each in planned if each.from_ms < end_ms and each.until_ms > start_ms]
+    return [waiver for waiver in made if waiver.cluster in (None, cluster)]
 
 
 def _make_due(connection: Connection, made: Adjustment, now_ms: int) -> int:

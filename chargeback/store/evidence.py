@@ -87,9 +87,7 @@ class Evidence:
         return news
 
 
-def read_evidence(
-    connection: Connection, keys: Collection[NodeHourKey], planned: Sequence[Waiver] = ()
-) -> Evidence:
+def read_evidence(connection: Connection, keys: Collection[NodeHourKey], planned: Sequence[Waiver] = ()) -> Evidence:
     """Everything about these node-hours. planned: waivers that are not recorded yet."""
     evidence = Evidence()
     for cluster, nodes, hours in grouped(keys):

@@ -8,18 +8,13 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from chargeback.core.corrections import is_correction
-from chargeback.core.hours import HOUR_MS, parse_hour
-from chargeback.core.lines import CHARGE, RESTATED, REVERSAL, Line
-from chargeback.core.money import parse_decimal
+from chargeback.core.lines import RESTATED, REVERSAL, Line
 from chargeback.store.database import Database
-from chargeback.store.ledger import SettledMonth, lines_of_hour, lines_of_month, put_lines
-from chargeback.store.months import APPROVED, CLOSED, DRAFT, OPEN
+from chargeback.store.ledger import lines_of_month
 from chargeback.store.tables import lines as table
 from chargeback.tasks.close_hours import close_all
-from tests.chargeback.store.bodies import CLUSTER, GRACE_MS, HOUR, body, gpu, holding, put, start_ms
+from tests.chargeback.store.bodies import GRACE_MS, HOUR, body, gpu, holding, put, start_ms
 from tests.chargeback.store.closing import put_month
-from tests.chargeback.store.conftest import begin
 
 OCTOBER, NOVEMBER, DECEMBER = "2026-10", "2026-11", "2026-12"
 LATER_MS = start_ms(HOUR + 2)
