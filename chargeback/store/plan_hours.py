@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,9 +23,14 @@ from sqlalchemy import (
 )
 
 from chargeback.core.hours import HOUR_MS
+from chargeback.core.lines import Line
 from chargeback.store.database import insert_or, lock
-from chargeback.store.months import frozen
-from chargeback.store.tables import node_hours, plan_hours, plans
+from chargeback.store.ledger import delete_lines, put_lines
+from chargeback.store.months import frozen, share_ledger
+from chargeback.store.tables import lines, node_hours, plan_hours, plans
+
+# As many values as every SQLite takes in one statement.
+DELETED_TOGETHER = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -87,7 +92,12 @@ def _put_due(connection: Connection, rows: Any) -> int:
 
 
 def claim_plan_hour(connection: Connection, now_ms: int) -> PlanHour | None:
-    """One that is due, the oldest first, locked until the transaction ends. Those of drafted months wait."""
+    """One that is due, the oldest first, locked until the transaction ends.
+
+    Those of a drafted or approved month wait; all wait while a month is being drafted or closed.
+    """
+    if not share_ledger(connection, wait=False):
+        return None
     waiting = [plan_hours.c.hour.between(first, last) for first, last in frozen(connection)]
     query = (
         select(plan_hours)
@@ -110,6 +120,30 @@ def lock_node_hours(connection: Connection, plan_hour: PlanHour) -> bool:
     rows = connection.execute(query).all()
     count = connection.execute(select(func.count()).select_from(node_hours).where(*of_hour)).scalar_one()
     return len(rows) == count and all(row.due_ms is None and row.revision > 0 for row in rows)
+
+
+def rated_hours(connection: Connection, hours: Collection[tuple[str, int]]) -> set[tuple[str, int]]:
+    """Those of some (cluster, hour)s of which a node-hour was rated."""
+    if not hours:
+        return set()
+    first, last = min(hour for _, hour in hours), max(hour for _, hour in hours)
+    query = (
+        select(node_hours.c.cluster, node_hours.c.hour)
+        # By the index of what is due: what was rated is not, but for moments.
+        .where(node_hours.c.due_ms.is_(None), node_hours.c.hour.between(first, last), node_hours.c.revision > 0)
+        .distinct()
+    )
+    return {(row.cluster, row.hour) for row in connection.execute(query)} & set(hours)
+
+
+def replace_some(connection: Connection, gone: Sequence[Line], new: Sequence[Line], revision: int) -> set[str]:
+    """Delete charges, and put others; the local days of both."""
+    for first in range(0, len(gone), DELETED_TOGETHER):
+        some = gone[first : first + DELETED_TOGETHER]
+        ids, months = [line.line_id for line in some], {line.month for line in some}
+        delete_lines(connection, lines.c.line_id.in_(ids), lines.c.month.in_(sorted(months)))
+    put_lines(connection, [(line, revision) for line in new])
+    return {line.day for line in (*gone, *new)}
 
 
 def note_settled(connection: Connection, plan_hour: PlanHour) -> None:

@@ -32,10 +32,12 @@ from chargeback.store.node_hours import (
     postpone,
     settle,
 )
+from chargeback.store.plan_hours import node_hours_rated
 from chargeback.store.pods import note_sights
 from chargeback.store.problems import replace_problems
 from chargeback.store.rollup import mark_days, rebuild_marked_day
 from chargeback.tasks.post_lines import post_lines
+from chargeback.tasks.settle_plans import settle_all, settle_due
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +55,9 @@ def close_due(database: Database, now_ms: int, grace_ms: int, limit: int = BATCH
         if not claimed:
             return 0
         work = _Work(connection, read_terms(connection), settled_months(connection), now_ms, grace_ms)
-        mark_days(connection, work.close_apart(claimed))
+        days = work.close_apart(claimed)
+        node_hours_rated(connection, {(each.key.cluster, each.key.hour) for each in claimed}, now_ms)
+        mark_days(connection, days)
     return len(claimed)
 
 
@@ -143,6 +147,7 @@ def close_all(
     while count := close_due(database, now_ms, grace_ms):
         total += count
         advance(total)
+    settle_all(database, now_ms)
     rebuild_days(database)
     return total
 
@@ -152,6 +157,8 @@ async def keep_closing(database: Database, clock: Clock, grace_ms: int) -> None:
     while True:
         try:
             while await asyncio.to_thread(close_due, database, clock.now_ms(), grace_ms):
+                pass
+            while await asyncio.to_thread(settle_due, database, clock.now_ms()):
                 pass
             await asyncio.to_thread(rebuild_days, database)
         except DatabaseUnavailable as error:
