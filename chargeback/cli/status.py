@@ -1,28 +1,23 @@
-"""`chargeback status`: what is due, who is silent, which months there are."""
+"""`chargeback status`: what is due, who is silent, what is known of a month, which months wait."""
 
 from __future__ import annotations
 
 import json
 import sys
-import time
-from dataclasses import asdict
 from typing import Any
 
 import click
 from rich.markup import escape
+from rich.table import Table
 
 from chargeback.cli.console import cell, console, table, text_of
-from chargeback.cli.options import EXIT_INCOMPLETE, STORE, Failure, settings_options, take_database
-from chargeback.core.hours import HOUR_MS, format_instant
-from chargeback.core.lookalikes import look_alikes
+from chargeback.cli.listing import now_ms, reading
+from chargeback.cli.options import EXIT_INCOMPLETE, STORE, settings_options, take_database
+from chargeback.cli.values import MONTH
+from chargeback.core.hours import HOUR_MS
 from chargeback.core.reservations import OVERCOMMITTED
 from chargeback.core.second_meter import EARLY, FREED, LATE, UNOBSERVED, UNPLACED, UNSEEN
-from chargeback.store.database import DatabaseUnavailable
-from chargeback.store.node_hours import backlog, differences_since, last_pushes
-from chargeback.store.node_states import unmetered_nodes
-from chargeback.store.owners import owner_names
-from chargeback.store.problems import problems_since
-from chargeback.store.rollup import marked, months
+from chargeback.ledger_status import Status, is_well, ledger_status
 
 # What a kind of difference is (`chargeback.core.second_meter`), and a kind of problem, in words.
 DIFFERENCES = {
@@ -40,69 +35,57 @@ PROBLEMS = {
     "conservation": "its lines are not its time: a defect",
 }
 
-# An agent pushes its running hour every half minute.
-SILENT_AFTER_S = 300
-RECENT_HOURS = 24
-
 
 @click.command()
 @settings_options(*STORE)
+@click.option("--month", type=MONTH, help="whose coverage is shown, such as 2026-10; default: the current one")
 @click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
-def status(output: str, **options: Any) -> None:
-    """Show the backlog of rating, where the two meters differ, what is wrong, and the last push of every node.
+def status(month: str | None, output: str, **options: Any) -> None:
+    """Show what is due, what is known of a month, which months wait, and the last push of every node.
 
-    Differences and problems are those of the last 24 hours that are rated; the running one is not.
+    Differences and problems are those of the last 24 hours that are rated; the running one is not. Coverage is of
+    card time: observed by agents, filled from the API, or a gap. What waits for a draft is held, not due.
 
-    Exit 0: all is well; 1: node-hours are due, a node is silent or not metered, or time does not balance.
+    Exit 0: all is well; 1: something is due, a node is silent or not metered, or time does not balance.
 
     \b
     Example: chargeback status --data /var/lib/chargeback
     """
-    database = take_database(options)
-    now_ms = time.time_ns() // 1_000_000
-    since = now_ms // HOUR_MS - RECENT_HOURS
-    try:
-        with database.read() as connection:
-            waiting = backlog(connection, now_ms)
-            found: dict[str, Any] = {
-                "due_node_hours": sum(waiting.due.values()),
-                "days_to_sum": marked(connection),
-                "lookalikes": {name: look_alikes(names) for name, names in owner_names(connection, now_ms).items()},
-                "conservation_error_ms": sum(waiting.error_ms.values()),
-                "meter_difference_ms": differences_since(connection, since),
-                "problems": [asdict(problem) for problem in problems_since(connection, since)],
-                "unmetered": [asdict(node) for node in unmetered_nodes(connection)],
-                "months": [{"month": month, "state": "open"} for month in months(connection)],
-                "nodes": [
-                    {
-                        "cluster": cluster,
-                        "node": node,
-                        "last_push": format_instant(at_ms),
-                        "silent": now_ms - at_ms > SILENT_AFTER_S * 1000,
-                    }
-                    for cluster, node, at_ms in last_pushes(connection)
-                ],
-            }
-    except DatabaseUnavailable as error:
-        raise Failure(str(error)) from error
+    with reading(take_database(options)) as connection:
+        found = ledger_status(connection, month, now_ms())
     if output == "json":
         click.echo(json.dumps(found, indent=2))
     else:
         _show(found)
-    silent = any(node["silent"] for node in found["nodes"])
-    if found["due_node_hours"] or found["conservation_error_ms"] or found["unmetered"] or silent:
+    if not is_well(found):
         sys.exit(EXIT_INCOMPLETE)
 
 
-def _show(found: dict[str, Any]) -> None:
+def _show(found: Status) -> None:
     out = console()
-    out.print(f"due: {found['due_node_hours']} node-hours, {found['days_to_sum']} days to sum up")
+    due = (f"{found['due_node_hours']} node-hours", f"{found['due_plan_hours']} plan-hours")
+    out.print(f"due: {', '.join(due)}, {found['days_to_sum']} days to sum up")
+    for each in found["backlog"]:
+        if each["due"] or each["held"]:
+            oldest = "" if each["oldest"] is None else f", the oldest of {each['oldest']}"
+            held = f"; {each['held']} wait for a draft" if each["held"] else ""
+            click.echo(f"due in {each['cluster']}: {each['due']} {each['work']}{oldest}{held}")
     out.print(f"conservation error: {found['conservation_error_ms']} ms")
-    out.print("months: " + (", ".join(f"{m['month']} ({m['state']})" for m in found["months"]) or "none yet"))
+    out.print(f"schema: {found['schema']}")
     for name, groups in found["lookalikes"].items():
         for group in groups:
             alike = escape(", ".join(group))
             out.print(f"look alike: {name.replace('_', ' ')} {alike}: each is billed by itself", highlight=False)
+    _show_data(found)
+    if found["detached"]:
+        click.echo(f"detached, to be archived or dropped: {', '.join(found['detached'])}")
+    for shown in (_coverage(found), _months(found), _nodes(found)):
+        if shown.row_count:
+            click.echo(text_of(out, shown))
+
+
+def _show_data(found: Status) -> None:
+    """What is wrong with what was measured."""
     for cluster, kinds in found["meter_difference_ms"].items():
         for kind, ms in kinds.items():
             click.echo(f"meters differ in {cluster}: {ms / 1000:g} s {DIFFERENCES.get(kind, '')} ({kind})")
@@ -113,8 +96,28 @@ def _show(found: dict[str, Any]) -> None:
     for node in found["unmetered"]:
         what = f"no agent ever pushed; GPU devices: {node['devices']}, pods so far: {node['pods']}"
         click.echo(f"unmetered: {node['cluster']}/{node['node']}: {what}")
-    nodes = table("cluster", "node", "=last push", "")
+
+
+def _coverage(found: Status) -> Table:
+    shown = table("=month", "cluster", ">observed h", ">from the API h", ">gap h", ">covered %")
+    for each in found["coverage"]:
+        hours = (each["observed_gpu_hours"], each["api_gpu_hours"], each["gap_gpu_hours"])
+        shown.add_row(*map(cell, (each["month"], each["cluster"], *hours, each["covered_percent"])))
+    return shown
+
+
+def _months(found: Status) -> Table:
+    shown = table("=month", "state", ">draft", "=since", "prepared by", "approved by", "closed by", "")
+    for each in found["months"]:
+        people = (each["prepared_by"], each["approved_by"], each["closed_by"])
+        waits = {"draft": "waits for an approval", "approved": "waits to be closed"}.get(each["state"], "")
+        shown.add_row(*map(cell, (each["month"], each["state"], each["draft"], each["since"], *people, waits)))
+    return shown
+
+
+def _nodes(found: Status) -> Table:
+    shown = table("cluster", "node", "=last push", "")
     for node in found["nodes"]:
         silent = "silent" if node["silent"] else ""
-        nodes.add_row(*map(cell, (node["cluster"], node["node"], node["last_push"], silent)))
-    click.echo(text_of(out, nodes))
+        shown.add_row(*map(cell, (node["cluster"], node["node"], node["last_push"], silent)))
+    return shown
