@@ -15,7 +15,7 @@ import aiohttp_jinja2
 import jinja2
 from aiohttp import web
 
-from chargeback.api import budgets, health, node_hours, quota_uses, quotas, state, statements
+from chargeback.api import budgets, health, months, node_hours, quota_uses, quotas, state, statements
 from chargeback.api.agents import Agents, Reviewer
 from chargeback.api.errors import errors_as_json
 from chargeback.api.tokens import Tokens
@@ -30,6 +30,7 @@ from chargeback.store.policies import TermsConflict, begin_policy, policy_book
 from chargeback.store.schema import migrate
 from chargeback.store.terms import PricesRefused, import_prices
 from chargeback.tasks.close_hours import keep_closing
+from chargeback.tasks.draft_months import keep_drafting
 from chargeback.tasks.follow_cluster import ClusterTables, Noter, keep_following
 from chargeback.tasks.follow_files import keep_reading, read_files
 from chargeback.tasks.render_metrics import Page, Pushes, keep_rendering
@@ -100,7 +101,7 @@ def make_app(aggregator: Aggregator, reviewer: Reviewer | None = None) -> web.Ap
     app[state.TABLES] = aggregator.tables
     app[state.GRACE_MS] = aggregator.settings.grace
     app[state.CLUSTER] = aggregator.settings.cluster
-    for room in (node_hours, statements, budgets, quota_uses, quotas, health, pages):
+    for room in (node_hours, statements, months, budgets, quota_uses, quotas, health, pages):
         app.add_routes(room.routes)
     aiohttp_jinja2.setup(app, loader=jinja2.PackageLoader("chargeback.web"), enable_async=False)
     return app
@@ -214,6 +215,8 @@ def _work(aggregator: Aggregator, api: ClusterApi | None, noter: Noter) -> Itera
         todo = "want --owners FILE, --kubeconfig FILE or an in-cluster account"
         log.warning("nobody owns a namespace", extra={"todo": todo})
     yield keep_closing(database, clock, settings.grace)
+    if settings.draft_day is not None:
+        yield keep_drafting(database, clock, settings.draft_day, settings.grace, settings.limits)
     yield keep_rendering(database, settings.cluster, tables, aggregator.pushes, aggregator.page, clock)
 
 

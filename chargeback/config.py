@@ -128,7 +128,7 @@ SETTINGS = (
         name="day-factor",
         default="3",
         read=texts.factor,
-        help="no month is drafted in which an hour of a cluster costs so many times the day before's, or so little, unless waived",
+        help="no month is drafted in which a cluster's hour cost so many times more, or less, than on the day before",
     ),
     Setting(
         name="agent-tokens",

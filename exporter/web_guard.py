@@ -23,6 +23,9 @@ from .web_config import Tls, WebConfig, WebConfigError, read_web_config
 
 log = logging.getLogger(__name__)
 
+# Where a request carries the name of the user that it is of; absent where nobody was asked for one.
+USER = web.RequestKey("user", str)
+
 # Known pairs are not hashed again: at cost 10 a hash takes 50 ms, and Prometheus comes every few seconds.
 KNOWN_MAX = 100
 # Checked where the name is nobody's, so that an answer's time does not tell whose names there are.
@@ -63,9 +66,12 @@ class Guard:
             config = self._now()
             if config is None:
                 return web.Response(status=500, text="the web config file is invalid: see the log\n")
-            if config.users and not self._guards_itself(request) and not await self._knows(config, request):
-                wanted = {"WWW-Authenticate": "Basic"}
-                return web.Response(status=401, text="want a name and a password\n", headers=wanted)
+            if config.users and not self._guards_itself(request):
+                name = await self._user(config, request)
+                if name is None:
+                    wanted = {"WWW-Authenticate": "Basic"}
+                    return web.Response(status=401, text="want a name and a password\n", headers=wanted)
+                request[USER] = name
             return await handler(request)
 
         return guard
@@ -104,25 +110,25 @@ class Guard:
         if self._context is not None and self._context is not context:
             connection.context = self._context
 
-    async def _knows(self, config: WebConfig, request: web.Request) -> bool:
-        """Whether the request carries a name and its password."""
+    async def _user(self, config: WebConfig, request: web.Request) -> str | None:
+        """The name that the request carries with its password, None where it does not."""
         pair = _basic(request.headers.get("Authorization", ""))
         if pair is None:
-            return False
+            return None
         name, password = pair
         bcrypt_hash = config.users.get(name, _NOBODY)
         text = b"\0".join((name.encode("utf-8", "surrogateescape"), bcrypt_hash.encode(), password))
         digest = hmac.digest(self._secret, text, hashlib.sha256)
         if digest in self._known:
-            return True
+            return name
         async with self._hashing:
             right = await asyncio.to_thread(_matches, password, bcrypt_hash)
         if not right or name not in config.users:
-            return False
+            return None
         self._known[digest] = None
         if len(self._known) > KNOWN_MAX:
             del self._known[next(iter(self._known))]
-        return True
+        return name
 
 
 def _matches(password: bytes, bcrypt_hash: str) -> bool:
