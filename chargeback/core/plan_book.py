@@ -7,7 +7,7 @@ seen of that resource is not asked. Of one layer the version recorded last wins.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 FILE, SEEN = "file", "seen"
@@ -62,7 +62,7 @@ def timeline(versions: Iterable[PlanVersion]) -> list[PlanVersion]:
     ordered = sorted(versions, key=lambda each: each.version)
     borders = sorted({at for each in ordered for at in (each.from_ms, each.until_ms) if at is not None})
     pieces: list[PlanVersion] = []
-    for start_ms, end_ms in zip(borders, [*borders[1:], None], strict=True):
+    for start_ms, end_ms in open_ended(borders):
         found = next((each for each in reversed(ordered) if each.holds(start_ms)), None)
         if found is None:
             continue
@@ -72,6 +72,11 @@ def timeline(versions: Iterable[PlanVersion]) -> list[PlanVersion]:
         else:
             pieces.append(replace(found, from_ms=start_ms, until_ms=end_ms))
     return [each for each in pieces if not each.says_nothing]
+
+
+def open_ended(borders: Sequence[int]) -> Iterator[tuple[int, int | None]]:
+    """From each border to the next; from the last one on."""
+    return zip(borders, (*borders[1:], None), strict=False)  # of none there is none
 
 
 class PlanBook:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from chargeback.core.plan_book import FILE, SEEN, PlanVersion, timeline
+from chargeback.core.plan_book import FILE, SEEN, PlanVersion, open_ended, timeline
 from chargeback.core.plans import Plan
 from chargeback.core.quota.problems import QuotaProblem
 
@@ -91,7 +91,7 @@ def file_change(history: Sequence[PlanVersion], wanted: Iterable[PlanVersion], *
     for track in sorted(before.keys() | after.keys()):
         old, new = timeline(before.get(track, ())), sorted(after.get(track, ()), key=lambda each: each.from_ms)
         borders = sorted({at for each in (*old, *new) for at in (each.from_ms, each.until_ms) if at is not None})
-        for start_ms, end_ms in zip(borders, [*borders[1:], None], strict=True):
+        for start_ms, end_ms in open_ended(borders):
             is_now, is_wanted = _at(old, start_ms), _at(new, start_ms)
             if _said(is_now) == _said(is_wanted):
                 continue
