@@ -192,8 +192,13 @@ Entry = Price | TierFactor | Discount | ClassTier
 
 
 def name_of(entry: Entry) -> str:
-    """For people: `model NVIDIA H100 NVL, tier spot`."""
-    return ", ".join(f"{field} {value}" for field, value in entry.key) or "any node"
+    """For people: `model NVIDIA H100 NVL, tier spot, zone=a`."""
+    label = "node_labels."
+    named = (
+        f"{field.removeprefix(label)}={value}" if field.startswith(label) else f"{field} {value}"
+        for field, value in entry.key
+    )
+    return ", ".join(named) or "any node"
 
 
 def _given(named: tuple[tuple[str, str | None], ...]) -> Key:

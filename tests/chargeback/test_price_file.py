@@ -75,6 +75,9 @@ def test_check_says_what_is_in_a_file_or_wrong_with_it(tmp_path: Path) -> None:
     good, bad = tmp_path / "good.yaml", tmp_path / "bad.yaml"
     good.write_text(f"{HEAD}  - {{model: X, price: 1, unit: gpu-hour}}\n")
     bad.write_text(f"{HEAD}  - {{model: X, price: 1}}\n")
-    assert "1 prices, 0 tier factors, USD" in chargeback("prices", "check", str(good)).stdout.decode()
+    assert (
+        "1 prices, 0 tier factors, 0 discounts, 0 priority classes, USD"
+        in chargeback("prices", "check", str(good)).stdout.decode()
+    )
     ended = chargeback("prices", "check", str(bad), check=False)
     assert (ended.returncode, "prices[0].unit" in ended.stderr.decode()) == (2, True)
