@@ -30,7 +30,7 @@ from chargeback.store.evidence import Evidence, read_evidence
 from chargeback.store.node_hours import Known, NodeHourKey, unrated
 from chargeback.store.node_states import places_in, states_of
 from chargeback.store.owners import owner_book
-from chargeback.store.plan_hours import rated_hours
+from chargeback.store.plan_hours import rated_hours, was_settled
 from chargeback.store.plans import plan_book
 from chargeback.store.terms import policy_book, price_book
 
@@ -162,6 +162,12 @@ def settle(
 
     plans, owners = terms.plans(cluster), terms.owners(cluster)
     return settle_hour(cluster, hour, lines, plans, owners, terms.prices, terms.policies, pool_of, until=until)
+
+
+def has_plans(terms: Terms, cluster: str, hour: int) -> bool:
+    """Whether a plan is in force in an hour, or was when it was settled last."""
+    in_force = terms.plans(cluster).namespaces(hour * HOUR_MS, (hour + 1) * HOUR_MS)
+    return bool(in_force) or was_settled(terms.connection, cluster, hour)
 
 
 def _settle_running(terms: Terms, lines: Sequence[Line]) -> list[Line]:

@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from chargeback.core.corrections import posted
+from chargeback.core.corrections import as_charge, net, posted
 from chargeback.core.differences import Sums, with_change
 from chargeback.core.hours import months_of_hour
 from chargeback.core.lines import Line
 from chargeback.core.waivers import Waiver
-from chargeback.rater import PAGE_NODE_HOURS, Terms, rate
+from chargeback.rater import PAGE_NODE_HOURS, Terms, has_plans, rate, settle
 from chargeback.store.corrections import settled_months
 from chargeback.store.evidence import read_evidence
 from chargeback.store.hour_sums import HourSpan, hour_sums, to_rate
-from chargeback.store.ledger import lines_of
+from chargeback.store.ledger import lines_of, lines_of_hour
 from chargeback.store.months import posting_month
 from chargeback.store.node_hours import Known, NodeHourKey
 
@@ -51,11 +51,26 @@ def preview(
         mine, rated = [key for key, _ in pairs], [line for _, lines in pairs for line in lines]
         months = settled & months_of_hour(hour, terms.policies.first.timezone)
         month = posting_month(connection, max(months)) if months else ""
-        taken, put = posted(lines_of(connection, mine), rated, settled, month)
+        existing, wanted = _with_plans(terms, mine, rated)
+        taken, put = posted(existing, wanted, settled, month)
         after = with_change(after, taken, put)
         done += len(mine)
         advance(done, len(keys))
     return Preview(before=before, after=after, node_hours=len(keys))
+
+
+def _with_plans(
+    terms: Terms, mine: Sequence[NodeHourKey], rated: Sequence[Line]
+) -> tuple[Sequence[Line], Sequence[Line]]:
+    """The lines that rating some node-hours of one hour concerns, and those that are to stand in their place."""
+    connection, cluster, hour = terms.connection, mine[0].cluster, mine[0].hour
+    if not has_plans(terms, cluster, hour):
+        return lines_of(connection, mine), rated
+    existing = lines_of_hour(connection, cluster, hour)
+    nodes = {key.node for key in mine}
+    timezone = terms.policies.first.timezone
+    others = [as_charge(line, timezone) for line in net(existing) if line.node not in nodes]
+    return existing, settle(terms, cluster, hour, [*others, *rated])[0]
 
 
 def _rated(

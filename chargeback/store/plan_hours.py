@@ -136,6 +136,12 @@ def rated_hours(connection: Connection, hours: Collection[tuple[str, int]]) -> s
     return {(row.cluster, row.hour) for row in connection.execute(query)} & set(hours)
 
 
+def was_settled(connection: Connection, cluster: str, hour: int) -> bool:
+    """Whether an hour had plans to settle, or is to be settled."""
+    query = select(plan_hours.c.hour).where(plan_hours.c.cluster == cluster, plan_hours.c.hour == hour)
+    return connection.execute(query).first() is not None
+
+
 def replace_some(connection: Connection, gone: Sequence[Line], new: Sequence[Line], revision: int) -> set[str]:
     """Delete charges, and put others; the local days of both."""
     for first in range(0, len(gone), DELETED_TOGETHER):
