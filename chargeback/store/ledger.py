@@ -107,7 +107,7 @@ def lines_of_month(connection: Connection, month: str) -> Iterator[Line]:
     result = connection.execute(query.execution_options(yield_per=PAGE_ROWS))
     for page in result.partitions(PAGE_ROWS):
         for row in page:
-            yield _line(row)
+            yield read_line(row)
 
 
 def lines_of(connection: Connection, keys: Iterable[NodeHourKey]) -> list[Line]:
@@ -118,7 +118,7 @@ def lines_of(connection: Connection, keys: Iterable[NodeHourKey]) -> list[Line]:
         .where(tuple_(table.c.cluster, table.c.node, table.c.hour).in_(wanted))
         .order_by(table.c.hour, table.c.node, table.c.parent, table.c.start_ms, table.c.line_id)
     )
-    return [_line(row) for row in connection.execute(query)]
+    return [read_line(row) for row in connection.execute(query)]
 
 
 def lines_of_hour(connection: Connection, cluster: str, hour: int) -> list[Line]:
@@ -128,7 +128,7 @@ def lines_of_hour(connection: Connection, cluster: str, hour: int) -> list[Line]
         .where(table.c.cluster == cluster, table.c.hour == hour)
         .order_by(table.c.node, table.c.parent, table.c.start_ms, table.c.line_id)
     )
-    return [_line(row) for row in connection.execute(query)]
+    return [read_line(row) for row in connection.execute(query)]
 
 
 def _row(line: Line, revision: int) -> tuple[Any, ...]:
@@ -145,7 +145,8 @@ def _row(line: Line, revision: int) -> tuple[Any, ...]:
     )
 
 
-def _line(row: Row[Any]) -> Line:
+def read_line(row: Row[Any]) -> Line:
+    """A line, of a row of its table."""
     values = {name: getattr(row, name) for name in _FIELDS}
     return Line(
         **values,
