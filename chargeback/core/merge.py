@@ -21,16 +21,10 @@ def merge(bodies: Sequence[NodeHour]) -> NodeHour:
     """Merge the bodies of one node-hour; at least one, each checked."""
     if len(bodies) == 1:
         return bodies[0]
-    latest_first = sorted(bodies, key=lambda body: (body.started, body.instance), reverse=True)
-    claimed: dict[str, Spans] = {}
-    parts: list[NodeHour] = []
-    for body in latest_first:
-        speaks = {gpu.uuid: subtract(union(gpu.observed), claimed.get(gpu.uuid, ())) for gpu in body.gpus}
-        parts.append(_clip(body, speaks))
-        for uuid, spans in speaks.items():
-            claimed[uuid] = union(claimed.get(uuid, ()) + spans)
+    speaking = speakers(bodies)
+    parts = [_clip(body, speaks) for body, speaks in speaking]
     return replace(
-        latest_first[0],
+        speaking[0][0],
         through=max(body.through for body in bodies),
         final=any(body.final for body in bodies),
         gpus=_join_gpus(parts),
@@ -42,6 +36,18 @@ def merge(bodies: Sequence[NodeHour]) -> NodeHour:
             )
         ),
     )
+
+
+def speakers(bodies: Sequence[NodeHour]) -> list[tuple[NodeHour, dict[str, Spans]]]:
+    """The bodies, latest instance first, each with the time for which it speaks of each of its cards."""
+    claimed: dict[str, Spans] = {}
+    found: list[tuple[NodeHour, dict[str, Spans]]] = []
+    for body in sorted(bodies, key=lambda body: (body.started, body.instance), reverse=True):
+        speaks = {gpu.uuid: subtract(union(gpu.observed), claimed.get(gpu.uuid, ())) for gpu in body.gpus}
+        found.append((body, speaks))
+        for uuid, spans in speaks.items():
+            claimed[uuid] = union(claimed.get(uuid, ()) + spans)
+    return found
 
 
 def _clip(body: NodeHour, speaks: dict[str, Spans]) -> NodeHour:
