@@ -2,9 +2,10 @@
 
 Why:      bodies are kept for 400 days and lines for ten years; deleting them row by row would bloat the tables.
           Plans are settled from all lines of a cluster and hour, once all its node-hours are rated: indexes by hour.
+          What is due is claimed in the order of hours: an index that holds it so, and nothing that is rated.
 Size:     both tables are written once more, month by month: twice their size until the end. Measured: 1 M lines
           need about 20 s. SQLite keeps plain tables, and writes `lines` once more for its new key.
-Locks:    `node_hour_bodies` and `lines` until the end: whoever writes or reads them waits, and nothing is lost.
+Locks:    all tables until the end (`chargeback/store/schema.py`): who writes or reads waits, and nothing is lost.
 Old code: goes on: in a ledger that was in use, partitions are there from 400 days ago to three months ahead.
 Undo:     puts all partitions into plain tables again; months that were detached stay as the tables they are.
 """
@@ -36,11 +37,11 @@ def upgrade() -> None:
         sa.Column("month", sa.String(7), nullable=False),
     )
     op.create_index("node_hours_hour", "node_hours", ["cluster", "hour"])
+    op.drop_index("node_hours_due", "node_hours")
+    op.execute("CREATE INDEX node_hours_due ON node_hours (hour, cluster, node) WHERE due_ms IS NOT NULL")
     if op.get_bind().dialect.name == "sqlite":
         _remake_key(["line_id", "month"], _INDEXES_BEFORE, _INDEXES)
         return
-    # In this order, as whoever rates takes them: so nobody waits for us who holds what we wait for.
-    op.execute("LOCK TABLE node_hour_bodies, lines IN ACCESS EXCLUSIVE MODE")
     month = "to_char(to_timestamp(hour * 3600.0) AT TIME ZONE 'UTC', 'YYYY-MM')"
     _partition("node_hour_bodies", "RANGE (hour)", f"SELECT DISTINCT {month} FROM node_hour_bodies_plain")
     _partition("lines", "LIST (month)", "SELECT DISTINCT month FROM lines_plain")
@@ -53,7 +54,6 @@ def downgrade() -> None:
     if op.get_bind().dialect.name == "sqlite":
         _remake_key(["line_id"], _INDEXES, _INDEXES_BEFORE)
     else:
-        op.execute("LOCK TABLE node_hour_bodies, lines IN ACCESS EXCLUSIVE MODE")
         for table, key in (("node_hour_bodies", _BODIES_KEY), ("lines", "(line_id)")):
             op.execute(f"CREATE TABLE {table}_plain (LIKE {table} INCLUDING DEFAULTS)")
             op.execute(f"INSERT INTO {table}_plain SELECT * FROM {table}")
@@ -62,6 +62,8 @@ def downgrade() -> None:
             op.execute(f"ALTER TABLE {table} ADD CONSTRAINT {table}_pkey PRIMARY KEY {key}")
         _index(_INDEXES_BEFORE)
     op.drop_index("node_hours_hour", "node_hours")
+    op.drop_index("node_hours_due", "node_hours")
+    op.create_index("node_hours_due", "node_hours", ["due_ms", "hour"])
     op.drop_table("kept_from")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, String, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, String, Table, Text, text
 
 from chargeback.store.tables.metadata import Name, metadata
 
@@ -37,7 +37,15 @@ node_hours = Table(
     Column("error_ms", BigInteger, nullable=False),
     Column("differences", Text, nullable=False, server_default="{}"),
     Column("existed", Text, nullable=False, server_default="{}"),
-    Index("node_hours_due", "due_ms", "hour"),
+    # In the order of claims; what is rated is not in it.
+    Index(
+        "node_hours_due",
+        "hour",
+        "cluster",
+        "node",
+        postgresql_where=text("due_ms IS NOT NULL"),
+        sqlite_where=text("due_ms IS NOT NULL"),
+    ),
     Index("node_hours_hour", "cluster", "hour"),
 )
 

@@ -13,7 +13,7 @@ from chargeback.store.database import Database, open_database
 from chargeback.store.schema import migrate
 from tests.chargeback.store.bodies import HOUR
 
-# What the release before writes: a push and the lines of an hour, in the order in which it takes its locks.
+# What the release before writes: a push, and an hour that is rated; their locks are taken in different orders.
 _PUSH = """
 INSERT INTO node_hour_bodies (cluster, node, hour, instance, started_ms, seq, through, final, received_ms, body)
 VALUES ('lab', :node, :hour, 'agent', 0, 1, 3600000, true, 0, :body)
@@ -30,9 +30,15 @@ INSERT INTO lines (
     'alpha', 'train', 'main', '', 1, 1, 'exclusive', :n, 1, 1, 3, 3, 'charge', 1
 )
 """
-_HELD = (
-    "INSERT INTO node_hours (cluster, node, hour, revision, known, error_ms) VALUES ('lab', 'n0', :hour, 0, '', 0)"
-)
+_BEGIN = """
+INSERT INTO node_hours (cluster, node, hour, due_ms, revision, known, error_ms)
+VALUES ('lab', :node, :hour, 0, 0, '{}', 0) ON CONFLICT DO NOTHING
+"""
+_CLAIM = "SELECT due_ms, revision, known FROM node_hours WHERE cluster = 'lab' AND node = :node AND hour = :hour"
+_SETTLE = """
+UPDATE node_hours SET due_ms = NULL, revision = 1 WHERE cluster = 'lab' AND node = :node AND hour = :hour
+"""
+BEFORE = "0003"
 MONTHS = ("2026-10", "2026-11", "2026-12")
 
 
@@ -55,19 +61,23 @@ class Writer(threading.Thread):
         hour, node = HOUR + number % 3 * 24 * 31, f"n{number}"
         with self.database.write() as connection:
             connection.execute(text(_PUSH), {"node": node, "hour": hour, "body": b"x" * 100})
+            connection.execute(text(_BEGIN), {"node": node, "hour": hour})
+        claim = _CLAIM if self.database.is_sqlite else f"{_CLAIM} FOR UPDATE"
         with self.database.write() as connection:
+            assert connection.execute(text(claim), {"node": node, "hour": hour}).first() is not None
             assert connection.execute(text(_READ), {"node": node, "hour": hour}).first() is not None
             values = {"id": f"{number:032d}", "node": node, "hour": hour, "day": f"{month}-03", "month": month}
             connection.execute(text(_LINE), values | {"n": number})
+            connection.execute(text(_SETTLE), {"node": node, "hour": hour})
 
 
 @pytest.fixture
 def old(url: str) -> Iterator[Database]:
     """In use by the release before."""
     database = open_database(url)
-    migrate(database, "0004")
+    migrate(database, BEFORE)
     with database.write() as connection:
-        connection.execute(text(_HELD), {"hour": HOUR})
+        connection.execute(text(_BEGIN), {"node": "n", "hour": HOUR})
     yield database
     database.close()
 
@@ -79,7 +89,7 @@ def test_a_writer_of_the_old_release_goes_on(old: Database, url: str) -> None:
         writers[1].written = 1_000_000  # rows of its own
     for writer in writers:
         writer.start()
-    for revision in ("0005", "0004", "0005"):
+    for revision in ("head", BEFORE, "head"):
         _await_progress(writers)
         migrate(old, revision)
     _await_progress(writers)
