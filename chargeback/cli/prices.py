@@ -223,8 +223,8 @@ def _labels(texts: Sequence[str]) -> Labels:
 
 
 def _show_look(look: Import, output: str) -> None:
-    forced = set(map(id, look.backdated))
-    rows = [row for change in look.changes for row in _change(change, id(change) in forced)]
+    forced = set(look.backdated)
+    rows = [row for change in look.changes for row in _change(change, change in forced)]
     if rows or output != "table":
         print_rows(CHANGES, rows, output, whole=("from", "until"), numbers=("before", "after"))
 
