@@ -69,7 +69,7 @@ def plans_changed(connection: Connection, cluster: str, from_ms: int, until_ms: 
     lock(connection, node_hours)
     hours = [node_hours.c.cluster == cluster, node_hours.c.hour >= from_ms // HOUR_MS, node_hours.c.revision > 0]
     if until_ms is not None:
-        hours.append(node_hours.c.hour * HOUR_MS < until_ms)
+        hours.append(node_hours.c.hour <= (until_ms - 1) // HOUR_MS)
     reached = (
         select(node_hours.c.cluster, node_hours.c.hour, cast(now_ms, BigInteger), cast(0, Integer))
         .where(*hours)
