@@ -156,7 +156,8 @@ def _stretches(books: _Books, namespace: str, problems: list[Problem]) -> Iterat
             key, why = books.units.key_of(plan, books.prices)
             unit = None
             if key is not None:
-                place = Place(cluster=books.cluster)
+                # On no node in particular: one priced as a whole is as good as if it had this card alone.
+                place = Place(cluster=books.cluster, cards=("",))
                 unit, why = books.units.unit_of(plan, key, owner, books.prices, place, books.span)
             if unit is None and plan.guaranteed:
                 guaranteed_ms = Fraction((stop_ms - begin_ms) * plan.guaranteed)

@@ -14,7 +14,7 @@ from chargeback.core.lines import CORDONED, FREE, UNHEALTHY, UNSOLD, Line
 from chargeback.core.owners import Owner
 from chargeback.core.plan_book import PlanVersion
 from chargeback.core.plan_key import PriceKey, profile_of, read_price_key
-from chargeback.core.prices import INSTANCE_HOUR, Place, PriceBook, Rate
+from chargeback.core.prices import INSTANCE_HOUR, NODE_HOUR, Place, PriceBook, Rate
 from chargeback.core.reservations import EVIDENCE as BY_SCHEDULER
 
 # How the device plugin may rename what it offers in shares.
@@ -102,6 +102,8 @@ class Units:
         )
         if rate is None:
             return None, f"{key} has no price"
+        if rate.unit == NODE_HOUR:
+            return None, f"{key} is priced by the node: want a price of a card, reserved or not"
         of_unit = slot.part if rate.unit == INSTANCE_HOUR else slot.weight
         if of_unit is None:
             return None, f"there is no {key} in this hour, and its price is by the card's part"

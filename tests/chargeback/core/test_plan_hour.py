@@ -13,7 +13,7 @@ from chargeback.core.owners import Owner, OwnerBook
 from chargeback.core.plan_book import FILE
 from chargeback.core.policy import Policy
 from chargeback.core.price_entries import RESERVED as TERM_RESERVED
-from chargeback.core.prices import GPU_HOUR, INSTANCE_HOUR, Price, PriceBook
+from chargeback.core.prices import GPU_HOUR, INSTANCE_HOUR, NODE_HOUR, Price, PriceBook
 from tests.chargeback.core.planned import A100, H100, HALF, PRICES, START_MS, idle, line, plan, settled, sums
 
 MILLION = 1_000_000
@@ -250,6 +250,18 @@ def test_a_price_key_that_nobody_sells() -> None:
         found, problems = settled([idle()], plan(1, price_key=key))
         assert [each.subject for each in problems] == [f"a: {why}"]
         assert sums(found)[(UNPRICED, "unused")] == (1, None, None)
+
+
+def test_cards_that_are_priced_by_the_node_want_a_price_of_a_card() -> None:
+    """A guarantee names no node, so a node's price is none of a unit's; a reserved price of the model is."""
+    node = Price(model=None, unit=NODE_HOUR, amount=Fraction(24 * MILLION))
+    _, problems = settled([line()], plan(1), prices=PriceBook([node]))
+    assert [each.subject for each in problems] == [
+        f"a: {H100} is priced by the node: want a price of a card, reserved or not"
+    ]
+    reserved = Price(model=H100, unit=GPU_HOUR, amount=Fraction(2 * MILLION), term=TERM_RESERVED)
+    found, problems = settled([line()], plan(1), prices=PriceBook([node, reserved]))
+    assert (problems, sums(found)[("cc-a", "reserved")]) == ([], (1, 3 * MILLION, 2 * MILLION))
 
 
 def test_a_plan_is_paid_in_an_hour_without_any_line() -> None:
