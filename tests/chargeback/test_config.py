@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from chargeback.config import SettingsError, read_settings
+from chargeback.core.nodes import POOL_LABELS, PRICE_LABELS
+from chargeback.core.policy import Policy
 from tests.programs import chargeback
 
 
@@ -73,3 +75,31 @@ def test_labels_of_owners_have_keys_that_kubernetes_takes() -> None:
     said = str(refused.value)
     assert "--label-cost-center='-x': want a Kubernetes label key" in said
     assert "--label-tier='gpu-tier': is the label of --label-team too: want a label of its own" in said
+
+
+def test_what_of_nodes_prices_may_name() -> None:
+    """A pool by one label instead of the clouds' own; labels in bytewise order, each once."""
+    keys = read_settings({}, {}).node_keys
+    assert (keys.pool, keys.priced) == (POOL_LABELS, PRICE_LABELS)
+    flags = {"label-pool": "site/pool", "node-labels": "zone, site/rack ,zone"}
+    keys = read_settings(flags, {}).node_keys
+    assert (keys.pool, keys.priced) == (("site/pool",), ("site/rack", "zone"))
+    with pytest.raises(SettingsError) as refused:
+        read_settings({"label-pool": "-", "node-labels": "zone,a b"}, {})
+    assert len(str(refused.value).splitlines()) == 2
+
+
+def test_the_first_version_of_the_policy() -> None:
+    """All its fields are settings."""
+    assert read_settings({}, {}).policy == Policy()
+    values = {"sharing": "active", "basis": "usage", "plans-from": "quota", "faulted": "credit", "idle": "list"}
+    policy = read_settings({**values, "approver": "other", "mig-weight": "0.5"}, {}).policy
+    assert policy == Policy(
+        sharing="active",
+        basis="usage",
+        plans_from="quota",
+        faulted="credit",
+        idle="list",
+        approver="other",
+        mig_weight=Fraction(1, 2),
+    )

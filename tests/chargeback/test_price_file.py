@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from chargeback.core.hours import parse_instant
+from chargeback.core.price_entries import ClassTier, Discount, Price, TierFactor
 from chargeback.price_file import PriceFileError, parse_prices, read_price_file
 from tests.programs import chargeback
 
@@ -44,11 +45,109 @@ def test_a_price_is_exact_whatever_its_digits() -> None:
         ("{model: X, price: 1, unit: gpu-hour, from: 2026-10-02, until: 2026-10-01}", "want an instant after `from`"),
         ("{model: X, price: 1, unit: gpu-hour, from: 2026-10-01T10:00:00}", "want an offset"),
         ("{model: X, price: 1, unit: gpu-hour, tire: spot}", "prices[0].tire: not a key of this file"),
+        ("{price: 1, unit: gpu-hour, pool: p}", "prices[0].model: missing"),
+        ("{model: [X], price: 1, unit: gpu-hour}", "prices[0].model: ['X']: want a text"),
+        ("{price: 1, unit: node-hour, profile: 1g}", "a MIG profile is priced by instance-hour"),
+        ("{model: X, price: 1, unit: gpu-hour, sharing: some}", "sharing: 'some': want one of exclusive, shared"),
+        ("{model: X, price: 1, unit: gpu-hour, term: ever}", "term: 'ever': want one of on-demand, reserved"),
+        ("{model: X, price: 1, unit: gpu-hour, node_labels: zone}", "node_labels: 'zone': want a mapping"),
+        ("{model: X, price: 1, unit: gpu-hour, node_labels: {-x: a}}", "node_labels.-x: want a Kubernetes label key"),
+        ("{model: X, price: 1, unit: gpu-hour, node_labels: {zone: }}", "node_labels.zone: '': want a text"),
+        ("{model: X, model: Y, price: 1, unit: gpu-hour}", "'model' comes twice"),
         ("just text", "prices[0]: 'just text': want a mapping"),
     ],
 )
 def test_an_entry_that_cannot_be_meant_is_named(entry: str, said: str) -> None:
     assert said in problems(f"{HEAD}  - {entry}\n")
+
+
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        ("tiers: [{factor: 1}]", "tiers[0].tier: missing"),
+        ("tiers: [{tier: t, factor: 1, profile: 1g}]", "tiers[0].profile: not a key of this file"),
+        ("tiers: [x, {tier: t, factor: 1.0000001}]", "tiers[1].factor: '1.0000001': want at most 6 digits"),
+        ("tiers: [{tier: t, factor: -1}]", "tiers[0].factor: '-1': want zero or more"),
+        ("tiers: {tier: t, factor: 1}", "tiers: want a list"),
+        ("discounts: [{contract: C, factor: 1}]", "discounts[0].cost_center: missing"),
+        ("discounts: [{cost_center: c, factor: 1, pool: p}]", "discounts[0].pool: not a key of this file"),
+        ("priority_classes: [{priority_class: p}]", "priority_classes[0].tier: missing"),
+        ("priority_classes: [{tier: t, until: soon}]", "priority_classes[0].until: 'soon': want an instant"),
+        ("discount: []", "discount: not a key of this file, want one of currency, discounts, prices"),
+    ],
+)
+def test_other_sections_are_checked_alike(section: str, said: str) -> None:
+    assert said in problems(f"currency: USD\n{section}\n")
+
+
+def test_every_kind_of_entry_is_read() -> None:
+    """Labels in bytewise order of their keys, so that the order in the file tells nothing apart."""
+    file = parse_prices(
+        """
+currency: EUR
+prices:
+  - {price: 8, unit: node-hour, node_labels: {zone: b, rack: a}}
+  - {model: X, tier: t, term: reserved, sharing: shared, cluster: c, pool: p, price: 1, unit: gpu-month}
+tiers: [{tier: t, factor: 0.5, model: X, cluster: c, pool: p}]
+discounts: [{cost_center: rd, factor: 0.9, contract: C-1, model: X, cluster: c, from: 2026-10-01}]
+priority_classes: [{priority_class: high, tier: t, until: 2026-10-01}]
+""",
+        "p.yaml",
+    )
+    at = parse_instant("2026-10-01")
+    assert file.prices == (
+        Price(model=None, unit="node-hour", amount=Fraction(8_000_000), node_labels=(("rack", "a"), ("zone", "b"))),
+        Price(
+            model="X",
+            unit="gpu-month",
+            amount=Fraction(1_000_000),
+            tier="t",
+            term="reserved",
+            sharing="shared",
+            cluster="c",
+            pool="p",
+        ),
+    )
+    assert file.factors == (TierFactor(tier="t", factor=Fraction(1, 2), model="X", cluster="c", pool="p"),)
+    (discount,) = file.discounts
+    assert discount == Discount(
+        cost_center="rd", factor=Fraction("0.9"), contract="C-1", model="X", cluster="c", from_ms=at
+    )
+    assert file.classes == (ClassTier(priority_class="high", tier="t", until_ms=at),)
+    book = file.book(version=7, timezone="Europe/Berlin")
+    assert (book.version, book.timezone, len(book.entries)) == (7, "Europe/Berlin", 5)
+
+
+@pytest.mark.parametrize(
+    ("section", "named"),
+    [
+        ("tiers: [{tier: t, factor: 1}, {tier: t, factor: 2}]", "tier t: two entries hold"),
+        (
+            "discounts: [{cost_center: c, factor: 1, contract: A}, {cost_center: c, factor: 2, contract: B}]",
+            "cost_center c: two entries hold",
+        ),
+        (
+            "priority_classes: [{priority_class: p, tier: t}, {priority_class: p, tier: u, from: 2026-10-01}]",
+            "priority_class p: two entries hold at 2026-10-01T00:00:00Z",
+        ),
+        (
+            "prices: [{model: X, price: 1, unit: gpu-hour, pool: a}, {model: X, price: 8, unit: node-hour, pool: a}]",
+            "model X, pool a: two entries hold",
+        ),
+    ],
+)
+def test_what_is_for_the_same_must_not_hold_twice(section: str, named: str) -> None:
+    """Both are named; neither contract nor unit tells them apart."""
+    place = section.partition(":")[0]
+    said = problems(f"currency: USD\n{section}\n")
+    assert named in said
+    assert f"{place}[0] and {place}[1]: want an `until` on the earlier one" in said
+
+
+def test_a_file_that_is_not_text(tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_bytes(b"\xff")
+    with pytest.raises(PriceFileError, match="want UTF-8"):
+        read_price_file(str(tmp_path / "p.yaml"))
 
 
 def test_two_prices_of_one_thing_must_not_hold_at_once() -> None:
