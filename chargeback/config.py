@@ -111,6 +111,12 @@ SETTINGS = (
         help="YAML of ResourceQuotas, as `kubectl get resourcequotas -A -o yaml` prints it",
     ),
     Setting(name="prices", default="", read=texts.plain, help="YAML price book; `default`: the built-in list prices"),
+    Setting(
+        name="plans",
+        default="",
+        read=texts.path,
+        help="YAML of plans (guarantee and cap), which go before annotations; read again when it changes",
+    ),
     Setting(name="grace", default="10m", read=texts.duration_ms, help="how long after its end an hour is rated"),
     Setting(
         name="draft-day",
@@ -202,6 +208,7 @@ class Settings:
     pod_labels: frozenset[str]
     quotas: Path | None
     prices: str
+    plans: Path | None
     grace: int
     draft_day: int | None
     min_coverage: Fraction

@@ -14,6 +14,7 @@ from chargeback.cluster.api import ApiError
 from chargeback.cluster.objects import ObjectsError
 from chargeback.logs import log_to_stderr
 from chargeback.owner_rules_file import OwnerRulesError
+from chargeback.plan_file import PlanFileError
 from chargeback.price_file import PriceFileError
 from chargeback.store.database import DatabaseError, DatabaseUnavailable, open_database
 from chargeback.store.schema import migrate as migrate_schema
@@ -38,6 +39,7 @@ def serve(**options: Any) -> None:
         DatabaseUnavailable,
         ObjectsError,
         OwnerRulesError,
+        PlanFileError,
         PriceFileError,
         TermsConflict,
         TokensError,

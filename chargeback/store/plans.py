@@ -16,8 +16,9 @@ from chargeback.plan_file import PlanFile
 from chargeback.store.audit import Entry, note
 from chargeback.store.database import lock
 from chargeback.store.feeds import followed, note_followed
-from chargeback.store.months import closed_months
+from chargeback.store.months import closed_months, share_ledger
 from chargeback.store.plan_hours import plans_changed
+from chargeback.store.policies import TermsConflict
 from chargeback.store.tables import plans
 
 FEED = "plans"
@@ -27,8 +28,8 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-class PlansConflict(RuntimeError):
-    """A plan file that would change closed months: one problem a line, and what to do."""
+class PlansConflict(TermsConflict):
+    """A plan file that would change closed months: one problem a line."""
 
 
 def plan_book(connection: Connection, cluster: str) -> PlanBook:
@@ -119,6 +120,7 @@ def import_plans(
 
     Raises PlansConflict where closed months would change, unless it is forced: then they are corrected.
     """
+    share_ledger(connection)  # which months are closed stays so until this is done
     lock(connection, plans)
     changes = file_changes(connection, file, clusters, timezone, now_ms, who)
     if not force and (problems := [text for each in changes if (text := _closed_problem(each))]):
@@ -146,7 +148,7 @@ def _closed_problem(change: PlanChange) -> str | None:
     months = ", ".join(change.closed)
     return (
         f"{change.cluster} / {version.namespace} / {version.resource}: {said} from {since}{until}: would change "
-        f"{months}, which is closed: begin it later, or `chargeback plans import FILE --force --reason TEXT`"
+        f"{months}, which is closed: begin it later, or force it and say why"
     )
 
 

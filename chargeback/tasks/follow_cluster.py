@@ -22,6 +22,7 @@ from chargeback.store.database import Connection, Database, DatabaseUnavailable
 from chargeback.store.node_states import note_nodes
 from chargeback.store.owners import note_namespaces
 from chargeback.store.pods import GonePod, note_pods, note_watching
+from chargeback.tasks.note_plans import PlanLook, PlanNoter
 from chargeback.tasks.reflect import Changes, Table, keep_reflecting
 
 log = logging.getLogger(__name__)
@@ -102,6 +103,7 @@ class _Look:
     pods_there: frozenset[str] | None
     pods_ms: int | None
     watching: frozenset[tuple[str, str]]
+    plans: PlanLook | None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -121,6 +123,10 @@ class Noter:
     _noted_namespaces: tuple[int, OwnerRules] | None = None
     _noted_nodes_ms: int | None = None
     _noted_watching: frozenset[tuple[str, str]] = frozenset()
+    _plans: PlanNoter = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._plans = PlanNoter(self.cluster)
 
     async def keep_noting(self, clock: Clock) -> None:
         """Ends only by cancellation. What could not be noted is noted later."""
@@ -164,6 +170,20 @@ class Noter:
             pods_there=frozenset(tables.pods.items) if changes.listed else None,
             pods_ms=tables.pods.read_ms,
             watching=_watching(tables.resourceclaims.values()),
+            plans=self._look_at_plans(),
+        )
+
+    def _look_at_plans(self) -> PlanLook | None:
+        """None: what says them is not read yet."""
+        sources = (self.tables.namespaces, self.tables.resourcequotas)
+        read = [table.read_ms for table in sources if table.read_ms is not None]
+        if not read or {"namespaces", "resourcequotas"} & set(self.tables.unread):
+            return None
+        return PlanLook(
+            namespaces=self.tables.namespaces.values(),
+            quotas=self.tables.resourcequotas.values(),
+            at_ms=max(read),
+            all_there=all(table.lack is None for table in sources),
         )
 
     def _write(self, look: _Look) -> None:
@@ -177,7 +197,9 @@ class Noter:
                 changed = look.pods.changed.values()
                 note_pods(connection, self.cluster, changed, gone, look.pods_ms, all_there=look.pods_there)
             noted = self._note_watching(connection, look)
+            plans = None if look.plans is None else self._plans.note(connection, look.plans)
         self._noted_watching = noted
+        self._plans.done(plans)
         self._noted_nodes_ms = look.nodes_ms
         if look.namespaces_ms is not None:
             self._noted_namespaces = (look.namespaces_ms, look.rules)
