@@ -134,6 +134,7 @@ def test_a_month_waits_for_the_one_before(ledger: Database) -> None:
     assert [each.name for each in caught.value.look.findings] == [
         "over",
         "order:2026-10",
+        "backlog",
         "final:lab",
         "coverage:lab",
     ]
