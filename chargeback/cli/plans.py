@@ -1,4 +1,4 @@
-"""`chargeback plans`: how many GPUs namespaces are guaranteed and capped at."""
+"""`chargeback plans`: how many GPUs namespaces are guaranteed and capped at, and what becomes of that."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import click
 
 from chargeback.cli.console import cell, console, table, text_of
 from chargeback.cli.options import EXIT_INCOMPLETE, settings_options, take_settings
+from chargeback.cli.plan_files import commands
+from chargeback.cli.plan_uses import used
 from chargeback.cli.quota.reports import OUTPUT, SOURCES, read_report, say_missing
 from chargeback.cli.quota.tables import UNKNOWN
 from chargeback.core.statements import safe
@@ -22,7 +24,7 @@ COLUMNS = ("namespace", "resource", "guaranteed", "cap", "held", "source", "quot
 
 @click.group()
 def plans() -> None:
-    """Show what namespaces are guaranteed, and capped at."""
+    """Check, import and show what namespaces are guaranteed, and capped at."""
 
 
 @plans.command("show")
@@ -69,3 +71,7 @@ def _csv(rows: list[Plain]) -> str:
     for row in rows:
         writer.writerow([safe(str(row[name])) if row[name] is not None else "" for name in COLUMNS])
     return file.getvalue()
+
+
+for command in (*commands(), used):
+    plans.add_command(command)
