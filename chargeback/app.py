@@ -15,7 +15,7 @@ import aiohttp_jinja2
 import jinja2
 from aiohttp import web
 
-from chargeback.api import budgets, health, months, node_hours, quota_uses, quotas, state, statements
+from chargeback.api import budgets, health, lines, months, node_hours, quota_uses, quotas, state, statements
 from chargeback.api.agents import Agents, Reviewer
 from chargeback.api.errors import errors_as_json
 from chargeback.api.tokens import Tokens
@@ -24,15 +24,19 @@ from chargeback.cluster.api import ApiError, ClusterApi, find_cluster
 from chargeback.cluster.token_review import TokenReviewer
 from chargeback.config import Settings
 from chargeback.owner_rules_file import OwnerRulesFile
+from chargeback.plan_file import read_plan_file
 from chargeback.price_file import read_price_file
 from chargeback.store.database import Connection, Database, open_database
 from chargeback.store.policies import TermsConflict, begin_policy, policy_book
+from chargeback.store.retention import Keep
 from chargeback.store.schema import migrate
 from chargeback.store.terms import PricesRefused, import_prices
 from chargeback.tasks.close_hours import keep_closing
 from chargeback.tasks.draft_months import keep_drafting
 from chargeback.tasks.follow_cluster import ClusterTables, Noter, keep_following
 from chargeback.tasks.follow_files import keep_reading, read_files
+from chargeback.tasks.keep_storage import keep_tending
+from chargeback.tasks.note_plans import import_plan_file, keep_importing
 from chargeback.tasks.render_metrics import Page, Pushes, keep_rendering
 from chargeback.web import pages
 from chargeback.web_guard import Guard
@@ -58,10 +62,12 @@ class Aggregator:
 def prepare(settings: Settings, clock: Clock) -> Database:
     """Open and migrate the database and begin the ledger's terms.
 
-    Raises DatabaseError, TermsConflict, PriceFileError, OSError.
+    Raises DatabaseError, TermsConflict, PriceFileError, PlanFileError, OSError.
     """
     if settings.prices:
         read_price_file(settings.prices, settings.timezone)  # what is wrong with it is said before anything is begun
+    if settings.plans is not None:
+        read_plan_file(settings.plans, settings.cluster, settings.timezone)
     database = open_database(settings.database_url)
     before, after = migrate(database)
     if before != after:
@@ -70,6 +76,8 @@ def prepare(settings: Settings, clock: Clock) -> Database:
         begin_policy(connection, settings.policy, clock.now_ms())
         if settings.prices:
             _import_prices(connection, settings.prices, clock.now_ms())
+        if settings.plans is not None:
+            import_plan_file(connection, settings.plans, settings.cluster, clock.now_ms())
     return database
 
 
@@ -101,7 +109,7 @@ def make_app(aggregator: Aggregator, reviewer: Reviewer | None = None) -> web.Ap
     app[state.TABLES] = aggregator.tables
     app[state.GRACE_MS] = aggregator.settings.grace
     app[state.CLUSTER] = aggregator.settings.cluster
-    for room in (node_hours, statements, months, budgets, quota_uses, quotas, health, pages):
+    for room in (node_hours, statements, lines, months, budgets, quota_uses, quotas, health, pages):
         app.add_routes(room.routes)
     aiohttp_jinja2.setup(app, loader=jinja2.PackageLoader("chargeback.web"), enable_async=False)
     return app
@@ -215,6 +223,9 @@ def _work(aggregator: Aggregator, api: ClusterApi | None, noter: Noter) -> Itera
         todo = "want --owners FILE, --kubeconfig FILE or an in-cluster account"
         log.warning("nobody owns a namespace", extra={"todo": todo})
     yield keep_closing(database, clock, settings.grace)
+    yield keep_tending(database, Keep(bodies_ms=settings.keep_bodies, lines_ms=settings.keep_lines), clock)
+    if settings.plans is not None:
+        yield keep_importing(database, settings.plans, settings.cluster, clock)
     if settings.draft_day is not None:
         yield keep_drafting(database, clock, settings.draft_day, settings.grace, settings.limits)
     yield keep_rendering(database, settings.cluster, tables, aggregator.pushes, aggregator.page, clock)

@@ -8,6 +8,7 @@ from chargeback.cli.adjust import adjust
 from chargeback.cli.budgets import budgets
 from chargeback.cli.close import close_month
 from chargeback.cli.demo import demo
+from chargeback.cli.explain import explain
 from chargeback.cli.export import export
 from chargeback.cli.owners import owners
 from chargeback.cli.plans import plans
@@ -31,7 +32,7 @@ def main() -> None:
 
 
 for command in (
-    serve, demo, status, report, export, close_month, prices, policy, owners, plans, budgets, quota, adjust,
+    serve, demo, status, report, export, explain, close_month, prices, policy, owners, plans, budgets, quota, adjust,
     rerate, migrate,
 ):  # fmt: skip
     main.add_command(command)

@@ -1,0 +1,76 @@
+"""Whether a line is still what rating gives: the same functions, asked again, and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+
+from chargeback.core.corrections import as_charge, is_same, opposite
+from chargeback.core.lines import Line
+from chargeback.core.money import format_micros
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """is_same: None: that cannot be told. why: for people."""
+
+    is_same: bool | None
+    why: str
+
+
+# By which versions a line was rated; another version may come to the same.
+_VERSIONS = ("owner_version", "plan_version", "price_version", "policy_version")
+# Where a line is posted, and numbers that say the same over another denominator.
+_LEFT_OUT = frozenset({"month", "day", "part", "corrects", "corrects_month", "ms_den", *_VERSIONS})
+
+
+def rated_again(line: Line, rated: Iterable[Line], timezone: str) -> Answer:
+    """Of a charge, or of what stands in its place. rated: charges of the hour, as they are rated now."""
+    was = as_charge(line, timezone)
+    now = next((each for each in rated if each.key == line.key), None)
+    if now is None:
+        return Answer(is_same=False, why="rating this hour now gives no such line")
+    different = _differences(was, now)
+    if different:
+        return Answer(is_same=False, why=f"rating this hour now gives another: {', '.join(different)}")
+    versions = [
+        f"{name.replace('_', ' ')} {getattr(now, name)}, then {getattr(was, name)}"
+        for name in _VERSIONS
+        if getattr(was, name) != getattr(now, name)
+    ]
+    also = f"; by {' and '.join(versions)}" if versions else ""
+    return Answer(is_same=True, why=f"rating this hour again gives this very line{also}")
+
+
+def taken_back(line: Line, original: Line | None) -> Answer:
+    """Of a reversal."""
+    if original is None:
+        return Answer(is_same=None, why=f"line {line.corrects}, which it takes back, is no longer there")
+    if opposite(original, line.month) == line:
+        return Answer(is_same=True, why=f"it is the exact opposite of line {original.line_id[:12]}")
+    return Answer(is_same=False, why=f"it is not the opposite of line {original.line_id[:12]}")
+
+
+def one_of(line: Line, made: Sequence[Line], what: str) -> Answer:
+    """Of a line that is one of some made together."""
+    if line in made:
+        return Answer(is_same=True, why=f"{what} gives this very line")
+    return Answer(is_same=False, why=f"{what} gives no such line")
+
+
+def _differences(was: Line, now: Line) -> list[str]:
+    """In words, the line's value first."""
+    names = [each.name for each in fields(Line) if each.name not in _LEFT_OUT and not each.name.endswith("_num")]
+    found = [
+        f"{name.removesuffix('_micros').replace('_', ' ')} {_show(name, now)} instead of {_show(name, was)}"
+        for name in names
+        if getattr(was, name) != getattr(now, name)
+    ]
+    return found or ([] if is_same(was, now) else ["another time"])
+
+
+def _show(name: str, line: Line) -> str:
+    value = getattr(line, name)
+    if value is None:
+        return "none"
+    return format_micros(value) if name.endswith("_micros") else str(value)
