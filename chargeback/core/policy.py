@@ -93,13 +93,13 @@ class PolicyBook:
     def said(self, at_ms: int, cluster: str = "", pool: str = "") -> dict[str, PolicyChange]:
         """By field, which version says what holds at an instant and place."""
         since_ms = self._borders[max(bisect_right(self._borders, at_ms) - 1, 0)]
-        dated = {name: self._say(name, since_ms, cluster, pool)[-1][0] for name in FIELDS if name not in UNDATED}
-        return dated | {name: change for name, (change, _) in self._undated().items()}
+        dated = {name: self._say(name, since_ms, cluster, pool)[-1] for name in FIELDS if name not in UNDATED}
+        return dated | self._undated()
 
     @property
     def first(self) -> Policy:
         """As the ledger began; but in the timezone and currency that it has now."""
-        undated = {name: value for name, (_, value) in self._undated().items()}
+        undated = {name: change.values[name] for name, change in self._undated().items()}
         return Policy(version=self._began.version, from_ms=self._began.from_ms, **{**self._began.values, **undated})
 
     @property
@@ -118,35 +118,34 @@ class PolicyBook:
 
     def _resolve(self, at_ms: int, cluster: str, pool: str) -> Policy:
         said = {name: self._say(name, at_ms, cluster, pool) for name in FIELDS}
-        said |= {name: [each] for name, each in self._undated().items()}
-        deciding = [change for each in said.values() for change, _ in each]
+        said |= {name: [change] for name, change in self._undated().items()}
+        deciding = [change for each in said.values() for change in each]
         return Policy(
             version=max(change.version for change in deciding),
             from_ms=max(change.from_ms for change in deciding),
-            **{name: each[-1][1] for name, each in said.items()},
+            **{name: each[-1].values[name] for name, each in said.items()},
         )
 
-    def _say(self, name: str, at_ms: int, cluster: str, pool: str) -> list[tuple[PolicyChange, Any]]:
-        """Who has a say in a field: the narrowest scope first; the last one says what it is."""
-        found: list[tuple[PolicyChange, Any]] = []
-        for scope in _scopes(cluster, pool):
-            held = [
-                change
-                for change in self._changes
-                if (change.cluster, change.pool) == scope and name in change.values and change.from_ms <= at_ms
-            ]
-            if held:
-                change = max(held, key=lambda change: (change.from_ms, change.version))
-                found.append((change, change.values[name]))
-                if change.values[name] is not None:
-                    return found
-        raise AssertionError(name)  # the first version says everything of the whole ledger
+    def _say(self, name: str, at_ms: int, cluster: str, pool: str) -> list[PolicyChange]:
+        """Who has a say in a field: the narrowest scope first; the last one says what it is.
 
-    def _undated(self) -> dict[str, tuple[PolicyChange, Any]]:
-        return {
-            name: next((change, change.values[name]) for change in reversed(self._changes) if name in change.values)
-            for name in UNDATED
-        }
+        The first version says everything of the whole ledger.
+        """
+        asked = [self._latest(name, at_ms, scope) for scope in _scopes(cluster, pool)]
+        found = [change for change in asked if change is not None]
+        decides = next(i for i, change in enumerate(found) if change.values[name] is not None)
+        return found[: decides + 1]
+
+    def _latest(self, name: str, at_ms: int, scope: tuple[str, str]) -> PolicyChange | None:
+        held = [
+            change
+            for change in self._changes
+            if (change.cluster, change.pool) == scope and name in change.values and change.from_ms <= at_ms
+        ]
+        return max(held, key=lambda change: (change.from_ms, change.version), default=None)
+
+    def _undated(self) -> dict[str, PolicyChange]:
+        return {name: next(change for change in reversed(self._changes) if name in change.values) for name in UNDATED}
 
 
 def _scopes(cluster: str, pool: str) -> Iterator[tuple[str, str]]:

@@ -75,8 +75,7 @@ def says(entry: Entry | None) -> dict[str, str]:
         case Discount():
             said = {"factor": format_decimal(entry.factor)}
             return said if entry.contract is None else {**said, "contract": entry.contract}
-        case ClassTier():
-            return {"tier": entry.tier}
+    return {"tier": entry.tier}
 
 
 def changes(before: PriceBook, after: PriceBook) -> list[Change]:

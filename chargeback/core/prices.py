@@ -177,10 +177,6 @@ class PriceBook:
     def entries(self) -> tuple[Entry, ...]:
         return (*self.prices, *self.factors, *self.discounts, *self.classes)
 
-    def borders(self) -> list[int]:
-        """Every instant at which something in the book begins or ends."""
-        return sorted({at for entry in self.entries for at in (entry.from_ms, entry.until_ms) if at is not None})
-
     def _at(self, model: str, at_ms: int, place: Place, card: str) -> Iterator[Price]:
         """What holds there, least rank first."""
         ranked: Sequence[Price] = self._of.get(model, self._of_any)

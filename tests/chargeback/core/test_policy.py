@@ -128,6 +128,14 @@ def test_timezone_and_currency_are_of_the_whole_ledger() -> None:
     assert [change.values["timezone"] for change in book.changes] == ["UTC", "Europe/Berlin"]
 
 
+def test_the_scopes_that_anything_was_said_of() -> None:
+    """Each once, wide ones first."""
+    said = {"sharing": "active"}
+    narrow = [PolicyChange(version=v, from_ms=0, cluster="a", pool=p, values=said) for v, p in ((2, "p"), (3, "p"))]
+    wide = PolicyChange(version=4, from_ms=0, cluster="a", values=said)
+    assert PolicyBook([Policy(), *narrow, wide]).scopes() == [("", ""), ("a", ""), ("a", "p")]
+
+
 def test_before_the_first_version_the_first_holds() -> None:
     book = PolicyBook([Policy(from_ms=5 * HOUR_MS, sharing="active")])
     assert book.at(0).sharing == book.at(9 * HOUR_MS).sharing == "active"
