@@ -86,9 +86,9 @@ def _unpriced(facts: Facts) -> Iterator[Found]:
 
 def _unowned(facts: Facts) -> Iterator[Found]:
     for (cluster, namespace), found in _there(facts, UNOWNED, lambda each: (each.cluster, each.namespace)):
-        mend = f"chargeback owners set {namespace} --cluster {cluster} --cost-center NAME --from {facts.month}-01"
+        what = f"{namespace} --cluster {cluster} --cost-center NAME --from {facts.month}-01"
         said = f"{_hours(found.gpu_ms)} card hours, {format_micros(found.amount_micros)}, of {namespace} in {cluster}"
-        yield f"{cluster}/{namespace}", f"{said} belong to no cost center", mend
+        yield f"{cluster}/{namespace}", f"{said} belong to no cost center", f"chargeback owners set {what} --why WHY"
 
 
 def _unattributed(facts: Facts) -> Iterator[Found]:

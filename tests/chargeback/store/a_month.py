@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from chargeback.core.closing import Limits
-from chargeback.core.hours import month_span_ms
+from chargeback.core.hours import month_span_ms, parse_hour
 from chargeback.core.nodes import Node
 from chargeback.month_close import approve, close, prepare
 from chargeback.store.database import Database
 from chargeback.store.drafts import Draft
 from chargeback.store.node_states import note_nodes
 from chargeback.tasks.close_hours import close_all
-from tests.chargeback.store.bodies import CLUSTER, GRACE_MS, HOUR, body, gpu, holding, put, start_ms
+from tests.chargeback.store.bodies import CLUSTER, GRACE_MS, body, gpu, holding, put, start_ms
 
-MONTH = "2026-10"
+# Past for every clock, so that the command itself finds it over.
+MONTH = "2024-10"
+HOUR = parse_hour("2024-10-03T10Z")
 # Long after it, so that nothing is young any more.
 NOW_MS = month_span_ms(MONTH, "UTC")[1] + 96 * 3_600_000
 LIMITS = Limits()
@@ -23,7 +25,7 @@ LIMITS = Limits()
 def fill(database: Database) -> None:
     """cc-a holds one card for two hours, cc-b the other for one; then the node is gone."""
     cards = [gpu("GPU-1"), gpu("GPU-2")]
-    put(database, body(gpus=cards, holdings=[holding("GPU-1"), holding("GPU-2", namespace="beta")]))
+    put(database, body(hour=HOUR, gpus=cards, holdings=[holding("GPU-1"), holding("GPU-2", namespace="beta")]))
     put(database, body(hour=HOUR + 1, gpus=cards, holdings=[holding("GPU-1")]))
     stand(database, "n1", HOUR, HOUR + 2)
     close_all(database, NOW_MS, GRACE_MS)
