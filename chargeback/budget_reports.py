@@ -15,8 +15,8 @@ from chargeback.rater import provisional
 from chargeback.reports import BY_COST_CENTER, costs
 from chargeback.store.budgets import budget_book
 from chargeback.store.database import Connection, Database
+from chargeback.store.policies import policy_book
 from chargeback.store.rollup import amounts_by_day, first_charged_day
-from chargeback.store.terms import policy_book
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

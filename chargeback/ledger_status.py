@@ -19,10 +19,10 @@ from chargeback.store.node_hours import differences_since, last_pushes
 from chargeback.store.node_states import unmetered_nodes
 from chargeback.store.owners import owner_names
 from chargeback.store.partitions import detached_tables
+from chargeback.store.policies import policy_book
 from chargeback.store.problems import problems_since
 from chargeback.store.rollup import all_month_states, marked
 from chargeback.store.schema import current
-from chargeback.store.terms import policy_book
 
 # An agent pushes its running hour every half minute.
 SILENT_AFTER_S = 300

@@ -23,8 +23,8 @@ from chargeback.store.months import (
     month_state,
     month_states,
 )
+from chargeback.store.policies import policy_book
 from chargeback.store.rollup import months
-from chargeback.store.terms import policy_book
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

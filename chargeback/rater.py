@@ -32,7 +32,8 @@ from chargeback.store.node_states import places_in, states_of
 from chargeback.store.owners import owner_book
 from chargeback.store.plan_hours import rated_hours, was_settled
 from chargeback.store.plans import plan_book
-from chargeback.store.terms import policy_book, price_book
+from chargeback.store.policies import policy_book
+from chargeback.store.terms import price_book
 
 # What is read of so many node-hours is in memory at once.
 PAGE_NODE_HOURS = 200

@@ -15,9 +15,9 @@ from chargeback.core.totals import total_of
 from chargeback.rater import provisional
 from chargeback.store.database import Database
 from chargeback.store.months import CLOSED, state_of
+from chargeback.store.policies import policy_book
 from chargeback.store.rollup import parts_of_month, totals_by_day, totals_of_month
 from chargeback.store.statements import contents_of
-from chargeback.store.terms import policy_book
 
 # Text is handed on in pieces of about this size.
 CHUNK_BYTES = 2**16

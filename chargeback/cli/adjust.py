@@ -30,8 +30,8 @@ from chargeback.rerating import preview
 from chargeback.store.adjustments import adjustments, make_adjustment, numbered, withdraw_adjustment
 from chargeback.store.database import Connection, Database
 from chargeback.store.hour_sums import HourSpan
+from chargeback.store.policies import policy_book
 from chargeback.store.scopes import unknown_names, with_cluster
-from chargeback.store.terms import policy_book
 
 POSTED = ("posted_in", "account", "kind", "amount")
 LISTED = (

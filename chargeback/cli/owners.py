@@ -24,7 +24,7 @@ from chargeback.store.owners import (
     owner_history,
     owner_names,
 )
-from chargeback.store.terms import policy_book
+from chargeback.store.policies import policy_book
 
 LISTED = ("cluster", "namespace", "cost_center", "team", "tier", "from", "source", "version", "note")
 HISTORY = ("from", "until", "cost_center", "team", "tier", "version", "source", "recorded", "who", "why")

@@ -17,7 +17,7 @@ from chargeback.rerating import Preview, preview
 from chargeback.store.database import Connection, Database, DatabaseUnavailable
 from chargeback.store.hour_sums import HourSpan, hour_sums, make_span_due, to_rate, unknown_places, waiting
 from chargeback.store.node_hours import skip_grace
-from chargeback.store.terms import policy_book
+from chargeback.store.policies import policy_book
 from chargeback.tasks.close_hours import close_all
 
 HOUR = reading_by(parse_hour)

@@ -17,8 +17,8 @@ from chargeback.owner_rules_file import OwnerRulesError
 from chargeback.plan_file import PlanFileError
 from chargeback.price_file import PriceFileError
 from chargeback.store.database import DatabaseError, DatabaseUnavailable, open_database
+from chargeback.store.policies import TermsConflict
 from chargeback.store.schema import migrate as migrate_schema
-from chargeback.store.terms import TermsConflict
 
 
 @click.command()

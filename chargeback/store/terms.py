@@ -7,31 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from sqlalchemy import Connection, func, insert, select
 
 from chargeback.core.hours import HOUR_MS, format_instant
-from chargeback.core.price_changes import Change, backdated, changes, first_difference
+from chargeback.core.price_changes import Change, backdated, changes
 from chargeback.core.prices import PriceBook
 from chargeback.price_file import PriceFile, parse_prices
 from chargeback.store.audit import Entry, note
 from chargeback.store.database import lock
 from chargeback.store.months import share_ledger
 from chargeback.store.node_hours import make_all_due
-from chargeback.store.policies import (
-    PolicyRefused,
-    TermsConflict,
-    begin_policy,
-    change_policy,
-    policy_book,
-    settled_until,
-)
+from chargeback.store.policies import TermsConflict, policy_book, settled_until
 from chargeback.store.tables import node_hours, price_books
-
-__all__ = [
-    "Import", "PolicyRefused", "PricesRefused", "RecordedBook", "TermsConflict", "begin_policy", "book_history",
-    "change_policy", "first_difference", "import_prices", "look_at_import", "policy_book", "price_book",
-]  # fmt: skip
 
 
 class PricesRefused(TermsConflict):
@@ -146,7 +135,13 @@ def price_book(connection: Connection, timezone: str) -> PriceBook:
     row = connection.execute(select(price_books).where(price_books.c.version == newest)).first()
     if row is None:
         return PriceBook((), timezone=timezone)
-    return parse_prices(row.content, row.source, timezone).book(version=row.version, timezone=timezone)
+    return _parsed(row.content, row.source, timezone, row.version)
+
+
+@lru_cache(maxsize=4)
+def _parsed(content: str, source: str, timezone: str, version: int) -> PriceBook:
+    """Rating asks for it in every transaction."""
+    return parse_prices(content, source, timezone).book(version=version, timezone=timezone)
 
 
 def book_history(connection: Connection, timezone: str) -> list[RecordedBook]:

@@ -24,9 +24,9 @@ from chargeback.store.database import Connection, Database, DatabaseUnavailable
 from chargeback.store.node_hours import differences_since, last_pushes
 from chargeback.store.node_states import unmetered_nodes
 from chargeback.store.owners import current_owners, owner_names
+from chargeback.store.policies import policy_book
 from chargeback.store.problems import problems_since
 from chargeback.store.rollup import all_month_states, totals_of_day, totals_of_month
-from chargeback.store.terms import policy_book
 from chargeback.tasks.follow_cluster import ClusterTables
 from chargeback.tasks.quota_look import QuotaTrends, look
 

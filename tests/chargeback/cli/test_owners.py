@@ -18,8 +18,8 @@ from chargeback.core.owners import Namespace
 from chargeback.core.policy import Policy
 from chargeback.store.database import open_database, sqlite_url
 from chargeback.store.owners import note_namespaces
+from chargeback.store.policies import begin_policy
 from chargeback.store.schema import migrate
-from chargeback.store.terms import begin_policy
 
 CREATED_MS = parse_instant("2026-01-01")
 SEEN_MS = parse_instant("2026-01-02")

@@ -12,8 +12,9 @@ from chargeback.core.policy import Policy
 from chargeback.price_file import parse_prices
 from chargeback.store.database import Database, open_database, sqlite_url
 from chargeback.store.owners import note_namespaces
+from chargeback.store.policies import begin_policy
 from chargeback.store.schema import migrate
-from chargeback.store.terms import begin_policy, import_prices
+from chargeback.store.terms import import_prices
 from tests.chargeback.store.bodies import CLUSTER, PRICES
 from tests.postgres import postgres
 

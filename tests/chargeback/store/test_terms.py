@@ -10,20 +10,14 @@ import pytest
 
 from chargeback.core.hours import HOUR_MS, format_instant
 from chargeback.core.policy import Policy
+from chargeback.core.price_changes import first_difference
 from chargeback.price_file import parse_prices
 from chargeback.store.audit import entries
 from chargeback.store.database import Database, open_database
 from chargeback.store.months import CLOSED, MonthState, put_state
 from chargeback.store.node_hours import claim
 from chargeback.store.policies import TermsConflict, begin_policy, policy_book
-from chargeback.store.terms import (
-    PricesRefused,
-    book_history,
-    first_difference,
-    import_prices,
-    look_at_import,
-    price_book,
-)
+from chargeback.store.terms import PricesRefused, book_history, import_prices, look_at_import, price_book
 from chargeback.tasks.close_hours import close_all
 from tests.chargeback.store.bodies import GRACE_MS, H100, HOUR, PRICES, body, put, start_ms
 
