@@ -86,6 +86,7 @@ def _platform_line(context: Context, gpu: Gpu, run: Run, rate: Rate | None, micr
         parent=gpu.uuid,
         model=gpu.model,
         profile=what.profile,
+        shares=what.shares,
         sku=sku_of(gpu.model, what.profile),
         unit=rate.unit if rate else None,
         unit_price=rate.unit_amount if rate else None,

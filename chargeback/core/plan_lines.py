@@ -87,6 +87,7 @@ def _unused_line(posting: Posting, unused: Unused) -> Line:
         owner_version=owner.version if owner else None,
         evidence=EVIDENCE,
         resource=plan.resource,
+        dimensions=owner.dimensions if owner else (),
         hourly=unit.hourly if unit else None,
         plan_version=plan.version,
     )

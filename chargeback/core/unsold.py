@@ -12,13 +12,17 @@ from chargeback.core.timeline import Device, Segment
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unsold:
-    """A part of the card on a platform account. weight: of the card; negative on `platform:difference`."""
+    """A part of the card on a platform account. weight: of the card; negative on `platform:difference`.
+
+    shares: the numbers of those that nobody holds, where the device is offered in shares; else "".
+    """
 
     account: str
     kind: str
     device: str
     profile: str | None
     weight: Fraction
+    shares: str = ""
 
 
 @dataclass(slots=True)
@@ -75,9 +79,19 @@ def unsold(segment: Segment, card: str) -> list[Unsold]:
 
 def _idle(device: Device, segment: Segment) -> Unsold:
     left = device.weight - segment.sold.get(device.uuid, Fraction(0))
+    shares = _unheld(device, segment) if device.shares > 1 else ""
     if (why := _unavailable(segment)) is not None:
-        return _part(ledger.UNAVAILABLE, why, device.uuid, left, device.profile)
-    return _part(ledger.IDLE, ledger.UNSOLD if device.shares > 1 else ledger.FREE, device.uuid, left, device.profile)
+        return _part(ledger.UNAVAILABLE, why, device.uuid, left, device.profile, shares)
+    return _part(
+        ledger.IDLE, ledger.UNSOLD if device.shares > 1 else ledger.FREE, device.uuid, left, device.profile, shares
+    )
+
+
+def _unheld(device: Device, segment: Segment) -> str:
+    """As many as are left, whatever numbers those have that are held."""
+    held = {held.share for held in segment.held if held.device == device.uuid}
+    left = [share for share in range(device.shares) if share not in held]
+    return ",".join(map(str, left[: max(device.shares - len(held), 0)]))
 
 
 def _unavailable(segment: Segment) -> str | None:
@@ -87,5 +101,7 @@ def _unavailable(segment: Segment) -> str | None:
     return ledger.CORDONED if segment.cordoned else None
 
 
-def _part(account: str, kind: str, device: str, weight: Fraction, profile: str | None = None) -> Unsold:
-    return Unsold(account=account, kind=kind, device=device, profile=profile, weight=weight)
+def _part(
+    account: str, kind: str, device: str, weight: Fraction, profile: str | None = None, shares: str = ""
+) -> Unsold:
+    return Unsold(account=account, kind=kind, device=device, profile=profile, weight=weight, shares=shares)
