@@ -19,7 +19,7 @@ from chargeback.core.policy import Policy, PolicyBook
 from chargeback.core.prices import PriceBook
 from chargeback.core.rating import rate_node_hour
 from exporter import wire
-from tests.chargeback.core.test_laws import HOUR, MODEL, node_hours, owner_books, policies, price_books
+from tests.chargeback.core.drawn import HOUR, MODEL, node_hours, owner_books, policies, price_books
 
 HOUR_MS = 3_600_000
 HALF_MS = HOUR_MS // 2
@@ -51,14 +51,14 @@ def lines_of(body: NodeHour, *, held: tuple[Holding, ...] | None = None, **terms
 def test_no_energy_is_lost(body: NodeHour, owners: object, prices: object, policy: Policy):
     """To the millijoule: lines of holders have what holdings had, those of free capacity the card's idle energy."""
     lines = lines_of(body, owners=owners, prices=prices, policy=policy)
-    held = [line for line in lines if line.kind == ledger.HELD]
+    held = [line for line in lines if line.kind in ledger.HOLDERS]
     assert sum(line.energy_mj or 0 for line in held) == sum(each.energy_mj or 0 for each in body.holdings)
     for gpu in body.gpus:
         free = [line for line in lines if line.parent == gpu.uuid and line.kind in KINDS]
         found = sum(line.energy_mj or 0 for line in free)
         assert found == (gpu.idle_energy_mj or 0 if free else 0)
         assert all((line.energy_mj is None) == (gpu.idle_energy_mj is None) for line in free)
-    rest = [line for line in lines if line.kind not in {ledger.HELD, *KINDS}]
+    rest = [line for line in lines if line.kind not in ledger.HOLDERS | KINDS]
     assert all(line.energy_mj is None for line in rest)
 
 

@@ -18,10 +18,11 @@ from chargeback.core.node_hour import Holding, NodeHour
 from chargeback.core.owners import OwnerBook
 from chargeback.core.pods import Ask, GroupPart, OwnerLabels
 from chargeback.core.policy import Policy
+from chargeback.core.price_entries import Place
 from chargeback.core.prices import PriceBook
 from chargeback.core.second_meter import Metered
 from chargeback.core.spans import intersect, length, subtract, union
-from tests.chargeback.core.test_laws import (
+from tests.chargeback.core.drawn import (
     HOUR,
     MODEL,
     NAMESPACES,
@@ -109,7 +110,7 @@ def _shared(holding: Holding, holdings: tuple[Holding, ...]) -> bool:
 @st.composite
 def told(draw: st.DrawFn, *, reservations: bool = True) -> Told:
     """A node's hour as agents and the API tell it, after an hour before."""
-    body, earlier = draw(node_hours()), draw(node_hours())
+    body, earlier = draw(node_hours(again=False)), draw(node_hours())
     before = exist(HOUR, [earlier], earlier, []).known if draw(st.booleans()) else ()
     holdings: list[Holding] = []
     found: list[PodLife] = []
@@ -153,14 +154,20 @@ def test_conservation(told: Told, owners: OwnerBook, prices: PriceBook, policy: 
     assert {problem.kind for problem in problems} <= {"unplaced", "overcommitted"}
     existence = told.existence()
     for interval in rating_intervals(HOUR, policy.timezone):
+        within = ((interval.start, interval.end),)
+        cards = sorted(gpu.uuid for gpu in existence.gpus if intersect(existence.spans[gpu.uuid], within))
         for gpu in existence.gpus:
             mine = [
                 line
                 for line in lines
                 if line.parent == gpu.uuid and interval.start <= line.start_ms - START_MS < interval.end
             ]
-            existed = length(intersect(existence.spans[gpu.uuid], ((interval.start, interval.end),)))
-            rate = prices.list_rate(MODEL, START_MS + interval.start, START_MS + interval.end)
+            existed = length(intersect(existence.spans[gpu.uuid], within))
+            if not existed:
+                assert not mine
+                continue
+            place = Place(cluster="lab", cards=tuple(cards))
+            rate = prices.list_rate(MODEL, START_MS + interval.start, START_MS + interval.end, place, gpu.uuid)
             assert rate is not None
             assert sum(Fraction(line.gpu_ms_num, line.ms_den) for line in mine) == existed
             assert sum(line.list_micros or 0 for line in mine) == whole_micros(rate.hourly * existed / HOUR_MS)
