@@ -68,7 +68,7 @@ def _uses(
 ) -> list[PlanUse]:
     at_ms = now_ms()
     if hour is not None:
-        at_ms = min(at_ms, (hour + 1) * HOUR_MS - 1)
+        at_ms = (hour + 1) * HOUR_MS - 1
     elif month is not None:
         at_ms = min(at_ms, month_span_ms(month, timezone)[1] - 1)
     else:
