@@ -166,7 +166,8 @@ def _show_look(found: Look, output: str) -> None:
         return
     able = sorted({each.check for each in stops if each.waivable})
     waive = f"; --waive NAME --reason WHY lets pass: {', '.join(able)}" if able else ""
-    click.echo(f"{month} is {state}; blocked by {len(stops)} findings{waive}", err=True)
+    count = "1 finding blocks" if len(stops) == 1 else f"{len(stops)} findings block"
+    click.echo(f"{month} is {state}; {count} it{waive}", err=True)
     sys.exit(EXIT_INCOMPLETE)
 
 
@@ -214,7 +215,7 @@ def _show_draft(draft: Draft, output: str) -> None:
     people = [("prepared", draft.prepared_by), ("approved", draft.approved_by), ("closed", draft.closed_by)]
     click.echo(f"{draft.month}: draft {draft.draft}, {draft.state}")
     click.echo(
-        f"  {digest.lines} lines, list {format_micros(digest.list_micros)}, {format_micros(digest.amount_micros)}"
+        f"  {digest.lines} lines, list {format_micros(digest.list_micros)}, amount {format_micros(digest.amount_micros)}"
     )
     click.echo(f"  sha256 {digest.sha256}")
     click.echo("  " + ", ".join(f"{step} by {who}" for step, who in people if who is not None))

@@ -63,7 +63,7 @@ def test_a_dry_run_says_what_blocks_and_what_to_run(run: Run, database: Database
         "blocks  unowned:lab/alpha: 2.000000 card hours, 6.000000, of alpha in lab belong to no cost center",
         "        chargeback owners set alpha --cluster lab --cost-center NAME --from 2024-10-01 --why WHY",
     ]
-    blocked = "2024-10 is open; blocked by 1 findings; --waive NAME --reason WHY lets pass: unowned\n"
+    blocked = "2024-10 is open; 1 finding blocks it; --waive NAME --reason WHY lets pass: unowned\n"
     assert ended.stderr == blocked
     found = json.loads(run(MONTH, "--dry-run", "--output", "json").stdout)
     assert (found["state"], found["blocked"], [each["name"] for each in found["findings"]]) == (
