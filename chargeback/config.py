@@ -119,6 +119,18 @@ SETTINGS = (
     ),
     Setting(name="grace", default="10m", read=texts.duration_ms, help="how long after its end an hour is rated"),
     Setting(
+        name="keep-bodies",
+        default="400d",
+        read=texts.days_ms,
+        help="how long what agents pushed is kept after its month is over, once that is closed: it can be rated again",
+    ),
+    Setting(
+        name="keep-lines",
+        default="3653d",
+        read=texts.days_ms,
+        help="how long ledger lines are kept after their month is over, once that is closed; no less than bodies",
+    ),
+    Setting(
         name="draft-day",
         default="",
         read=texts.day_of_month,
@@ -210,6 +222,8 @@ class Settings:
     prices: str
     plans: Path | None
     grace: int
+    keep_bodies: int
+    keep_lines: int
     draft_day: int | None
     min_coverage: Fraction
     day_factor: Fraction
@@ -288,6 +302,10 @@ def read_settings(flags: Mapping[str, str | None], env: Mapping[str, str], file:
         wanted = "want --agent-tokens or --agent-account as well, or a --web-config that lets nobody else in"
         problems.append(f"{seen['listen']}: beyond loopback anybody could push: {wanted}")
     problems += _same_labels(values, seen)
+    if values.get("keep_lines", 0) < values.get("keep_bodies", 0) and "keep_lines" in values:
+        problems.append(
+            f"{seen['keep-lines']}: shorter than {seen['keep-bodies']}: want lines kept as long as bodies"
+        )
     if problems:
         raise SettingsError("\n".join(problems))
     return Settings(**values)

@@ -15,6 +15,9 @@ from chargeback.core.money import parse_decimal
 from chargeback.core.owners import FIELDS, check_label_key
 from chargeback.web_config import WebConfig, read_web_config
 
+# A month is drafted, approved and closed, and what comes late for it is answered, while its bodies are there.
+KEPT_DAYS_MIN = 62
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listen:
@@ -67,6 +70,12 @@ def duration_ms(text: str) -> int:
     if not (match := re.fullmatch(r"(\d+)(ms|s|m|h|d)", text)):
         raise ValueError("want a duration such as 10m")
     return int(match[1]) * {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}[match[2]]
+
+
+def days_ms(text: str) -> int:
+    if not (match := re.fullmatch(r"(\d{1,5})d", text)) or int(match[1]) < KEPT_DAYS_MIN:
+        raise ValueError(f"want days such as 400d, {KEPT_DAYS_MIN}d or more")
+    return int(match[1]) * 86_400_000
 
 
 def timezone(text: str) -> str:

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Table, func, or_, select
 from chargeback.core.differences import Posting, Sum, Sums, add_sum
 from chargeback.store.months import frozen
 from chargeback.store.node_hours import NodeHourKey, make_due_between
+from chargeback.store.partitions import first_kept_hour
 from chargeback.store.tables import lines, node_hours
 
 # Later than any hour that a body may be about.
@@ -58,10 +59,11 @@ def to_rate(connection: Connection, span: HourSpan, now_ms: int, *, due: bool = 
     due: only the latter.
     """
     waiting = [~node_hours.c.hour.between(first, last) for first, last in frozen(connection)]
+    kept = node_hours.c.hour >= first_kept_hour(connection)
     is_due = node_hours.c.due_ms <= now_ms
     query = (
         select(node_hours.c.cluster, node_hours.c.node, node_hours.c.hour)
-        .where(*_of(node_hours, span), *waiting, is_due if due else or_(node_hours.c.due_ms.is_(None), is_due))
+        .where(*_of(node_hours, span), kept, *waiting, is_due if due else or_(node_hours.c.due_ms.is_(None), is_due))
         .order_by(node_hours.c.hour, node_hours.c.cluster, node_hours.c.node)
     )
     return [NodeHourKey(cluster=row.cluster, node=row.node, hour=row.hour) for row in connection.execute(query)]

@@ -182,7 +182,8 @@ def claim(connection: Connection, now_ms: int, limit: int) -> list[Claimed]:
     waiting = [node_hours.c.hour.between(first, last) for first, last in frozen(connection)]
     query = (
         select(node_hours)
-        .where(node_hours.c.due_ms <= now_ms, *(~each for each in waiting))
+        .where(node_hours.c.due_ms <= now_ms, node_hours.c.hour >= first_kept_hour(connection))
+        .where(*(~each for each in waiting))
         .order_by(node_hours.c.hour, node_hours.c.cluster, node_hours.c.node)
         .limit(limit)
         .with_for_update(skip_locked=True)

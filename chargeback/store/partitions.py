@@ -5,7 +5,9 @@ SQLite keeps plain tables. Both remember from which month on rows are kept: what
 
 from __future__ import annotations
 
+import math
 import re
+import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
@@ -22,9 +24,12 @@ DETACHED = "_detached"
 
 # Any number will do, as long as every replica takes the same, and no other lock of ours does.
 _LOCK = 0x70617274
+# A local month begins no later than so many hours after UTC's.
+_ZONES_HOURS = 12
 # Making a partition waits for nobody's rows, only for another change of the same table.
 _LOCK_TIMEOUT = "5s"
-_KNOWN = "chargeback_partitions"
+# A connection remembers for so long which months it may write; retention is in no hurry.
+_KNOWN, _KNOWN_FOR_S = "chargeback_partitions", 60.0
 _STORAGE = {
     # A body is written again with every push; its dead versions must not pile up.
     "node_hour_bodies": "WITH (autovacuum_vacuum_scale_factor = 0.02, toast.autovacuum_vacuum_scale_factor = 0.02)",
@@ -67,8 +72,9 @@ def want_months(connection: Connection, table: Table, months: Iterable[str]) -> 
 
     A partition that is not there is made in a transaction of its own, so that others wait only for that.
     """
-    known = connection.info.setdefault(_KNOWN, set())
-    missing = [month for month in sorted(set(months)) if (table.name, month) not in known]
+    known: dict[tuple[str, str], float] = connection.info.setdefault(_KNOWN, {})
+    recent = time.monotonic() - _KNOWN_FOR_S
+    missing = [month for month in sorted(set(months)) if known.get((table.name, month), -math.inf) < recent]
     if not missing:
         return
     first = kept_since(connection, table)
@@ -79,7 +85,7 @@ def want_months(connection: Connection, table: Table, months: Iterable[str]) -> 
             if not _is_there(connection, table, month):
                 with connection.engine.begin() as another:
                     _make(another, table, month)
-        known |= {(table.name, month) for month in missing}
+    known |= {(table.name, month): time.monotonic() for month in missing}
 
 
 def kept_since(connection: Connection, table: Table) -> str | None:
@@ -92,6 +98,12 @@ def first_kept_hour(connection: Connection) -> int:
     """The first hour whose bodies are kept: earlier ones cannot be rated again."""
     month = kept_since(connection, node_hour_bodies)
     return 0 if month is None else first_hour(month)
+
+
+def first_hour_with_lines(connection: Connection) -> int:
+    """The first hour of which all lines are kept, in any time zone: plans of earlier ones cannot be settled again."""
+    month = kept_since(connection, lines)
+    return 0 if month is None else first_hour(month) + _ZONES_HOURS
 
 
 def attached(connection: Connection, table: Table) -> list[str]:
@@ -114,6 +126,14 @@ def detached_tables(connection: Connection) -> list[str]:
 def name_of(table: Table, month: str) -> str:
     """`lines_2026_10`."""
     return f"{table.name}_{month.replace('-', '_')}"
+
+
+def detach(connection: Connection, table: Table, month: str) -> str:
+    """Make a partition a table of its own; its name. Its rows are no longer the ledger's."""
+    name = name_of(table, month)
+    connection.execute(text(f"ALTER TABLE {table.name} DETACH PARTITION {name}"))
+    connection.execute(text(f"ALTER TABLE {name} RENAME TO {name}{DETACHED}"))
+    return name + DETACHED
 
 
 def _months(connection: Connection, query: str, table: Table, suffix: str) -> list[str]:

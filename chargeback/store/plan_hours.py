@@ -27,6 +27,7 @@ from chargeback.core.lines import Line
 from chargeback.store.database import insert_or, lock
 from chargeback.store.ledger import delete_lines, put_lines
 from chargeback.store.months import frozen, share_ledger
+from chargeback.store.partitions import first_hour_with_lines
 from chargeback.store.tables import lines, node_hours, plan_hours, plans
 
 # As many values as every SQLite takes in one statement.
@@ -101,7 +102,8 @@ def claim_plan_hour(connection: Connection, now_ms: int) -> PlanHour | None:
     waiting = [plan_hours.c.hour.between(first, last) for first, last in frozen(connection)]
     query = (
         select(plan_hours)
-        .where(plan_hours.c.due_ms <= now_ms, *map(not_, waiting))
+        .where(plan_hours.c.due_ms <= now_ms, plan_hours.c.hour >= first_hour_with_lines(connection))
+        .where(*map(not_, waiting))
         .order_by(plan_hours.c.hour, plan_hours.c.cluster)
         .limit(1)
         .with_for_update(skip_locked=True)
