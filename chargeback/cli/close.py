@@ -214,9 +214,8 @@ def _show_draft(draft: Draft, output: str) -> None:
     digest = draft.digest
     people = [("prepared", draft.prepared_by), ("approved", draft.approved_by), ("closed", draft.closed_by)]
     click.echo(f"{draft.month}: draft {draft.draft}, {draft.state}")
-    click.echo(
-        f"  {digest.lines} lines, list {format_micros(digest.list_micros)}, amount {format_micros(digest.amount_micros)}"
-    )
+    listed, amount = format_micros(digest.list_micros), format_micros(digest.amount_micros)
+    click.echo(f"  {digest.lines} lines, list {listed}, amount {amount}")
     click.echo(f"  sha256 {digest.sha256}")
     click.echo("  " + ", ".join(f"{step} by {who}" for step, who in people if who is not None))
 
