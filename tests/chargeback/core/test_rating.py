@@ -65,6 +65,7 @@ def rate(
     policy: Policy | None = None,
     before: Sequence[KnownGpu] = (),
     hour: int = HOUR,
+    **more: object,
 ) -> list[Line]:
     body = NodeHour(
         cluster="lab", node="n1", hour=hour, gpus=(gpu,), instances=tuple(instances), holdings=tuple(holdings)
@@ -79,6 +80,7 @@ def rate(
         OwnerBook(owners),
         prices or book(),
         PolicyBook([policy or Policy()]),
+        **more,  # type: ignore[arg-type]
     )
     return lines
 
