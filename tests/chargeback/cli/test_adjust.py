@@ -19,7 +19,8 @@ from chargeback.store.database import Database, open_database, sqlite_url
 from chargeback.store.ledger import lines_of_month
 from chargeback.store.schema import migrate
 from chargeback.tasks.close_hours import close_all
-from tests.chargeback.store.bodies import GRACE_MS, HOUR, body, gpu, holding, put, start_ms
+from tests.chargeback.store.a_month import HOUR
+from tests.chargeback.store.bodies import GRACE_MS, body, gpu, holding, put, start_ms
 from tests.chargeback.store.closing import put_month
 from tests.chargeback.store.conftest import begin
 
@@ -37,7 +38,7 @@ def ledger(tmp_path: Path) -> Database:
     begin(database)
     for node, namespace in (("n1", "alpha"), ("n2", "beta")):
         held = holding(f"GPU-{node}", namespace=namespace)
-        put(database, body(node, gpus=[gpu(f"GPU-{node}")], holdings=[held]))
+        put(database, body(node, HOUR, gpus=[gpu(f"GPU-{node}")], holdings=[held]))
     close_all(database, LATER_MS, 0)
     return database
 
@@ -52,7 +53,7 @@ def rate_all(database: Database) -> None:
     close_all(database, now_ms(), 0)
 
 
-def month(database: Database, name: str = "2026-10") -> list[Line]:
+def month(database: Database, name: str = "2024-10") -> list[Line]:
     """Of that hour: later ones, in which the nodes are silent, are nothing to us."""
     with database.read() as connection:
         return [line for line in lines_of_month(connection, name) if line.hour == HOUR]
@@ -76,19 +77,19 @@ def test_a_credit_is_shown_then_made(ledger: Database) -> None:
     did = adjust(ledger, *arguments)
     assert did.exit_code == 0, did.output
     first, _, rows = did.stdout.partition("\n")
-    assert first == "credit of cluster=lab,cost-center=cc-a: is posted as adjustment-1 in 2026-10, in USD"
+    assert first == "credit of cluster=lab,cost-center=cc-a: is posted as adjustment-1 in 2024-10, in USD"
     assert rows == would.stdout.partition("\n")[2]
     assert amounts(month(ledger)) == {"cc-a": 1_750_000, "cc-b": 1_500_000, "platform:discount": 2_750_000}
 
 
 def test_a_debit_of_a_closed_month_is_posted_in_the_next(ledger: Database) -> None:
-    put_month(ledger, "2026-10")
+    put_month(ledger, "2024-10")
     did = adjust(ledger, "debit", *SPAN, *OF_A, *WHY, "--amount", "2", "--output", "json")
     assert json.loads(did.stdout) == [
-        {"posted_in": "2026-11", "account": "cc-a", "kind": "debit", "amount": "2.000000"},
-        {"posted_in": "2026-11", "account": "platform:discount", "kind": "credit", "amount": "-2.000000"},
+        {"posted_in": "2024-11", "account": "cc-a", "kind": "debit", "amount": "2.000000"},
+        {"posted_in": "2024-11", "account": "platform:discount", "kind": "credit", "amount": "-2.000000"},
     ]
-    assert amounts(month(ledger, "2026-11")) == {"cc-a": 2_000_000, "platform:discount": -2_000_000}
+    assert amounts(month(ledger, "2024-11")) == {"cc-a": 2_000_000, "platform:discount": -2_000_000}
 
 
 def test_an_outage_takes_half_an_hour_off_one_node(ledger: Database) -> None:
@@ -114,19 +115,19 @@ def test_an_outage_takes_half_an_hour_off_one_node(ledger: Database) -> None:
 
 def test_nonbillable_time_of_a_closed_month_is_corrected(ledger: Database) -> None:
     """The closed month stays; the dry run says where the difference is posted, and that is what happens."""
-    put_month(ledger, "2026-10")
+    put_month(ledger, "2024-10")
     before = month(ledger)
     arguments = ("nonbillable", *SPAN, "--scope", "namespace=beta", *WHY)
     would = adjust(ledger, *arguments, "--dry-run", "--output", "csv")
     posted = [row for row in csv.DictReader(io.StringIO(would.stdout, newline="")) if row["posted_in"]]
     assert [(row["posted_in"], row["corrects"], row["account"], row["amount_after"]) for row in posted] == [
-        ("2026-11", "2026-10", "cc-b", "-0.750000"),
-        ("2026-11", "2026-10", "platform:discount", "0.750000"),
+        ("2024-11", "2024-10", "cc-b", "-0.750000"),
+        ("2024-11", "2024-10", "platform:discount", "0.750000"),
     ]
     assert adjust(ledger, *arguments).exit_code == 0
     rate_all(ledger)
     assert month(ledger) == before
-    assert amounts(month(ledger, "2026-11")) == {"cc-b": -750_000, "platform:discount": 750_000}
+    assert amounts(month(ledger, "2024-11")) == {"cc-b": -750_000, "platform:discount": 750_000}
 
 
 def test_list_and_withdraw(ledger: Database) -> None:
@@ -134,10 +135,10 @@ def test_list_and_withdraw(ledger: Database) -> None:
     adjust(ledger, "credit", *SPAN, *OF_A, *WHY, "--amount", "1.25")
     adjust(ledger, "outage", *SPAN, "--scope", "node=n1", "--scope", "gpu=GPU-n1", *WHY)
     said = adjust(ledger, "withdraw", "1", "--reason", "typed twice", "--who", "mo")
-    assert said.stdout == "adjustment-1: credit withdrawn; its lines of 2026-10 are gone\n"
+    assert said.stdout == "adjustment-1: credit withdrawn; its lines of 2024-10 are gone\n"
     rows = json.loads(adjust(ledger, "list", "--output", "json").stdout)
     assert [(row["number"], row["kind"], row["scope"], row["amount"], row["posted_in"]) for row in rows] == [
-        (1, "credit", "cluster=lab,cost-center=cc-a", "1.250000", "2026-10"),
+        (1, "credit", "cluster=lab,cost-center=cc-a", "1.250000", "2024-10"),
         (2, "outage", "node=n1,gpu=GPU-n1", None, None),
     ]
     assert [bool(row["withdrawn"]) for row in rows] == [True, False]
@@ -149,9 +150,9 @@ def test_list_and_withdraw(ledger: Database) -> None:
 
 def test_a_withdrawn_sum_of_a_closed_month_says_where_its_opposite_is(ledger: Database) -> None:
     adjust(ledger, "credit", *SPAN, *OF_A, *WHY, "--amount", "1.25")
-    put_month(ledger, "2026-10")
+    put_month(ledger, "2024-10")
     said = adjust(ledger, "withdraw", "1", "--reason", "typed twice")
-    assert said.stdout == "adjustment-1: credit withdrawn; its opposite is posted in 2026-11\n"
+    assert said.stdout == "adjustment-1: credit withdrawn; its opposite is posted in 2024-11\n"
 
 
 @pytest.mark.parametrize(
@@ -183,8 +184,8 @@ def test_a_withdrawn_sum_of_a_closed_month_says_where_its_opposite_is(ledger: Da
             ("credit", *SPAN, *WHY, "--amount", "1", "--scope", "cost-center=cc-a,node=n1"),
             "--scope: node=n1: not of a sum",
         ),
-        (("outage", "--from", "2026-10-03", "--until", "2026-10-03", *OF_A, *WHY), "--until: '2026-10-03': want an"),
-        (("outage", "--from", "now", "--until", "2026-10-03", *OF_A, *WHY), "'--from': 'now': want an instant"),
+        (("outage", "--from", "2024-10-03", "--until", "2024-10-03", *OF_A, *WHY), "--until: '2024-10-03': want an"),
+        (("outage", "--from", "now", "--until", "2024-10-03", *OF_A, *WHY), "'--from': 'now': want an instant"),
         (("withdraw", "7", "--reason", "why not"), "NUMBER: 7: there is no such adjustment"),
     ],
 )

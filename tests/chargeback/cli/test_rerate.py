@@ -19,7 +19,8 @@ from chargeback.store.ledger import lines_of_month
 from chargeback.store.owners import correct_owner
 from chargeback.store.schema import migrate
 from chargeback.tasks.close_hours import close_all
-from tests.chargeback.store.bodies import CLUSTER, GRACE_MS, HOUR, body, gpu, holding, put, start_ms
+from tests.chargeback.store.a_month import HOUR
+from tests.chargeback.store.bodies import CLUSTER, GRACE_MS, body, gpu, holding, put, start_ms
 from tests.chargeback.store.closing import put_month
 from tests.chargeback.store.conftest import begin
 
@@ -34,7 +35,7 @@ def ledger(tmp_path: Path) -> Database:
     migrate(database)
     begin(database)
     for node in ("n1", "n2"):
-        put(database, body(node, gpus=[gpu(f"GPU-{node}")], holdings=[holding(f"GPU-{node}")]))
+        put(database, body(node, HOUR, gpus=[gpu(f"GPU-{node}")], holdings=[holding(f"GPU-{node}")]))
     close_all(database, LATER_MS, 0)
     return database
 
@@ -67,7 +68,7 @@ def move_to_beta(database: Database) -> None:
 
 def stored(database: Database) -> list[Any]:
     with database.read() as connection:
-        return [line for month in ("2026-10", "2026-11") for line in lines_of_month(connection, month)]
+        return [line for month in ("2024-10", "2024-11") for line in lines_of_month(connection, month)]
 
 
 def changes(result: Result) -> str:
@@ -96,12 +97,12 @@ def test_a_dry_run_says_what_the_real_one_then_does(ledger: Database) -> None:
 
 def test_of_a_closed_month_it_says_where_it_is_posted(ledger: Database) -> None:
     """By the month that it corrects, too; the same in a dry run and when it is done."""
-    put_month(ledger, "2026-10")
+    put_month(ledger, "2024-10")
     move_to_beta(ledger)
     would = rerate(ledger, "--dry-run")
-    assert [row.split() for row in changes(would).splitlines() if "2026-11" in row] == [
-        ["2026-11", "2026-10", "cc-a", "-2.000000", "-6.000000", "-6.000000"],
-        ["2026-11", "2026-10", "cc-b", "2.000000", "6.000000", "6.000000"],
+    assert [row.split() for row in changes(would).splitlines() if "2024-11" in row] == [
+        ["2024-11", "2024-10", "cc-a", "-2.000000", "-6.000000", "-6.000000"],
+        ["2024-11", "2024-10", "cc-b", "2.000000", "6.000000", "6.000000"],
     ]
     as_json = json.loads(rerate(ledger, "--dry-run", "--output", "json").stdout)
     as_csv = list(csv.DictReader(io.StringIO(rerate(ledger, "--dry-run", "--output", "csv").stdout, newline="")))
@@ -109,8 +110,8 @@ def test_of_a_closed_month_it_says_where_it_is_posted(ledger: Database) -> None:
     assert [(row["posted_in"], row["account"], row["amount_difference"]) for row in as_json] == [
         ("", "cc-a", "-6.000000"),
         ("", "cc-b", "6.000000"),
-        ("2026-11", "cc-a", "-6.000000"),
-        ("2026-11", "cc-b", "6.000000"),
+        ("2024-11", "cc-a", "-6.000000"),
+        ("2024-11", "cc-b", "6.000000"),
     ]
     assert changes(rerate(ledger)) == changes(would)
 
@@ -125,7 +126,7 @@ def test_one_node_alone(ledger: Database) -> None:
 
 def test_hours_of_a_drafted_month_wait(ledger: Database) -> None:
     """Which it says, and ends with 1."""
-    put_month(ledger, "2026-10", "draft")
+    put_month(ledger, "2024-10", "draft")
     move_to_beta(ledger)
     before = stored(ledger)
     for dry in ("--dry-run",), ():
