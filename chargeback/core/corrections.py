@@ -20,7 +20,7 @@ POSTED_BY_HAND = frozenset({CREDIT, DEBIT, TRANSFER})
 # What adds up over lines; all else says what a line is about.
 _ADDITIVE = (
     "gpu_ms_num", "quantity_ms_num", "list_micros", "amount_micros", "allocation_micros", "usage_micros", "busy_ms",
-    "memory_byte_seconds", "energy_mj",
+    "used_num", "base_quantity_num", "memory_byte_seconds", "energy_mj",
 )  # fmt: skip
 
 

@@ -39,11 +39,12 @@ def test_nothing_changed_is_no_line() -> None:
 
 def test_a_changed_line_is_taken_back_and_restated() -> None:
     """Both cite the line; what adds up is negated, what says which line it was is not."""
-    old, new = line(busy_ms=7, energy_mj=None), line(amount_micros=1_000_000, price_version=2)
+    old, new = line(busy_ms=7, used_num=7, energy_mj=None), line(amount_micros=1_000_000, price_version=2)
     reversal, restated = correct([old], [new], "2026-12")
     assert (reversal.part, reversal.month, reversal.day) == (REVERSAL, "2026-12", "2026-12-01")
     assert (reversal.amount_micros, reversal.list_micros, reversal.gpu_ms_num) == (-3_000_000, -3_000_000, -HOUR_MS)
-    assert (reversal.busy_ms, reversal.energy_mj, reversal.start_ms) == (-7, None, old.start_ms)
+    assert (reversal.busy_ms, reversal.used_num, reversal.energy_mj) == (-7, -7, None)
+    assert reversal.start_ms == old.start_ms
     assert (restated.part, restated.amount_micros, restated.price_version) == (RESTATED, 1_000_000, 2)
     assert {(each.corrects, each.corrects_month) for each in (reversal, restated)} == {(old.line_id, FIRST)}
     assert len({old.line_id, reversal.line_id, restated.line_id}) == 3
