@@ -25,8 +25,13 @@ LIMITS = Limits()
 def fill(database: Database) -> None:
     """cc-a holds one card for two hours, cc-b the other for one; then the node is gone."""
     cards = [gpu("GPU-1"), gpu("GPU-2")]
-    put(database, body(hour=HOUR, gpus=cards, holdings=[holding("GPU-1"), holding("GPU-2", namespace="beta")]))
-    put(database, body(hour=HOUR + 1, gpus=cards, holdings=[holding("GPU-1")]))
+    put(
+        database,
+        body(
+            hour=HOUR, gpus=cards, holdings=[holding("GPU-1", busy_ms=1_800_000), holding("GPU-2", namespace="beta")]
+        ),
+    )
+    put(database, body(hour=HOUR + 1, gpus=cards, holdings=[holding("GPU-1", busy_ms=1_800_000)]))
     stand(database, "n1", HOUR, HOUR + 2)
     close_all(database, NOW_MS, GRACE_MS)
 
@@ -43,7 +48,7 @@ def stand(database: Database, name: str, first_hour: int, until_hour: int) -> No
 def late(database: Database, seq: int = 2, **changes: Any) -> None:
     """What comes late: cc-b held the other card in the second hour, too; rated as far as may be."""
     cards = [gpu("GPU-1"), gpu("GPU-2")]
-    held = [holding("GPU-1"), holding("GPU-2", namespace="beta")]
+    held = [holding("GPU-1", busy_ms=1_800_000), holding("GPU-2", namespace="beta")]
     put(database, body(hour=HOUR + 1, seq=seq, **({"gpus": cards, "holdings": held} | changes)), NOW_MS)
     close_all(database, NOW_MS, GRACE_MS)
 
