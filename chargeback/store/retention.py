@@ -23,6 +23,8 @@ from chargeback.store.tables import kept_from, lines, node_hour_bodies, node_hou
 BATCH_ROWS = 2_000
 # Detaching waits so long for whoever uses the table; then it is tried again another time.
 _LOCK_TIMEOUT = "2s"
+# Any number will do, as long as every replica takes the same, and no other lock of ours does.
+_LOCK = 0x6B656570
 WHO = "chargeback serve"
 
 
@@ -54,13 +56,15 @@ class Waiting:
 def let_go(database: Database, keep: Keep, now_ms: int) -> tuple[list[Gone], list[Waiting]]:
     """Let go of what is old enough, oldest first; what went, and what waits for being closed.
 
-    Safe to stop at any point, to run again, and to run in several replicas at once.
+    Safe to stop at any point and to run again; of several replicas one does it, and the others go on.
     """
     gone: list[Gone] = []
     waiting: list[Waiting] = []
     for table, find in ((node_hour_bodies, _old_bodies), (lines, _old_lines)):
         while True:
             with database.write() as connection:
+                if not _is_ours(connection):
+                    return gone, waiting
                 month, is_closed = next(find(connection, keep, now_ms), ("", False))
                 if month and is_closed:
                     gone.append(_let_month_go(connection, table, month, now_ms))
@@ -69,6 +73,13 @@ def let_go(database: Database, keep: Keep, now_ms: int) -> tuple[list[Gone], lis
                 break
     _delete_rest(database)
     return gone, waiting
+
+
+def _is_ours(connection: Connection) -> bool:
+    """Whether no other replica is at it, until the transaction ends."""
+    if connection.dialect.name == "sqlite":
+        return True
+    return bool(connection.execute(text("SELECT pg_try_advisory_xact_lock(:lock)"), {"lock": _LOCK}).scalar_one())
 
 
 def _old_bodies(connection: Connection, keep: Keep, now_ms: int) -> Iterator[tuple[str, bool]]:
@@ -121,9 +132,7 @@ def _let_month_go(connection: Connection, table: Table, month: str, now_ms: int)
     if connection.dialect.name != "sqlite":
         connection.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'"))
         # First of all, so that whoever puts a row there is through, or comes after and is refused.
-        connection.execute(text(f"LOCK TABLE {table.name} IN ACCESS EXCLUSIVE MODE"))
-        if month not in attached(connection, table):
-            return Gone(table=table.name, month=month, now="")  # another replica was faster
+        connection.execute(text(f"LOCK TABLE ONLY {table.name} IN ACCESS EXCLUSIVE MODE"))
         now = detach(connection, table, month)
     upsert = insert_or(connection, kept_from).values(what=table.name, month=after)
     newer = {"index_elements": ["what"], "set_": {"month": after}, "where": kept_from.c.month < after}
