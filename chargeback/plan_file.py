@@ -22,7 +22,7 @@ import yaml
 from chargeback.core.hours import format_instant, parse_instant
 from chargeback.core.plan_book import FILE, PlanVersion
 from chargeback.core.plan_history import DEVICES_MAX
-from chargeback.core.plan_key import check_price_key
+from chargeback.core.plan_key import check_price_key, key_sku
 from chargeback.core.quota.limit_ranges import is_gpu
 from chargeback.core.quota.specs import GPU
 
@@ -143,7 +143,7 @@ class _Reader:
             by_what.setdefault((cluster, version.namespace, version.resource), []).append((version, place))
         for (cluster, namespace, resource), mine in by_what.items():
             for (one, _), (other, place) in itertools.combinations(mine, 2):
-                if one.price_key != other.price_key and one.price_key and other.price_key:
+                if one.price_key and other.price_key and key_sku(one.price_key) != key_sku(other.price_key):
                     continue
                 start_ms = max(one.from_ms, other.from_ms)
                 if one.holds(start_ms) and other.holds(start_ms):

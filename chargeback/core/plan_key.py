@@ -51,6 +51,14 @@ def read_price_key(text: str, models: Iterable[str]) -> PriceKey | None:
     return PriceKey(found.pop(), match["profile"] or "") if len(found) == 1 else None
 
 
+def key_sku(text: str) -> str:
+    """The sku that a text means, whichever way it is written: of two texts that mean the same it is the same."""
+    if _SKU.fullmatch(text):
+        return text
+    model, _, profile = text.partition(SEPARATOR)
+    return PriceKey(model, profile).sku
+
+
 def profile_of(resource: str) -> str:
     """The MIG profile that a resource's name says, as NVML writes it; "" where it says none."""
     match = _MIG.fullmatch(resource)

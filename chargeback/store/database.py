@@ -123,6 +123,12 @@ def lock(connection: Connection, table: Table) -> None:
         connection.execute(text(f"LOCK TABLE {table.name} IN EXCLUSIVE MODE"))
 
 
+def share(connection: Connection, table: Table) -> None:
+    """Wait for who has locked a table; nobody can until the transaction ends. Rows may be written by anybody."""
+    if connection.dialect.name != "sqlite":
+        connection.execute(text(f"LOCK TABLE {table.name} IN ROW SHARE MODE"))
+
+
 def insert_or(connection: Connection, table: Table) -> Any:
     """An INSERT that knows ON CONFLICT, which both databases spell the same way."""
     return (sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert)(table)
@@ -164,5 +170,6 @@ __all__ = [
     "lock",
     "open_database",
     "part",
+    "share",
     "sqlite_url",
 ]

@@ -24,7 +24,7 @@ from sqlalchemy import (
 
 from chargeback.core.hours import HOUR_MS
 from chargeback.core.lines import Line
-from chargeback.store.database import insert_or, lock
+from chargeback.store.database import insert_or, lock, share
 from chargeback.store.ledger import delete_lines, put_lines
 from chargeback.store.months import frozen, share_ledger
 from chargeback.store.partitions import first_hour_with_lines
@@ -99,6 +99,8 @@ def claim_plan_hour(connection: Connection, now_ms: int) -> PlanHour | None:
     """
     if not share_ledger(connection, wait=False):
         return None
+    # As whoever rates does: node-hours first. Who changes plans has them alone, and then wants these.
+    share(connection, node_hours)
     waiting = [plan_hours.c.hour.between(first, last) for first, last in frozen(connection)]
     query = (
         select(plan_hours)

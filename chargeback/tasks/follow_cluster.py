@@ -197,12 +197,12 @@ class Noter:
                 changed = look.pods.changed.values()
                 note_pods(connection, self.cluster, changed, gone, look.pods_ms, all_there=look.pods_there)
             noted = self._note_watching(connection, look)
-            plans = None if look.plans is None else self._plans.note(connection, look.plans)
         self._noted_watching = noted
-        self._plans.done(plans)
         self._noted_nodes_ms = look.nodes_ms
         if look.namespaces_ms is not None:
             self._noted_namespaces = (look.namespaces_ms, look.rules)
+        if look.plans is not None:
+            self._plans.note(self.database, look.plans)
 
     def _note_watching(self, connection: Connection, look: _Look) -> frozenset[tuple[str, str]]:
         """What of this is in the ledger. A pod may be told of later than its claim."""

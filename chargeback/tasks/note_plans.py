@@ -44,21 +44,20 @@ class PlanNoter:
     cluster: str
     _noted: tuple[dict[str, PlanVersion], bool] | None = None
 
-    def note(self, connection: Connection, look: PlanLook) -> tuple[dict[str, PlanVersion], bool] | None:
-        """What is noted once the transaction is done: for `done`."""
-        policies = policy_book(connection)
-        if policies is None:
-            return self._noted
-        plans_from = policies.at(look.at_ms, self.cluster).plans_from
-        seen = seen_plans(*plans(look.quotas, look.namespaces, plans_from))
-        if self._noted != (seen, look.all_there):
+    def note(self, database: Database, look: PlanLook) -> None:
+        """In a transaction of its own: whoever imports plans takes its locks in the same order."""
+        with database.write() as connection:
+            policies = policy_book(connection)
+            if policies is None:
+                return
+            plans_from = policies.at(look.at_ms, self.cluster).plans_from
+            seen = seen_plans(*plans(look.quotas, look.namespaces, plans_from))
+            if self._noted == (seen, look.all_there):
+                return
             changed = note_plans(connection, self.cluster, seen, look.at_ms, all_there=look.all_there)
-            if changed:
-                log.info("plans changed", extra={"cluster": self.cluster, "namespaces": changed})
-        return seen, look.all_there
-
-    def done(self, noted: tuple[dict[str, PlanVersion], bool] | None) -> None:
-        self._noted = noted
+        self._noted = (seen, look.all_there)
+        if changed:
+            log.info("plans changed", extra={"cluster": self.cluster, "namespaces": changed})
 
 
 def import_plan_file(connection: Connection, file: Path, cluster: str, now_ms: int) -> int:
