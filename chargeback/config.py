@@ -19,6 +19,7 @@ import yaml
 from chargeback import setting_texts as texts
 from chargeback.core.agents import AgentAccount
 from chargeback.core.closing import Limits
+from chargeback.core.dimensions import Dimensions
 from chargeback.core.nodes import POOL_LABELS, PRICE_LABELS, NodeKeys
 from chargeback.core.owners import LabelKeys, check_label_key
 from chargeback.core.policy import APPROVER, BASES, FAULTED, IDLE, PLANS_FROM, SHARING, Policy
@@ -103,6 +104,12 @@ SETTINGS = (
         default="",
         read=texts.owner_fields,
         help="which of cost-center, team, tier a pod's own labels may say (comma-separated); default: none",
+    ),
+    Setting(
+        name="dimensions",
+        default="",
+        read=texts.dimensions,
+        help="labels to keep on lines, up to 8: pod:KEY or namespace:KEY (comma-separated); a pod's wins",
     ),
     Setting(
         name="quotas",
@@ -218,6 +225,7 @@ class Settings:
     label_pool: str
     node_labels: tuple[str, ...]
     pod_labels: frozenset[str]
+    dimensions: Dimensions
     quotas: Path | None
     prices: str
     plans: Path | None
@@ -251,7 +259,12 @@ class Settings:
 
     @property
     def label_keys(self) -> LabelKeys:
-        return LabelKeys(cost_center=self.label_cost_center, team=self.label_team, tier=self.label_tier)
+        return LabelKeys(
+            cost_center=self.label_cost_center,
+            team=self.label_team,
+            tier=self.label_tier,
+            dimensions=self.dimensions,
+        )
 
     @property
     def node_keys(self) -> NodeKeys:

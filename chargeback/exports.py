@@ -24,6 +24,7 @@ from chargeback.core.details import (
     safe_row,
     values_of,
 )
+from chargeback.core.dimensions import read_dimensions
 from chargeback.core.lines import Line
 from chargeback.core.quota.holders import workload_of
 from chargeback.core.statements import safe
@@ -33,7 +34,6 @@ from chargeback.rater import provisional
 from chargeback.reports import CHUNK_BYTES, apart, month_csv, policy_of
 from chargeback.store.database import Connection, Database
 from chargeback.store.details import COLUMNS, lines_by_day, parts_of_lines
-from chargeback.store.ledger import read_dimensions
 from chargeback.store.rollup import parts_of_month
 
 CSV, JSONL = "csv", "jsonl"

@@ -11,6 +11,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from chargeback.core.agents import AgentAccount
+from chargeback.core.dimensions import DIMENSIONS_MAX, Dimensions
 from chargeback.core.money import parse_decimal
 from chargeback.core.owners import FIELDS, check_label_key
 from chargeback.web_config import WebConfig, read_web_config
@@ -139,6 +140,23 @@ def owner_fields(text: str) -> frozenset[str]:
     if any(field not in FIELDS for field in fields):
         raise ValueError("want some of cost-center, team, tier, with commas between")
     return frozenset(fields)
+
+
+def dimensions(text: str) -> Dimensions:
+    keys: dict[str, set[str]] = {"namespace": set(), "pod": set()}
+    for each in (part.strip() for part in text.split(",")):
+        if not each:
+            continue
+        of, colon, key = each.partition(":")
+        if not colon or of not in keys:
+            raise ValueError(f"{each!r}: want pod:KEY or namespace:KEY, with commas between")
+        try:
+            keys[of].add(check_label_key(key))
+        except ValueError as error:
+            raise ValueError(f"{each!r}: {error}") from None
+    if len(keys["namespace"] | keys["pod"]) > DIMENSIONS_MAX:
+        raise ValueError(f"want up to {DIMENSIONS_MAX} label keys")
+    return Dimensions(namespace=tuple(sorted(keys["namespace"])), pod=tuple(sorted(keys["pod"])))
 
 
 def one_of(*values: str) -> Callable[[str], str]:

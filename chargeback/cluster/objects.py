@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from chargeback.core.dimensions import labels_of
 from chargeback.core.owners import LabelKeys, Namespace
 from chargeback.core.quota.resources import CAP, GUARANTEED, PRICE_KEY
 
@@ -63,6 +64,7 @@ def to_namespace(found: KubernetesObject, keys: LabelKeys) -> Namespace:
         uid=meta.uid,
         created_ms=unix_ms(meta.creation_timestamp),
         labelled_ms=_labelled_ms(meta, keys),
+        dimensions=labels_of(keys.dimensions.namespace, meta.labels or {}),
         labels=meta.labels or {},
         annotations={
             key: text for key, text in (meta.annotations or {}).items() if key in (GUARANTEED, CAP, PRICE_KEY)
@@ -73,7 +75,7 @@ def to_namespace(found: KubernetesObject, keys: LabelKeys) -> Namespace:
 
 def _labelled_ms(meta: Metadata, keys: LabelKeys) -> int | None:
     """When one of our labels was last written, by whoever manages it."""
-    ours = {f"f:{key}" for key in (keys.cost_center, keys.team, keys.tier)}
+    ours = {f"f:{key}" for key in keys.of_namespaces}
     times = [unix_ms(entry.time) for entry in meta.managed_fields or () if ours & entry.labels]
     return max((at for at in times if at is not None), default=None)
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from chargeback.cluster.objects import Name, unix_ms
+from chargeback.cluster.objects import Label, Name, unix_ms
+from chargeback.core.dimensions import labels_of
 from chargeback.core.owners import LabelKeys
 from chargeback.core.pods import RESERVATION_NAMESPACES, Ask, GroupPart, OwnerLabels, Pod
 from chargeback.core.quota.specs import amount, is_gpu
@@ -27,7 +28,7 @@ class PodMetadata(msgspec.Struct, frozen=True, rename="camel"):
     uid: str
     resource_version: str = ""
     creation_timestamp: datetime | None = None
-    labels: dict[str, str] | None = None
+    labels: dict[str, Label] | None = None
     annotations: dict[str, str] | None = None
 
 
@@ -94,8 +95,8 @@ def to_pod(found: PodObject, keys: LabelKeys, own_labels: frozenset[str] = froze
         return None
     created_ms = unix_ms(meta.creation_timestamp) or 0
     terminal = status.phase in ("Succeeded", "Failed")
-    labels = keys.read(meta.labels or {})
-    said: dict[str, Any] = {field: value for field, value in labels.items() if field in own_labels}
+    labels = meta.labels or {}
+    said: dict[str, Any] = {field: value for field, value in keys.read(labels).items() if field in own_labels}
     return Pod(
         namespace=meta.namespace,
         name=meta.name,
@@ -112,7 +113,7 @@ def to_pod(found: PodObject, keys: LabelKeys, own_labels: frozenset[str] = froze
         has_deadline=spec.active_deadline_seconds is not None,
         best_effort=status.qos_class == "BestEffort",
         waits=_waits(status),
-        labels=OwnerLabels(**said),
+        labels=OwnerLabels(**said, dimensions=labels_of(keys.dimensions.pod, labels)),
     )
 
 

@@ -8,7 +8,7 @@ Versions are numbered in the order in which they were recorded, so the newer one
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from chargeback.core.hours import format_instant
@@ -19,6 +19,10 @@ FILE = "file"
 CORRECTION = "correction"
 # Takes the corrections before it away, in its time.
 CLEARED = "cleared"
+
+# What makes another version.
+_DIMENSIONS = "dimensions"
+_SEEN = (*FIELDS, _DIMENSIONS)
 
 # The clocks of one cluster differ by less; a time that is further ahead is not believed.
 CLOCKS_DIFFER_MS = 600_000
@@ -130,9 +134,11 @@ def next_version(
         from_ms = max(begun, latest.from_ms + 1, latest.until_ms or 0)
     elif latest.until_ms is not None:
         from_ms = latest.until_ms  # it was not gone, it was not shown to us
-    elif not (changed := {name for name in FIELDS if getattr(latest, name) != getattr(seen, name)}):
+    elif not (changed := {name for name in _SEEN if getattr(latest, name) != getattr(seen, name)}):
         return None
-    elif not changed <= seen.ruled and _written_since(latest, seen, now_ms, looked_ms, dumped=dumped):
+    elif not changed <= seen.ruled and _written_since(
+        latest, seen, now_ms, looked_ms, dumped=dumped and not _may_be_configured(latest, seen, changed)
+    ):
         assert seen.labelled_ms is not None
         from_ms = seen.labelled_ms
     else:
@@ -144,6 +150,7 @@ def next_version(
         cost_center=seen.cost_center,
         team=seen.team,
         tier=seen.tier,
+        dimensions=seen.dimensions,
     )
 
 
@@ -209,6 +216,7 @@ def _corrected(before: Version | None, correction: Version) -> Version:
         cost_center=field_of("cost_center"),
         team=field_of("team"),
         tier=field_of("tier"),
+        dimensions=before.dimensions if before else (),
     )
 
 
@@ -224,6 +232,13 @@ def _written_since(latest: Version, seen: Namespace, now_ms: int, looked_ms: int
     if seen.labelled_ms is None or not latest.from_ms < seen.labelled_ms <= now_ms + CLOCKS_DIFFER_MS:
         return False
     return dumped or seen.labelled_ms > (latest.recorded_ms if looked_ms is None else looked_ms) - _API_TIME_STEP_MS
+
+
+def _may_be_configured(latest: Version, seen: Namespace, changed: Collection[str]) -> bool:
+    """Whether it may be that only the configured dimensions are others: then it is from now on that they are."""
+    return changed == {_DIMENSIONS} and all(
+        value == dict(seen.dimensions).get(key, value) for key, value in latest.dimensions
+    )
 
 
 def _open(history: Iterable[Version]) -> list[Version]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypedDict
 
+from chargeback.core.dimensions import NO_DIMENSIONS, Dimensions, Labels
 from chargeback.core.lines import UNOWNED
 
 FIELDS = ("cost_center", "team", "tier")
@@ -34,7 +35,7 @@ class Owner:
     team: str | None = None
     tier: str | None = None
     version: int = 0
-    dimensions: tuple[tuple[str, str], ...] = ()
+    dimensions: Labels = ()
 
 
 class OwnerBook:
@@ -67,8 +68,8 @@ class OwnerBook:
 class Namespace:
     """A namespace as the API shows it now, and after the rules.
 
-    labelled_ms: when one of the owner labels was last written. rule: the name of the rule that gave it the fields in
-    `ruled`; None where no rule did.
+    labelled_ms: when one of the owner labels or dimensions was last written. rule: the name of the rule that gave it
+    the fields in `ruled`; None where no rule did.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Namespace:
     cost_center: str | None = None
     team: str | None = None
     tier: str | None = None
+    dimensions: Labels = ()
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)
     annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
     rule: str | None = None
@@ -94,11 +96,17 @@ class OwnerFields(TypedDict):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelKeys:
-    """The label keys that name an owner."""
+    """The label keys that name an owner, and those that are kept as dimensions."""
 
     cost_center: str = "cost-center"
     team: str = "team"
     tier: str = "gpu-tier"
+    dimensions: Dimensions = NO_DIMENSIONS
+
+    @property
+    def of_namespaces(self) -> frozenset[str]:
+        """All keys that a namespace's history is made of."""
+        return frozenset({self.cost_center, self.team, self.tier, *self.dimensions.namespace})
 
     def read(self, labels: Mapping[str, str]) -> OwnerFields:
         """The three owner fields; an empty label counts as absent."""

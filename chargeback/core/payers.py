@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from chargeback.core.dimensions import Labels, laid_over
 from chargeback.core.lines import UNATTRIBUTED, UNOWNED
 from chargeback.core.owners import OwnerBook
 from chargeback.core.pods import OwnerLabels
@@ -19,7 +20,7 @@ class Payer:
     team: str | None
     tier: str | None
     owner_version: int | None
-    dimensions: tuple[tuple[str, str], ...]
+    dimensions: Labels
 
 
 NOBODY = Payer(UNATTRIBUTED, None, None, None, None, ())
@@ -39,14 +40,11 @@ def payer(
     if owner is None:
         return Payer(said.cost_center or UNOWNED, said.cost_center, said.team, tier, None, said.dimensions)
     cost_center = said.cost_center or owner.cost_center
-    dimensions = owner.dimensions
-    if said.dimensions:
-        dimensions = tuple(sorted((dict(dimensions) | dict(said.dimensions)).items()))
     return Payer(
         cost_center or UNOWNED,
         cost_center,
         said.team or owner.team,
         tier or owner.tier,
         owner.version,
-        dimensions,
+        laid_over(owner.dimensions, said.dimensions),
     )

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 
+from chargeback.core.dimensions import Labels
+
 # Namespaces of the pods that hold a card for others, who name its GPU group (KAI-Scheduler, Run:ai).
 RESERVATION_NAMESPACES = frozenset({"kai-resource-reservation", "runai-reservation"})
 
@@ -47,7 +49,7 @@ class OwnerLabels:
     cost_center: str | None = None
     team: str | None = None
     tier: str | None = None
-    dimensions: tuple[tuple[str, str], ...] = ()
+    dimensions: Labels = ()
 
 
 NO_LABELS = OwnerLabels()

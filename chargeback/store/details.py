@@ -10,8 +10,8 @@ from sqlalchemy import ColumnElement, Connection, Select, case, func, select
 
 from chargeback.core.costs import FIELDS as GROUP_FIELDS
 from chargeback.core.costs import Part, Wanted
+from chargeback.core.dimensions import read_dimensions
 from chargeback.core.totals import Total
-from chargeback.store.ledger import read_dimensions
 from chargeback.store.tables import lines
 
 PAGE_ROWS = 2000

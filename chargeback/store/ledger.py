@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from operator import attrgetter
@@ -11,6 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Select, delete, select, tuple_
 
 from chargeback.core.corrections import POSTED_BY_HAND
+from chargeback.core.dimensions import read_dimensions, write_dimensions
 from chargeback.core.lines import CHARGE, Line
 from chargeback.core.money import MICROS, format_decimal
 from chargeback.store.bulk import bulk_insert
@@ -164,12 +164,3 @@ def _write_price(micros: Fraction | None) -> str | None:
 
 def _read_price(text: str | None) -> Fraction | None:
     return None if text is None else Fraction(text) * MICROS
-
-
-def write_dimensions(dimensions: Sequence[tuple[str, str]]) -> str:
-    """As the ledger keeps them: the same text for the same labels, so that totals can be grouped by it."""
-    return json.dumps(dimensions, separators=(",", ":")) if dimensions else "[]"
-
-
-def read_dimensions(text: str) -> tuple[tuple[str, str], ...]:
-    return tuple((key, value) for key, value in json.loads(text)) if text != "[]" else ()

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, insert, select, update
 
+from chargeback.core.dimensions import read_dimensions, write_dimensions
 from chargeback.core.hours import HOUR_MS
 from chargeback.core.owner_history import Learnt, Version, correct, is_stale, learn, timeline
 from chargeback.core.owner_rules import NO_RULES, OwnerRules
@@ -16,7 +17,10 @@ from chargeback.store.database import lock
 from chargeback.store.node_hours import make_all_due, make_due_between
 from chargeback.store.tables import lines, owner_looks, owners
 
-_COLUMNS = ("namespace", "version", "uid", "from_ms", "until_ms", *FIELDS, "source", "recorded_ms", "who", "why")
+_COLUMNS = (
+    "namespace", "version", "uid", "from_ms", "until_ms", *FIELDS, "dimensions", "source", "recorded_ms", "who",
+    "why",
+)  # fmt: skip
 
 
 def note_namespaces(
@@ -120,7 +124,8 @@ def _histories(connection: Connection, cluster: str, *where: Any) -> dict[str, l
     )
     histories: dict[str, list[Version]] = {}
     for row in connection.execute(query).mappings():
-        histories.setdefault(row["namespace"], []).append(Version(**row))
+        said = dict(row) | {"dimensions": read_dimensions(row["dimensions"])}
+        histories.setdefault(row["namespace"], []).append(Version(**said))
     return histories
 
 
@@ -154,4 +159,5 @@ def _note_look(connection: Connection, cluster: str, now_ms: int, looked_ms: int
 
 
 def _row(cluster: str, version: Version) -> dict[str, object]:
-    return {"cluster": cluster} | {name: getattr(version, name) for name in _COLUMNS}
+    row = {name: getattr(version, name) for name in _COLUMNS}
+    return row | {"cluster": cluster, "dimensions": write_dimensions(version.dimensions)}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
 from chargeback.config import SettingsError, read_settings
+from chargeback.core.dimensions import Dimensions
 from chargeback.core.nodes import POOL_LABELS, PRICE_LABELS
 from chargeback.core.policy import Policy
 from tests.programs import chargeback
@@ -25,13 +27,15 @@ def test_a_flag_wins_over_the_environment_and_that_over_the_file(tmp_path: Path)
 def test_every_problem_is_named_with_its_source_and_what_is_wanted(tmp_path: Path) -> None:
     file = tmp_path / "settings.yaml"
     file.write_text("timezone: Mars/Olympus\nnoise: 1\n")
+    env = {"CHARGEBACK_GRACE": "soon", "CHARGEBACK_X": "1"}
     with pytest.raises(SettingsError) as refused:
-        read_settings({"listen": "here", "sharing": "fair"}, {"CHARGEBACK_GRACE": "soon", "CHARGEBACK_X": "1"}, file)
+        read_settings({"listen": "here", "sharing": "fair", "keep-bodies": "30d"}, env, file)
     said = str(refused.value)
     for part in (
         "--listen='here': want HOST:PORT",
         "--sharing='fair': want one of configured, active",
         "CHARGEBACK_GRACE='soon': want a duration",
+        "--keep-bodies='30d': want days such as 400d, 62d or more",
         "timezone",
         "IANA",
         "noise: not a setting",
@@ -70,6 +74,7 @@ def test_labels_of_owners_have_keys_that_kubernetes_takes() -> None:
     """And each its own."""
     keys = read_settings({"label-team": "example.com/team"}, {"CHARGEBACK_LABEL_TIER": "tier"}).label_keys
     assert (keys.cost_center, keys.team, keys.tier) == ("cost-center", "example.com/team", "tier")
+    env = {"CHARGEBACK_GRACE": "soon", "CHARGEBACK_X": "1"}
     with pytest.raises(SettingsError) as refused:
         read_settings({"label-team": "gpu-tier", "label-cost-center": "-x"}, {})
     said = str(refused.value)
@@ -84,9 +89,29 @@ def test_what_of_nodes_prices_may_name() -> None:
     flags = {"label-pool": "site/pool", "node-labels": "zone, site/rack ,zone"}
     keys = read_settings(flags, {}).node_keys
     assert (keys.pool, keys.priced) == (("site/pool",), ("site/rack", "zone"))
+    env = {"CHARGEBACK_GRACE": "soon", "CHARGEBACK_X": "1"}
     with pytest.raises(SettingsError) as refused:
         read_settings({"label-pool": "-", "node-labels": "zone,a b"}, {})
     assert len(str(refused.value).splitlines()) == 2
+
+
+def test_labels_that_are_kept_on_lines() -> None:
+    """A key that is named for pods and namespaces is one; nine are too many."""
+    assert read_settings({}, {}).label_keys.dimensions == Dimensions()
+    text = "pod:app, namespace:site/env,namespace:app,pod:app,"
+    assert read_settings({"dimensions": text}, {}).label_keys.dimensions == Dimensions(
+        namespace=("app", "site/env"), pod=("app",)
+    )
+    many = [f"{of}:key-{n}" for n in range(8) for of in ("pod", "namespace")]
+    assert len(read_settings({"dimensions": ",".join(many)}, {}).dimensions.pod) == 8
+    for wrong, wanted in (
+        ("node:zone", "'node:zone': want pod:KEY or namespace:KEY"),
+        ("app", "'app': want pod:KEY or namespace:KEY"),
+        ("pod:a b", "'pod:a b': want a Kubernetes label key"),
+        (",".join([*many, "pod:ninth"]), "want up to 8 label keys"),
+    ):
+        with pytest.raises(SettingsError, match=re.escape(wanted)):
+            read_settings({"dimensions": wrong}, {})
 
 
 def test_the_first_version_of_the_policy() -> None:
@@ -103,3 +128,9 @@ def test_the_first_version_of_the_policy() -> None:
         approver="other",
         mig_weight=Fraction(1, 2),
     )
+
+
+def test_lines_are_kept_as_long_as_the_bodies_that_they_were_rated_from() -> None:
+    with pytest.raises(SettingsError, match="--keep-lines='100d': shorter than CHARGEBACK_KEEP_BODIES='101d'"):
+        read_settings({"keep-lines": "100d"}, {"CHARGEBACK_KEEP_BODIES": "101d"})
+    assert read_settings({"keep-lines": "101d", "keep-bodies": "101d"}, {}).keep_lines == 101 * 86_400_000

@@ -8,6 +8,7 @@ import pytest
 
 from chargeback.cluster.files import read_namespaces, read_quotas
 from chargeback.cluster.objects import ObjectsError
+from chargeback.core.dimensions import Dimensions
 from chargeback.core.hours import parse_instant
 from chargeback.core.owners import LabelKeys
 
@@ -35,6 +36,17 @@ def test_a_namespace_with_its_labels_and_when_they_were_written(tmp_path: Path) 
     assert (found.name, found.uid, found.cost_center, found.team, found.tier) == ("alpha", "u-1", "cc-1", "007", None)
     assert found.created_ms == parse_instant("2026-01-01")
     assert found.labelled_ms == parse_instant("2026-03-01")
+
+
+def test_the_labels_of_a_namespace_that_are_dimensions(tmp_path: Path) -> None:
+    """By key, and none that is empty; the time of each counts as that of the owner's labels does."""
+    path = tmp_path / "ns.yaml"
+    path.write_text(ONE.replace("gpu-tier: ", "other: x, app: y, gpu-tier: "))
+    keys = LabelKeys(dimensions=Dimensions(namespace=("other", "gpu-tier", "none"), pod=("app",)))
+    (found,) = read_namespaces(path, keys)
+    assert found.dimensions == (("other", "x"),)
+    path.write_text(ONE.replace('"f:team"', '"f:app"'))
+    assert read_namespaces(path, keys)[0].labelled_ms == parse_instant("2026-02-01")
 
 
 @pytest.mark.parametrize(

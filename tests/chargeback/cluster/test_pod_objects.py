@@ -13,6 +13,7 @@ from chargeback.cluster.event_objects import EventObject, to_refusal
 from chargeback.cluster.node_objects import NodeObject, to_node
 from chargeback.cluster.pod_objects import PodObject, to_pod
 from chargeback.core.claims import ALL_DEVICES, ClaimRequest
+from chargeback.core.dimensions import Dimensions
 from chargeback.core.hours import parse_instant
 from chargeback.core.nodes import NodeKeys
 from chargeback.core.owners import LabelKeys
@@ -32,6 +33,7 @@ def pod(
     metadata: dict[str, Any] | None = None,
     status: dict[str, Any] | None = None,
     own_labels: frozenset[str] = frozenset(),
+    keys: LabelKeys = KEYS,
     **spec: Any,
 ) -> Pod | None:
     about = {"name": "p", "namespace": "a", "uid": "u-1", "creationTimestamp": "2026-10-03T10:00:00Z"}
@@ -40,7 +42,7 @@ def pod(
         "spec": {"containers": list(containers or (container(gpus=1),)), "nodeName": "n1"} | spec,
         "status": status or {},
     }
-    return to_pod(msgspec.convert(found, PodObject, strict=False), KEYS, own_labels)
+    return to_pod(msgspec.convert(found, PodObject, strict=False), keys, own_labels)
 
 
 def read(*arguments: Any, **changes: Any) -> Pod:
@@ -134,6 +136,15 @@ def test_a_pods_own_labels_count_only_where_they_may() -> None:
     assert read(metadata=metadata).labels == OwnerLabels()
     allowed = frozenset({"cost_center", "team"})
     assert read(metadata=metadata, own_labels=allowed).labels == OwnerLabels(cost_center="cc-9")
+
+
+def test_the_labels_of_a_pod_that_are_dimensions() -> None:
+    """Whatever of its owner it may say; a label longer than Kubernetes takes is refused."""
+    keys = LabelKeys(dimensions=Dimensions(namespace=("env",), pod=("job", "app", "none")))
+    metadata = {"labels": {"job": "7", "app": "x", "env": "prod", "team": "red"}}
+    assert read(metadata=metadata, keys=keys).labels == OwnerLabels(dimensions=(("app", "x"), ("job", "7")))
+    with pytest.raises(msgspec.ValidationError, match=r"metadata.labels"):
+        read(metadata={"labels": {"app": "x" * 64}}, keys=keys)
 
 
 def test_a_node_with_its_gpus_and_since_when_it_is_cordoned() -> None:

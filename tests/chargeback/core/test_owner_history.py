@@ -56,6 +56,42 @@ def test_a_label_counts_from_its_own_time_if_it_was_written_after_the_last_look(
     assert begins([FIRST], changed) == NOW_MS
 
 
+def test_a_dimension_is_dated_as_an_owners_label_is() -> None:
+    """And alone it makes a version, which has the owner as before."""
+    first = replace(FIRST, dimensions=(("env", "test"),))
+    seen = replace(SEEN, dimensions=(("env", "prod"),))
+    assert look([first], replace(SEEN, dimensions=first.dimensions)).added is None
+    assert begins([first], replace(seen, labelled_ms=9_500_000)) == 9_500_000
+    assert begins([first], seen) == NOW_MS
+    added = look([first], seen).added
+    assert added is not None
+    assert (added.cost_center, added.dimensions) == ("a", seen.dimensions)
+
+
+def test_other_configured_dimensions_leave_the_past_alone() -> None:
+    """Even in a file, whose labels have their own times: nothing says whether the label or the key is new."""
+    first = replace(FIRST, dimensions=(("env", "test"),))
+
+    def begins_in_file(*dimensions: tuple[str, str]) -> int:
+        seen = replace(SEEN, dimensions=dimensions, labelled_ms=5_000_000)
+        added = learn([first], seen, source="file", now_ms=NOW_MS, looked_ms=LOOKED_MS).added
+        assert added is not None
+        return added.from_ms
+
+    assert begins_in_file(("env", "prod")) == 5_000_000
+    assert begins_in_file(("app", "x"), ("env", "test")) == NOW_MS
+    assert begins_in_file() == NOW_MS
+
+
+def test_a_correction_keeps_the_dimensions_that_were_seen() -> None:
+    first = replace(FIRST, dimensions=(("env", "test"),))
+    corrected = correct([first], correction(cost_center="b"))
+    assert [(each.cost_center, each.dimensions) for each in timeline([first, corrected])] == [
+        ("a", first.dimensions),
+        ("b", first.dimensions),
+    ]
+
+
 def test_a_file_is_older_than_its_reading() -> None:
     """What it says of a label's time holds, though we had read an older one since."""
     changed = replace(SEEN, cost_center="b", labelled_ms=LOOKED_MS - 5_000_000)

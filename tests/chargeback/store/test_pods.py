@@ -116,13 +116,14 @@ def test_a_pod_that_was_not_bound_is_no_row(database: Database) -> None:
 def test_every_field_comes_back(database: Database) -> None:
     """What rating asks of a pod."""
     part = GroupPart(groups=("g1", "g2"), container="main", portion=Fraction(1, 3))
-    labels = OwnerLabels(cost_center="cc-1", team="red", tier="spot")
+    labels = OwnerLabels(cost_center="cc-1", team="red", tier="spot", dimensions=(("app", "x"), ("job", "7")))
     asks = (Ask(container="prep", resource="nvidia.com/mig-1g.10gb", count=2, init=True),)
-    note(database, 12, pod(asks=asks, part=part, labels=labels, uses_claims=True))
+    note(database, 12, pod(asks=asks, part=part, labels=labels, uses_claims=True, priority_class="high"))
     note(database, 12, pod("memory", part=replace(part, portion=None, memory_mib=4000)))
     memory, life = sorted(lives(database), key=lambda life: life.pod)
     assert (life.namespace, life.pod, life.asks, life.part, life.labels) == ("alpha", "train", asks, part, labels)
     assert (life.uses_claims, memory.uses_claims) == (True, False)
+    assert (life.priority_class, memory.priority_class) == ("high", None)
     assert memory.part == replace(part, portion=None, memory_mib=4000)
 
 
