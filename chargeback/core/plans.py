@@ -1,7 +1,8 @@
-"""Plans: how many GPUs a namespace is guaranteed and capped at, and who said so.
+"""Plans: how many GPUs a namespace is guaranteed and capped at now, and who said so.
 
-The first that exists speaks: annotations on the Namespace or its ResourceQuotas; then, only where policy says
-`plans_from: quota`, the pair `requests.` (guarantee) and `limits.` (cap) of a quota. A bare quota is a ceiling.
+The first that exists speaks: the ledger's own, of a plan file; annotations on the Namespace or its ResourceQuotas;
+then, only where policy says `plans_from: quota`, the pair `requests.` (guarantee) and `limits.` (cap) of a quota. A
+bare quota is a ceiling.
 What contradicts itself is named and is no number: nothing is added up, and no weaker source is asked instead.
 """
 
@@ -12,6 +13,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from chargeback.core.owners import Namespace
+from chargeback.core.plan_book import FILE, PlanVersion
 from chargeback.core.plan_key import check_price_key
 from chargeback.core.quota.limit_ranges import amount, label
 from chargeback.core.quota.problems import QuotaProblem
@@ -25,7 +27,7 @@ ANNOTATION, PAIR = "annotation", "quota"
 class Plan:
     """Of one namespace and resource. Numbers are devices; None: not said, or not to be read.
 
-    source     annotation, or quota: its pair; of the ledger's own plans the name of the file
+    source     file, annotation, or quota: its pair
     quota      whose pair or annotation it is, else the one quota that caps the namespace; None: no single one
     price_key  what a device of it is priced as; empty: as what the cluster has
     """
@@ -50,17 +52,30 @@ class _Said:
 
 
 def plans(
-    quotas: Iterable[QuotaSpec], namespaces: Iterable[Namespace], plans_from: str
+    quotas: Iterable[QuotaSpec],
+    namespaces: Iterable[Namespace],
+    plans_from: str,
+    filed: Iterable[PlanVersion] = (),
 ) -> tuple[list[Plan], list[QuotaProblem]]:
-    """The plan of each namespace that has one, by name; and what is wrong. plans_from: of the policy."""
+    """The plan of each namespace that has one, by name; and what is wrong. plans_from: of the policy.
+
+    filed: what a plan file says now; of whole GPUs it goes before what else is said of the namespace.
+    """
+    filed_of: dict[str, list[PlanVersion]] = {}
+    for version in filed:
+        if version.resource == GPU:
+            filed_of.setdefault(version.namespace, []).append(version)
     quotas_of: dict[str, list[QuotaSpec]] = {}
     for quota in quotas:
         quotas_of.setdefault(quota.namespace, []).append(quota)
     annotations_of = {namespace.name: namespace.annotations for namespace in namespaces}
     found: list[Plan] = []
     problems: list[QuotaProblem] = []
-    for namespace in sorted(quotas_of.keys() | annotations_of.keys()):
+    for namespace in sorted(quotas_of.keys() | annotations_of.keys() | filed_of.keys()):
         mine = sorted(quotas_of.get(namespace, ()), key=lambda quota: quota.name)
+        if namespace in filed_of:
+            found.append(_filed(namespace, filed_of[namespace], mine))
+            continue
         sources: list[tuple[str, Mapping[str, str], QuotaSpec | None]] = [
             (label("Namespace", "", namespace), annotations_of.get(namespace, {}), None),
             *((quota.label, quota.annotations, quota) for quota in mine),
@@ -77,6 +92,23 @@ def plans(
         if plan is not None:
             found.append(_with_key(plan, said[PRICE_KEY], problems))
     return found, problems
+
+
+def _filed(namespace: str, versions: Sequence[PlanVersion], quotas: Sequence[QuotaSpec]) -> Plan:
+    """Devices of several price keys are of one resource: together they are the namespace's."""
+    bearers = _unscoped(quotas)
+    bearer = bearers[0] if len(bearers) == 1 else None
+    guaranteed = [each.guaranteed for each in versions if each.guaranteed is not None]
+    caps = [each.cap for each in versions if each.cap is not None]
+    return Plan(
+        namespace=namespace,
+        resource=GPU,
+        guaranteed=Decimal(sum(guaranteed)) if guaranteed else None,
+        cap=Decimal(sum(caps)) if len(caps) == len(versions) else _stops_at(bearer, quotas),
+        source=FILE,
+        quota=bearer.name if bearer else None,
+        price_key=versions[0].price_key if len(versions) == 1 else "",
+    )
 
 
 def _with_key(plan: Plan, said: Sequence[_Said], problems: list[QuotaProblem]) -> Plan:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from chargeback.core.hours import format_instant, month_span_ms
 from chargeback.core.owner_history import is_stale
-from chargeback.core.plan_book import SEEN, PlanBook, PlanVersion
+from chargeback.core.plan_book import FILE, SEEN, PlanBook, PlanVersion
 from chargeback.core.plan_history import Learnt, file_change, learn
 from chargeback.plan_file import PlanFile
 from chargeback.store.audit import Entry, note
@@ -48,6 +48,13 @@ def plan_histories(connection: Connection, cluster: str) -> dict[str, list[PlanV
 def plan_clusters(connection: Connection) -> list[str]:
     """The clusters that ever had a plan, in bytewise order."""
     return list(connection.execute(select(plans.c.cluster).distinct().order_by(plans.c.cluster)).scalars())
+
+
+def filed_plans(connection: Connection, cluster: str, at_ms: int) -> list[PlanVersion]:
+    """Those that a plan file says, in force at an instant."""
+    book = plan_book(connection, cluster)
+    named = book.namespaces(at_ms, at_ms + 1)
+    return [plan for namespace in named for plan in book.at(namespace, at_ms) if plan.layer == FILE]
 
 
 def note_plans(

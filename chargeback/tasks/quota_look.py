@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
 from chargeback.cluster.quota_facts import NEEDED, TABLES, to_facts
+from chargeback.core.plan_book import PlanVersion
 from chargeback.core.quota.idle_shares import IdleShare
 from chargeback.core.quota.report import QuotaReport, quota_report
 from chargeback.core.quota.saturation import Samples
@@ -22,10 +23,12 @@ class QuotaTrends:
 
     saturation_s  seconds until a key is full, by (namespace, quota, key)
     idle          of the running hours, by namespace; None: not looked at yet
+    filed         plans that the ledger has of a plan file, in force when it was looked at
     """
 
     saturation_s: Mapping[Key, Fraction] = field(default_factory=dict)
     idle: Mapping[str, IdleShare] | None = None
+    filed: Sequence[PlanVersion] = ()
     _samples: Samples[Key] = field(default_factory=Samples)
 
     def take(self, report: QuotaReport, now_ms: int) -> QuotaReport:
@@ -52,5 +55,12 @@ def look(tables: ClusterTables, plans_from: str, trends: QuotaTrends, now_ms: in
             unknown[name] = table.lack or "not read yet, or there is no API to ask"
         else:
             found[name] = table.values()
-    facts = to_facts(found, unknown, plans_from=plans_from, idle=trends.idle, saturation_s=trends.saturation_s)
+    facts = to_facts(
+        found,
+        unknown,
+        plans_from=plans_from,
+        filed=trends.filed,
+        idle=trends.idle,
+        saturation_s=trends.saturation_s,
+    )
     return quota_report(facts, tables.events.read_ms or now_ms)

@@ -24,6 +24,7 @@ from chargeback.store.database import Connection, Database, DatabaseUnavailable
 from chargeback.store.node_hours import differences_since, last_pushes
 from chargeback.store.node_states import unmetered_nodes
 from chargeback.store.owners import current_owners, owner_names
+from chargeback.store.plans import filed_plans
 from chargeback.store.policies import policy_book
 from chargeback.store.problems import problems_since
 from chargeback.store.rollup import all_month_states, totals_of_day, totals_of_month
@@ -76,6 +77,7 @@ def gather(
         month = local_day(now_ms, timezone).isoformat()[:7]
         recent_problems = problems_since(connection, now_ms // HOUR_MS - RECENT_HOURS)
         trends.idle = recent_idle(running, cluster, now_ms)
+        trends.filed = filed_plans(connection, cluster, now_ms)
         quotas = look(tables, policy.plans_from if policy else "annotations", trends, now_ms)
         return Standing(
             periods=_periods(connection, running, now_ms, policy.timezone) if policy else {},

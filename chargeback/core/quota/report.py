@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from chargeback.core.claims import Claim
 from chargeback.core.owners import Namespace
+from chargeback.core.plan_book import PlanVersion
 from chargeback.core.plans import Plan, plans
 from chargeback.core.pods import Pod
 from chargeback.core.quota.gpu_keys import gpu_classes
@@ -34,6 +35,7 @@ class QuotaFacts:
     refusals      as events say them, old ones included
     idle          by namespace, of the last rated or running hours; None: no ledger was asked
     saturation_s  by (namespace, quota, key), as samples tell it; None: nobody has taken any
+    filed         plans that a plan file says now
     unknown       what is not known, and why
     """
 
@@ -47,6 +49,7 @@ class QuotaFacts:
     idle: Mapping[str, IdleShare] | None = None
     saturation_s: Mapping[tuple[str, str, str], Fraction] | None = None
     plans_from: str = "annotations"
+    filed: Sequence[PlanVersion] = ()
     unknown: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -111,7 +114,7 @@ def quota_report(facts: QuotaFacts, now_ms: int) -> QuotaReport:
     classes = gpu_classes(facts.extended)
     claimed = frozenset(resource for _, resource in facts.extended if resource)
     pods = None if facts.pods is None else _by(facts.pods, lambda pod: pod.namespace)
-    found_plans, problems = plans(facts.quotas, facts.namespaces, facts.plans_from)
+    found_plans, problems = plans(facts.quotas, facts.namespaces, facts.plans_from, facts.filed)
     claims = None if facts.claims is None else _by(facts.claims, lambda claim: claim.namespace)
     uses, unreadable = quota_uses(facts.quotas, pods, found_plans, classes, claimed, claims)
     uses_of, plan_of = _by(uses, lambda use: use.namespace), {plan.namespace: plan for plan in found_plans}

@@ -168,3 +168,16 @@ def test_price_keys_however_they_are_written() -> None:
 )
 def test_the_profile_that_a_resource_names(resource: str, profile: str) -> None:
     assert profile_of(resource) == profile
+
+
+def test_a_plan_file_goes_before_annotations_where_plans_are_shown() -> None:
+    """Its cap is its own, else where Kubernetes stops; keys of one resource are the namespace's together."""
+    quota = replace(annotated(guaranteed="2", cap="9"), hard={"requests.nvidia.com/gpu": "16"})
+    filed = PlanVersion(namespace="team", resource=GPU, guaranteed=5, price_key=H100, layer=FILE)
+    (found,), problems = plans([quota], [], "annotations", [filed])
+    assert problems == []
+    assert (found.guaranteed, found.cap, found.source, found.quota, found.price_key) == (5, 16, "file", "gpu", H100)
+    other = replace(filed, guaranteed=1, cap=3, price_key=A100)
+    (found,), _ = plans([], [], "annotations", [replace(filed, cap=6), other])
+    assert (found.guaranteed, found.cap, found.price_key, found.quota) == (6, 9, "", None)
+    assert plans([], [], "annotations", [replace(filed, resource="nvidia.com/mig-1g.10gb")]) == ([], [])
