@@ -9,7 +9,7 @@ from fractions import Fraction
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, Text, cast, func, insert, literal, select, update
+from sqlalchemy import Connection, Row, Select, insert, select, update
 
 from chargeback.core.closing import Finding
 from chargeback.core.lines import CHARGE, TRANSFER, Line
@@ -23,18 +23,17 @@ DISCARDED = "discarded"
 
 # All that a line says but its revision, which says how often it was rated. Fixed for ever, with its order: a closed
 # month's digest is made anew from it.
-_TEXTS = (
-    "cluster", "node", "day", "month", "account", "kind", "device", "parent", "shares", "model", "profile", "sku",
-    "unit", "unit_price", "namespace", "pod", "container", "claim", "cost_center", "team", "tier", "evidence", "part",
-    "resource", "dimensions", "list_hourly", "hourly", "base", "base_unit", "base_unit_price", "of_kind", "corrects",
-    "corrects_month",
+_COLUMNS = (
+    "line_id", "cluster", "node", "hour", "day", "month", "start_ms", "end_ms", "account", "kind", "device",
+    "parent", "shares", "model", "profile", "sku", "unit", "unit_price", "namespace", "pod", "container",
+    "claim", "cost_center", "team", "tier", "owner_version", "price_version", "policy_version", "plan_version",
+    "evidence", "gpu_ms_num", "quantity_ms_num", "ms_den", "busy_ms", "memory_byte_seconds", "energy_mj",
+    "list_micros", "amount_micros", "part", "resource", "dimensions", "list_hourly", "hourly", "used_num",
+    "gpu_before_num", "quantity_before_num", "used_before_num", "allocation_micros", "usage_micros", "base",
+    "base_unit", "base_unit_price", "base_quantity_num", "of_kind", "corrects", "corrects_month",
 )  # fmt: skip
-_NUMBERS = (
-    "hour", "start_ms", "end_ms", "owner_version", "price_version", "policy_version", "plan_version", "gpu_ms_num",
-    "quantity_ms_num", "ms_den", "used_num", "gpu_before_num", "quantity_before_num", "used_before_num",
-    "base_quantity_num", "busy_ms", "memory_byte_seconds", "energy_mj", "list_micros", "amount_micros",
-    "allocation_micros", "usage_micros",
-)  # fmt: skip
+_LIST, _AMOUNT = _COLUMNS.index("list_micros"), _COLUMNS.index("amount_micros")
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,33 +75,22 @@ class Draft:
 
 
 def digest_of(connection: Connection, month: str) -> Digest:
-    """Of the lines that a month has now: read page by page, and written out by the database itself."""
+    """Of the lines that a month has now, page by page: each a JSON array of its `_COLUMNS`, and a line feed."""
     seen, count, listed, amount = sha256(), 0, 0, 0
-    query = _written(month).order_by(lines.c.day, lines.c.cluster, lines.c.line_id)
-    result = connection.execute(query.execution_options(yield_per=PAGE_ROWS))
+    result = connection.execute(_lines(month).execution_options(yield_per=PAGE_ROWS))
     for page in result.partitions(PAGE_ROWS):
-        for written, list_micros, amount_micros in page:
-            seen.update(written.encode() + b"\n")
-            count += 1
-            listed += list_micros or 0
-            amount += amount_micros or 0
+        seen.update("".join(_encode([*row]) + "\n" for row in page).encode())
+        count += len(page)
+        listed += sum(row[_LIST] or 0 for row in page)
+        amount += sum(row[_AMOUNT] or 0 for row in page)
     return Digest(lines=count, list_micros=listed, amount_micros=amount, sha256=seen.hexdigest())
 
 
-def _written(month: str) -> Select[Any]:
-    """Every line as one text that says all of it, and that no other line has: a text is led by its length."""
-    parts = [lines.c.line_id, *(_led_by_length(lines.c[name]) for name in _TEXTS)]
-    parts += [func.coalesce(cast(lines.c[name], Text), "-") for name in _NUMBERS]
-    written: ColumnElement[str] = parts[0]
-    for part in parts[1:]:
-        written = written + literal(",") + part
+def _lines(month: str) -> Select[Any]:
     # Both databases find a month's lines by its days.
     whole = (lines.c.month == month, lines.c.day.between(f"{month}-01", f"{month}-31"))
-    return select(written, lines.c.list_micros, lines.c.amount_micros).where(*whole)
-
-
-def _led_by_length(column: ColumnElement[str]) -> ColumnElement[str]:
-    return func.coalesce(cast(func.length(column), Text) + ":" + cast(column, Text), "-")
+    order = (lines.c.day, lines.c.cluster, lines.c.line_id)
+    return select(*(lines.c[name] for name in _COLUMNS)).where(*whole).order_by(*order)
 
 
 def put_draft(connection: Connection, draft: Draft) -> None:
@@ -141,7 +129,7 @@ def put_transfers(connection: Connection, transfers: Sequence[Line]) -> set[tupl
 
 def delete_transfers(connection: Connection, month: str) -> set[tuple[str, str]]:
     """Delete a discarded draft's transfers, once its month is open again; the (cluster, day)s whose sums change."""
-    # By the day, as the index has it; see `_written`.
+    # By the day, as the index has it; see `_lines`.
     whole = (lines.c.month == month, lines.c.day.between(f"{month}-01", f"{month}-31"))
     mine = (*whole, lines.c.kind == TRANSFER, lines.c.part == CHARGE)
     days = {(row.cluster, row.day) for row in connection.execute(select(lines.c.cluster, lines.c.day).where(*mine))}

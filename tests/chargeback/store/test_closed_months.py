@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -26,6 +27,7 @@ from chargeback.store.node_hours import make_all_due
 from chargeback.store.owners import correct_owner
 from chargeback.store.policies import change_policy
 from chargeback.store.schema import migrate
+from chargeback.store.statements import statements_of
 from chargeback.store.terms import import_prices
 from chargeback.tasks.close_hours import close_all, close_due
 from tests.chargeback.store.a_month import HOUR, LIMITS, MONTH, NOW_MS, closed, draft, fill, late, stand
@@ -43,6 +45,7 @@ from tests.chargeback.store.bodies import (
     start_ms,
 )
 from tests.chargeback.store.conftest import begin
+from tests.postgres import Postgres
 
 NEXT = "2024-11"
 LATER_MS = month_span_ms(NEXT, "UTC")[1] + 96 * 3_600_000
@@ -147,6 +150,26 @@ def test_a_corrected_month_closes_after_the_one_it_corrects(ledger: Database) ->
     rows = b"".join(month_csv(ledger, NEXT)).decode().splitlines()
     assert {row.rsplit(",", 1)[1] for row in rows[1:]} == {"", MONTH}
     assert all(row.split(",")[-2] == "closed" for row in rows[1:])
+
+
+def test_both_databases_close_the_same_bytes(postgres: Postgres, tmp_path: Path) -> None:
+    """Lines, rows and hashes: a ledger that is moved from one to the other still verifies."""
+    found = []
+    for url in (sqlite_url(tmp_path / "ledger.db"), postgres.new_database()):
+        database = open_database(url)
+        migrate(database)
+        begin(database)
+        share_idle(database, "even")
+        put(database, body("Zürich", hour=HOUR, gpus=[gpu("GPU-Z")], holdings=[holding("GPU-Z", namespace="日本")]))
+        stand(database, "Zürich", HOUR, HOUR + 1)
+        fill(database)
+        made = prepare(database, MONTH, "ann", NOW_MS, GRACE_MS, LIMITS, waivers=["unowned"], reason="moved")
+        approve(database, MONTH, "bob", NOW_MS)
+        close(database, MONTH, "ann", NOW_MS)
+        with database.read() as connection:
+            found.append((made.digest, statements_of(connection, MONTH)))
+        database.close()
+    assert found[0] == found[1]
 
 
 def share_idle(database: Database, how: str, cluster: str = "") -> None:
