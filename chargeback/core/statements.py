@@ -32,7 +32,7 @@ COLUMNS = (
     "discount_amount", "amount", "gl_account", "status", "corrects_period",
 )  # fmt: skip
 
-_DESCRIPTIONS = {
+DESCRIPTIONS = {
     ledger.HELD: "GPU time held on",
     ledger.IDLE_HELD: "GPU time held and not used on",
     ledger.RESERVED: "Guaranteed GPU time held on",
@@ -104,7 +104,7 @@ def _row(month: Month, total: Total) -> list[str]:
         safe(total.namespace),
         total.kind,
         safe(total.sku),
-        safe(f"{_DESCRIPTIONS[total.kind]} {total.model}{_profile(total.sku)}".rstrip()),
+        safe(f"{DESCRIPTIONS[total.kind]} {total.model}{_profile(total.sku)}".rstrip()),
         round_six(total.gpu_ms / MS_PER_HOUR),
         round_six(quantity(month, total)),
         UNIT_NAMES[total.unit or GPU_HOUR] if total.unit or total.quantity_ms else "",

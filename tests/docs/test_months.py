@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from chargeback.cli.main import main
 from chargeback.core.month_checks import CHECKS
+from chargeback.core.statements import DESCRIPTIONS
 from chargeback.store.database import open_database, sqlite_url
 from chargeback.store.schema import migrate
 from chargeback.tasks.close_hours import close_all
@@ -60,3 +61,10 @@ def test_every_check_is_documented() -> None:
     rows = re.findall(r"^\| `(\w+)` \| (yes|no) \| (yes|no) \|", DOCS, re.MULTILINE)
     words = {True: "yes", False: "no"}
     assert rows == [(check.name, words[check.blocks], words[check.waivable]) for check in CHECKS]
+
+
+def test_every_kind_of_a_line_is_documented() -> None:
+    """docs/csv.md names each, and no other."""
+    text = (Path(__file__).resolve().parents[2] / "docs/csv.md").read_text()
+    (paragraph,) = re.findall(r"^Kinds of a holder.*?(?=\n\n)", text, re.MULTILINE | re.DOTALL)
+    assert sorted(re.findall(r"`([a-z-]+)`", paragraph)) == sorted(DESCRIPTIONS)
