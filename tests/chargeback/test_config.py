@@ -74,7 +74,6 @@ def test_labels_of_owners_have_keys_that_kubernetes_takes() -> None:
     """And each its own."""
     keys = read_settings({"label-team": "example.com/team"}, {"CHARGEBACK_LABEL_TIER": "tier"}).label_keys
     assert (keys.cost_center, keys.team, keys.tier) == ("cost-center", "example.com/team", "tier")
-    env = {"CHARGEBACK_GRACE": "soon", "CHARGEBACK_X": "1"}
     with pytest.raises(SettingsError) as refused:
         read_settings({"label-team": "gpu-tier", "label-cost-center": "-x"}, {})
     said = str(refused.value)
@@ -89,7 +88,6 @@ def test_what_of_nodes_prices_may_name() -> None:
     flags = {"label-pool": "site/pool", "node-labels": "zone, site/rack ,zone"}
     keys = read_settings(flags, {}).node_keys
     assert (keys.pool, keys.priced) == (("site/pool",), ("site/rack", "zone"))
-    env = {"CHARGEBACK_GRACE": "soon", "CHARGEBACK_X": "1"}
     with pytest.raises(SettingsError) as refused:
         read_settings({"label-pool": "-", "node-labels": "zone,a b"}, {})
     assert len(str(refused.value).splitlines()) == 2
