@@ -14,12 +14,13 @@ import itertools
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,17 +35,21 @@ POLL_EVERY_S = 0.05
 SUPERUSER = "tests"
 
 # Speed, not durability: the cluster lives as long as the session.
-_OPTIONS = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=60")
+_OPTIONS: tuple[str, ...] = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=60")
 
 # An order that is not bytewise (a < B), as most installations have; PostgreSQL before 15 must do without.
 _ORDERS = (("--locale-provider=icu", "--icu-locale=en", "--locale=C"), ("--locale=C",))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Postgres:
     """A server that is up. `start_postgres` makes one."""
 
     port: int
+    process: subprocess.Popen[bytes]
+    _command: list[str]
+    _log: Path
+    _user: dict[str, Any]
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def url(self, database: str) -> str:
@@ -60,6 +65,20 @@ class Postgres:
         """Run a statement as the superuser, in the server's own database."""
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
             connection.execute(statement)
+
+    def kill(self) -> None:
+        """As power that fails: SIGKILL, to all of its processes."""
+        first = self.process.pid
+        children = Path(f"/proc/{first}/task/{first}/children").read_text().split()
+        for pid in (first, *map(int, children)):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+
+    def start_again(self) -> None:
+        """What was committed is there."""
+        self.process = _launch(self._command, self._log, self._user)
+        _wait_until_ready(self, self.process, self._log)
 
     def refuse(self, url: str) -> None:
         """Make a database unreachable: nobody gets in any more, and who is in is thrown out."""
@@ -90,9 +109,11 @@ def find_binaries() -> Path | None:
 
 
 @contextmanager
-def start_postgres(binaries: Path) -> Iterator[Postgres]:
-    """Run PostgreSQL in a temporary folder until the block ends."""
-    folder = Path(tempfile.mkdtemp(prefix="postgres-"))
+def start_postgres(
+    binaries: Path, options: Sequence[str] = _OPTIONS, within: Path | None = None
+) -> Iterator[Postgres]:
+    """Run PostgreSQL in a temporary folder until the block ends. within: where that is made."""
+    folder = Path(tempfile.mkdtemp(prefix="postgres-", dir=within))
     log = folder / "log"
     try:
         user = _user()
@@ -100,21 +121,23 @@ def start_postgres(binaries: Path) -> Iterator[Postgres]:
             shutil.chown(folder, user["user"], user["group"])
         _initialise(binaries, folder, user)
         port = _free_port()
-        options = ("listen_addresses=127.0.0.1", f"unix_socket_directories={folder}", *_OPTIONS)
+        options = ("listen_addresses=127.0.0.1", f"unix_socket_directories={folder}", *options)
         command = [str(binaries / "postgres"), "-D", str(folder / "data"), "-p", str(port)]
         command += [part for option in options for part in ("-c", option)]
-        with (
-            log.open("wb") as output,
-            subprocess.Popen(command, stdout=output, stderr=output, cwd=folder, **user) as process,
-        ):
-            try:
-                server = Postgres(port=port)
-                _wait_until_ready(server, process, log)
-                yield server
-            finally:
-                _stop(process)
+        process = _launch(command, log, user)
+        server = Postgres(port=port, process=process, _command=command, _log=log, _user=user)
+        try:
+            _wait_until_ready(server, process, log)
+            yield server
+        finally:
+            _stop(server.process)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _launch(command: list[str], log: Path, user: dict[str, Any]) -> subprocess.Popen[bytes]:
+    with log.open("ab") as output:
+        return subprocess.Popen(command, stdout=output, stderr=output, cwd=log.parent, **user)
 
 
 def _user() -> dict[str, Any]:
@@ -165,6 +188,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         process.wait(STOPS_WITHIN_S)
     except subprocess.TimeoutExpired:
         process.kill()
+        process.wait()
 
 
 def _free_port() -> int:
