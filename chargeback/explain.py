@@ -42,6 +42,7 @@ _ID = re.compile(r"[0-9a-f]{4,32}")
 # Prices of a guarantee: of what fills it, and of what is left of it.
 _GUARANTEED = frozenset({ledger.RESERVED, ledger.UNUSED})
 _OF_PLANS = frozenset({ledger.UNUSED, ledger.BACKED, ledger.UNBACKED})
+_OWNED = ledger.HOLDERS | {ledger.UNUSED}
 _SUMS = frozenset({ledger.TRANSFER, ledger.CREDIT, ledger.DEBIT})
 
 
@@ -81,9 +82,23 @@ def _explain(terms: Terms, line: Line, revision: int, now_ms: int) -> Explanatio
         subtitle=subtitle_of(line),
         sections=tuple(each for each in _sections(case, revision) if each.facts),
         reproduced=case.answer.is_same,
-        why=case.answer.why,
+        why=case.answer.why + _whereabouts(case),
         corrects=corrects,
     )
+
+
+def _whereabouts(case: LineCase) -> str:
+    """Of a line that is no longer what rating gives: where what is right is posted, or that it is still to be."""
+    if case.answer.is_same is not False:
+        return ""
+    state = node_hour_state(case.terms.connection, case.key)
+    if state is not None and state.due:
+        return "; its node-hour is due to be rated again"
+    restated = [each for each in case.about if each.part == ledger.RESTATED and each.month > case.line.month]
+    if not restated:
+        return ""
+    last = max(restated, key=lambda each: each.month)
+    return f"; what is right is posted in {last.month}, as line {last.line_id[:12]}"
 
 
 def _sections(case: LineCase, revision: int) -> Iterator[Section]:
@@ -98,7 +113,7 @@ def _sections(case: LineCase, revision: int) -> Iterator[Section]:
     if line.kind == ledger.TRANSFER:
         yield transfer_section(line, case.sums.transfers, case.sums.weights)
     yield time_section(line)
-    if line.namespace:
+    if (line.of_kind or line.kind) in _OWNED:
         versions = owner_history(connection, line.cluster, line.namespace)
         yield owner_section(line, next((each for each in versions if each.version == line.owner_version), None))
     if line.plan_version is not None:
@@ -184,20 +199,33 @@ def _is_holders(each: Line, line: Line) -> bool:
 
 
 def _related(case: LineCase) -> list[tuple[str, Line]]:
-    """Lines that this one is made of, made with, or corrected by, as they lie in the ledger."""
+    """Lines that this one is made with, or corrected by, as they lie in the ledger."""
+    known = [(what, _as_posted(case, each)) for what, each in _made_with(case)]
+    made_with = [(what, each) for what, each in known if each is not None]
+    words = {ledger.CHARGE: "charge", ledger.REVERSAL: "taken back by", ledger.RESTATED: "restated by"}
+    return [*made_with, *((words[each.part], each) for each in case.about)]
+
+
+def _made_with(case: LineCase) -> list[tuple[str, Line]]:
+    """As charges."""
     line = case.charge
-    found: list[tuple[str, Line]] = []
+    if line.part == ledger.REVERSAL:
+        return []
     if line.kind == ledger.DISCOUNT_KIND:
         piece = piece_of(line, case.beside)
-        found += [("belongs to", piece)] if piece is not None else []
-    elif line.kind in _OF_PLANS:
-        found += [("stands against", each) for each in siblings_of(line, case.beside)]
-    elif line.kind in ledger.HOLDERS:
-        mine = [each for each in case.beside if line.base and each.base == line.base and each.key != line.key]
-        found += [("made with", each) for each in mine]
-    if case.line.part == ledger.CHARGE:
-        # Lines are shown as charges of their own month, which is where they stand.
-        known = [(what, line_by_id(case.terms.connection, each.line_id)) for what, each in found]
-        found = [(what, each) for what, each in known if each is not None]
-    words = {ledger.CHARGE: "charge", ledger.REVERSAL: "taken back by", ledger.RESTATED: "restated by"}
-    return [*found, *((words[each.part], each) for each in case.about)]
+        return [] if piece is None else [("belongs to", piece)]
+    if line.kind in _OF_PLANS:
+        return [("stands against", each) for each in siblings_of(line, case.beside)]
+    whole = line.base or line.line_id
+    return [
+        ("made with", each)
+        for each in case.beside
+        if line.kind in ledger.HOLDERS and each.base == whole and each.key != line.key
+    ]
+
+
+def _as_posted(case: LineCase, charge: Line) -> Line | None:
+    """A line beside this one, as it lies in the ledger: restated with it, or a charge as it was."""
+    with_it = replace(charge, part=case.line.part, month=case.line.month)
+    ids = (with_it.line_id, charge.line_id)
+    return next((found for each in ids if (found := line_by_id(case.terms.connection, each)) is not None), None)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 
 from chargeback.core.explaining import Explanation, Section
 
 _INDENT = "  "
+# So wide is a line of text, on whatever terminal: people copy it.
+COLUMNS = 110
 
 
 def explanation_text(explanation: Explanation) -> str:
@@ -21,7 +24,7 @@ def _lines(explanation: Explanation) -> Iterator[str]:
     for part in explanation.sections:
         yield from _section(part, width)
     yield ""
-    yield f"reproduced: {_answer(explanation.reproduced)}: {explanation.why}"
+    yield from _wrapped(f"{_answer(explanation.reproduced)}: {explanation.why}", "reproduced: ")
     if explanation.corrects is not None:
         yield ""
         yield "The line that it is about:"
@@ -39,8 +42,21 @@ def _section(part: Section, width: int) -> Iterator[str]:
     for each in shown:
         # A name is said once for facts of one kind that follow each other.
         name = "" if each.name == before else each.name
-        yield f"{_INDENT}{name:<{width}}  {each.text}"
+        lead = f"{_INDENT}{name:<{width}}  "
+        yield from _wrapped(each.text or "", lead)
         before = each.name
+
+
+def _wrapped(text: str, lead: str) -> list[str]:
+    """Names and ids are never broken: a line with one that is too long is longer."""
+    return textwrap.wrap(
+        text,
+        COLUMNS,
+        initial_indent=lead,
+        subsequent_indent=" " * len(lead),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _answer(reproduced: bool | None) -> str:

@@ -62,12 +62,14 @@ def workings(line: Line, around: Around) -> list[Working]:
     return []
 
 
-def _telescope(of: str, hourly: Fraction, before: int, length: int, den: int, shares: int = 1) -> Working:
+def _telescope(
+    of: str, hourly: Fraction, before: int, length: int, den: int, shares: int = 1, each: str = "shares"
+) -> Working:
     """shares × (⌊E(b)⌋ − ⌊E(a)⌋). before, length: over den, ms of one share."""
     exact = tuple(hourly * ms / (den * MS_PER_HOUR) for ms in (before, before + length))
     began, ended = map(whole_micros, exact)
     parts = f"⌊{_show(exact[1])}⌋ − ⌊{_show(exact[0])}⌋ = {ended} − {began}"
-    text = f"E(b) − E(a) = {parts}" if shares == 1 else f"{shares} shares × (E(b) − E(a)) = {shares} × ({parts})"
+    text = f"E(b) − E(a) = {parts}" if shares == 1 else f"{shares} {each} × (E(b) − E(a)) = {shares} × ({parts})"
     return Working(of=of, text=text, exact=exact, micros=shares * (ended - began))
 
 
@@ -138,7 +140,7 @@ def _unused(line: Line, around: Around) -> Iterator[Working]:
     of_unit = line.hourly / around.hourly  # time of the price's unit in a unit's time
     count = Fraction(line.quantity_ms_num, line.ms_den) / (length * of_unit)
     if count.denominator == 1:
-        yield _telescope("amount", line.hourly, began, length, 1, int(count))
+        yield _telescope("amount", line.hourly, began, length, 1, int(count), "units")
 
 
 def _discount(line: Line, around: Around) -> Iterator[Working]:
@@ -147,7 +149,7 @@ def _discount(line: Line, around: Around) -> Iterator[Working]:
         return
     yield _plain("list", "0: no card's time", 0)
     less = piece.list_micros - piece.amount_micros
-    text = f"list amount − amount of line {piece.line_id[:12]} = {piece.list_micros} − {_signed(piece.amount_micros)}"
+    text = f"list amount − amount of what it belongs to = {piece.list_micros} − {_signed(piece.amount_micros)}"
     yield _plain("amount", text, less)
 
 
@@ -159,9 +161,15 @@ def _against(line: Line, around: Around) -> Iterator[Working]:
     kinds = {ledger.BACKED, ledger.UNBACKED} - {line.kind}
     other = next((each for each in siblings_of(line, around.beside) if each.kind in kinds), None)
     rest = 0 if other is None else -(other.amount_micros or 0)
-    what = "idle cards back" if line.kind == ledger.BACKED else "no idle card backs"
-    text = f"−{unused.amount_micros} of line {unused.line_id[:12]}" + (f" but for {rest}" if rest else "")
-    yield _plain("amount", f"{text}: what {what} of the unused guarantee", rest - unused.amount_micros)
+    what, others = ("idle cards back", "none backs")
+    if line.kind == ledger.UNBACKED:
+        what, others = "no idle card backs", "idle cards back"
+    less = f", less {rest} that {others}" if rest else ""
+    yield _plain(
+        "amount",
+        f"what {what} of the unused guarantee of {unused.amount_micros}{less}, against it",
+        rest - unused.amount_micros,
+    )
 
 
 def _platform(line: Line, around: Around) -> Iterator[Working]:

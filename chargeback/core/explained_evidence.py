@@ -97,11 +97,17 @@ def evidence_section(
         filled = length(mine) - length(intersect(mine, seen))
         clipped = length(seen) - length(intersect(seen, _held(line, held)))
         facts += [
-            fact("filled", f"{filled} ms of it are known from the API alone" if filled else None, filled or None),
+            fact("filled", _filled(line, filled) if filled else None, filled or None),
             fact("clipped", f"{clipped} ms that agents saw lie after the pod's end, and in no line of its"
                  if clipped else None, clipped or None),
         ]  # fmt: skip
     return section("evidence", facts)
+
+
+def _filled(line: Line, ms: int) -> str:
+    if line.evidence.startswith(API):
+        return f"{ms} ms of it are known from the API alone"
+    return f"{ms} ms of it are in no body that is there now"
 
 
 def _held(line: Line, held: Sequence[Line]) -> Spans:

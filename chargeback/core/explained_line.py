@@ -30,9 +30,9 @@ KINDS = {
     ledger.CORDONED: "time on a cordoned node that nobody held",
     ledger.EXCESS: "time that cannot be: more was held than there is",
     ledger.DISCOUNT_KIND: "the difference between list price and charge",
-    ledger.UNUSED: "a guarantee that was not used",
-    ledger.BACKED: "idle cards that stand behind an unused guarantee",
-    ledger.UNBACKED: "an unused guarantee without idle cards behind it",
+    ledger.UNUSED: "unused guarantee",
+    ledger.BACKED: "idle cards behind an unused guarantee",
+    ledger.UNBACKED: "no idle cards behind an unused guarantee",
     ledger.TRANSFER: "a share of the month's idle time",
     ledger.CREDIT: "a credit",
     ledger.DEBIT: "a debit",
@@ -173,10 +173,9 @@ def _slot(line: Line) -> str | None:
 
 
 def _quantity(line: Line, quantity: Fraction) -> str | None:
-    if not quantity or line.unit is None:
+    if not quantity or line.unit is None or line.unit_price is None:
         return None
-    price = "" if line.unit_price is None else f" at {format_decimal(line.unit_price / MICROS)} a unit"
-    return f"{_hours(quantity)} h of {line.unit}{price}"
+    return f"{_hours(quantity)} h at {format_decimal(line.unit_price / MICROS)} a {line.unit}"
 
 
 def _hours(ms: Fraction) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from chargeback.core.explaining import Fact, Section, fact, section
 from chargeback.core.hours import format_instant
@@ -58,7 +58,8 @@ def price_section(line: Line, book: PriceBook, recording: Recording | None, reas
         if listed is None:
             facts.append(fact("note", f"no entry is the own price of {line.model}: its time is unpriced"))
         else:
-            facts.append(_entry("list price", listed))
+            if reason.chosen[:1] != (listed,):
+                facts.append(_entry("list price", listed))
             facts += _chosen(reason)
     facts += [fact("book", f"version {line.price_version}", line.price_version)]
     if line.price_version != book.version:
@@ -95,15 +96,19 @@ def policy_section(
     line: Line, policy: Policy, said: Mapping[str, PolicyChange], recording: Recording | None
 ) -> Section:
     """said: by field, the version that says it."""
-    names = ("basis", "sharing", "mig_weight", "faulted", "plans_from", "idle")
     facts = [fact("version", str(line.policy_version), line.policy_version)]
-    for name in names:
-        change = said[name]
+    for name in ("basis", "sharing", "mig_weight", "faulted", "plans_from", "idle"):
+        change, value = said[name], str(getattr(policy, name))
         scope = " ".join(text for text in (change.cluster, change.pool) if text)
-        by = f" (version {change.version}{', ' + scope if scope else ''})"
-        value = str(getattr(policy, name))
-        facts.append(fact(name.replace("_", " "), value + by, value))
-    return section("policy", [*facts, *(_recorded(recording) if recording else ())])
+        facts.append(fact(name.replace("_", " "), None, {"is": value, "version": change.version, "scope": scope}))
+    shown = [f"{each.name} {each.value['is']} ({_said_by(each.value)})" for each in facts[1:]]
+    in_words = [fact("says", text) for text in (", ".join(shown[:3]), ", ".join(shown[3:]))]
+    words = [replace(each, value=None) for each in in_words]
+    return section("policy", [*facts, *words, *(_recorded(recording) if recording else ())])
+
+
+def _said_by(said: Mapping[str, object]) -> str:
+    return f"version {said['version']}" + (f" for {said['scope']}" if said["scope"] else "")
 
 
 def plan_section(line: Line, plan: PlanVersion | None) -> Section:

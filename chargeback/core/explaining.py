@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fact:
-    """One thing that is so. name: in words; value: for programs; text: for people, None where only programs ask."""
+    """One thing that is so. name: in words; value: for programs, None where only people ask; text: the other way."""
 
     name: str
     value: Any
@@ -62,6 +62,8 @@ def as_json(explanation: Explanation) -> dict[str, Any]:
     for each in explanation.sections:
         facts: dict[str, Any] = found.setdefault(each.key, {})
         for one in each.facts:
+            if one.value is None:
+                continue
             if one.key in facts:
                 before = facts[one.key]
                 facts[one.key] = [*before, one.value] if isinstance(before, list) else [before, one.value]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from chargeback.core.corrections import as_charge, is_same, opposite
+from chargeback.core.hours import format_instant
 from chargeback.core.lines import Line
 from chargeback.core.money import format_micros
 
@@ -52,21 +53,29 @@ def taken_back(line: Line, original: Line | None) -> Answer:
 
 
 def one_of(line: Line, made: Sequence[Line], what: str) -> Answer:
-    """Of a line that is one of some made together."""
-    if line in made:
+    """Of a line that is one of some made together, by whichever version of the policy."""
+    if line in [replace(each, policy_version=line.policy_version) for each in made]:
         return Answer(is_same=True, why=f"{what} gives this very line")
-    return Answer(is_same=False, why=f"{what} gives no such line")
+    return Answer(is_same=False, why=f"{what} gives no such line: by what holds now it is another")
 
 
 def _differences(was: Line, now: Line) -> list[str]:
-    """In words, the line's value first."""
-    names = [each.name for each in fields(Line) if each.name not in _LEFT_OUT and not each.name.endswith("_num")]
+    """In words, the line's value last: of account, money and time; of all else only where those are the same."""
     found = [
+        f"{name.removesuffix('_micros')} {_show(name, now)} instead of {_show(name, was)}"
+        for name in ("account", "list_micros", "amount_micros")
+        if getattr(was, name) != getattr(now, name)
+    ]
+    if (was.start_ms, was.end_ms) != (now.start_ms, now.end_ms):
+        found.append(f"up to {format_instant(now.end_ms)} instead of {format_instant(was.end_ms)}")
+    if found or not is_same(was, now):
+        return found or ["another time of the card"]
+    names = [each.name for each in fields(Line) if each.name not in _LEFT_OUT and not each.name.endswith("_num")]
+    return [
         f"{name.removesuffix('_micros').replace('_', ' ')} {_show(name, now)} instead of {_show(name, was)}"
         for name in names
         if getattr(was, name) != getattr(now, name)
     ]
-    return found or ([] if is_same(was, now) else ["another time"])
 
 
 def _show(name: str, line: Line) -> str:

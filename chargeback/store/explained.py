@@ -22,15 +22,16 @@ from chargeback.store.tables import lines, node_hour_bodies, node_hours, price_b
 
 # So many are listed where the beginning of an id is that of several.
 AMBIGUOUS_MOST = 10
+ID_DIGITS = 32
 
 
 def find_lines(connection: Connection, prefix: str) -> list[tuple[Line, int]]:
     """Lines whose id begins so, each with its revision; not more than one over AMBIGUOUS_MOST. prefix: hex digits."""
-    # As a range: an index knows those.
-    after = prefix[:-1] + chr(ord(prefix[-1]) + 1)
+    # As a range, which an index knows: in every locale g comes after the digits and letters of an id.
+    last = prefix.ljust(ID_DIGITS, "g")
     query = (
         select(lines)
-        .where(lines.c.line_id >= prefix, lines.c.line_id < after)
+        .where(lines.c.line_id >= prefix, lines.c.line_id <= last)
         .order_by(lines.c.line_id)
         .limit(AMBIGUOUS_MOST + 1)
     )
