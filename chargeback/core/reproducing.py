@@ -31,16 +31,14 @@ def rated_again(line: Line, rated: Iterable[Line], timezone: str) -> Answer:
     now = next((each for each in rated if each.key == line.key), None)
     if now is None:
         return Answer(is_same=False, why="rating this hour now gives no such line")
-    different = _differences(was, now)
-    if different:
-        return Answer(is_same=False, why=f"rating this hour now gives another: {', '.join(different)}")
-    versions = [
-        f"{name.replace('_', ' ')} {getattr(now, name)}, then {getattr(was, name)}"
-        for name in _VERSIONS
-        if getattr(was, name) != getattr(now, name)
-    ]
-    also = f"; by {' and '.join(versions)}" if versions else ""
-    return Answer(is_same=True, why=f"rating this hour again gives this very line{also}")
+    if not is_same(was, now):
+        different = ", ".join(_differences(was, now)) or "another time of the card"
+        return Answer(is_same=False, why=f"rating this hour now gives another: {different}")
+    beside = [*_rest(was, now), *_versions(was, now)]
+    if not beside:
+        return Answer(is_same=True, why="rating this hour again gives this very line")
+    why = f"rating this hour again gives the same money and time; other than then: {', '.join(beside)}"
+    return Answer(is_same=True, why=why)
 
 
 def taken_back(line: Line, original: Line | None) -> Answer:
@@ -60,22 +58,28 @@ def one_of(line: Line, made: Sequence[Line], what: str) -> Answer:
 
 
 def _differences(was: Line, now: Line) -> list[str]:
-    """In words, the line's value last: of account, money and time; of all else only where those are the same."""
-    found = [
-        f"{name.removesuffix('_micros')} {_show(name, now)} instead of {_show(name, was)}"
-        for name in ("account", "list_micros", "amount_micros")
-        if getattr(was, name) != getattr(now, name)
-    ]
+    """Of account, money and span, in words: the line's value last."""
+    found = [_changed(name, was, now) for name in ("account", "list_micros", "amount_micros")]
     if (was.start_ms, was.end_ms) != (now.start_ms, now.end_ms):
         found.append(f"up to {format_instant(now.end_ms)} instead of {format_instant(was.end_ms)}")
-    if found or not is_same(was, now):
-        return found or ["another time of the card"]
+    return [text for text in found if text]
+
+
+def _rest(was: Line, now: Line) -> list[str]:
+    """Of all that a bill does not go by."""
     names = [each.name for each in fields(Line) if each.name not in _LEFT_OUT and not each.name.endswith("_num")]
-    return [
-        f"{name.removesuffix('_micros').replace('_', ' ')} {_show(name, now)} instead of {_show(name, was)}"
-        for name in names
-        if getattr(was, name) != getattr(now, name)
-    ]
+    return [text for name in names if (text := _changed(name, was, now))]
+
+
+def _versions(was: Line, now: Line) -> list[str]:
+    return [text for name in _VERSIONS if (text := _changed(name, was, now))]
+
+
+def _changed(name: str, was: Line, now: Line) -> str:
+    if getattr(was, name) == getattr(now, name):
+        return ""
+    words = name.removesuffix("_micros").replace("_", " ")
+    return f"{words} {_show(name, now)} instead of {_show(name, was)}"
 
 
 def _show(name: str, line: Line) -> str:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 
 import pytest
+from sqlalchemy import delete
 
 from chargeback.core.explaining import as_json
+from chargeback.core.hours import HOUR_MS
 from chargeback.core.lines import CHARGE, RESTATED, REVERSAL, UNPRICED
 from chargeback.core.money import format_micros
-from chargeback.explain import explain
+from chargeback.explain import NoSuchLine, explain
 from chargeback.explain_text import explanation_text
+from chargeback.reports import NoLedger
 from chargeback.store.database import Database
+from chargeback.store.tables import node_hour_bodies
+from tests.chargeback.store.conftest import begin
 from tests.chargeback.store.every_kind import KINDS, NOW_MS, all_lines, fill
 
 
@@ -44,3 +49,22 @@ def test_every_line_of_every_kind_is_explained(filled: Database) -> None:
         assert f"reproduced: {'yes' if found.reproduced else 'no'}" in text
         assert "None" not in text
         json.dumps(said)
+
+
+def test_bodies_that_are_no_longer_there_are_said_to_be_gone(filled: Database) -> None:
+    """What the ledger keeps is shown; whether rating gives it again cannot be told, and is not claimed."""
+    (line,) = [each for each in all_lines(filled) if (each.kind, each.part) == ("cordoned", CHARGE)][:1]
+    with filled.write() as connection:
+        connection.execute(delete(node_hour_bodies))
+    found = explain(filled, line.line_id, NOW_MS + 400 * 24 * HOUR_MS)
+    assert found.reproduced is None
+    assert "no longer there: they are kept for 400 days" in explanation_text(found)
+    assert as_json(found)["amount"]["amount"] == format_micros(line.amount_micros or 0)
+
+
+def test_a_ledger_that_has_not_begun_has_no_line(database: Database) -> None:
+    with pytest.raises(NoLedger):
+        explain(database, "0" * 32, 0)
+    begin(database)
+    with pytest.raises(NoSuchLine, match="no line has this id"):
+        explain(database, "0" * 32, 0)
