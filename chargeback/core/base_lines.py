@@ -23,16 +23,16 @@ def finish(base: Line, policy: Policy) -> list[Line]:
     """
     if base.amount_micros is None:
         return [base]
-    made: list[Line] = []
-    if base.kind in WAIVED:
-        parts = [replace(base, amount_micros=0)]
-    else:
-        parts = by_use(base) if policy.basis == USAGE else [base]
-    if parts == [base] and base.list_micros == base.amount_micros:
-        return parts
+    if base.kind not in WAIVED and policy.basis != USAGE and base.list_micros == base.amount_micros:
+        return [base]
     whole = base.base or base.line_id
+    if base.kind in WAIVED:
+        parts = [replace(base, amount_micros=0, base=whole)]
+    else:
+        parts = by_use(base, whole) if policy.basis == USAGE else [base]
+    made: list[Line] = []
     for part in parts:
-        made.append(part if part is base else replace(part, base=whole))
+        made.append(part)
         if part.list_micros != part.amount_micros:
             made.append(_discount(part, whole))
     return made

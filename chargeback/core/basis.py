@@ -55,15 +55,16 @@ def with_amounts(line: Line) -> Line:
     )
 
 
-def by_use(piece: Line) -> list[Line]:
+def by_use(piece: Line, base: str) -> list[Line]:
     """A priced holder's piece as basis `usage` bills it: its busy part, and the rest of it for nothing.
 
     The rest is `idle-held`. Where nobody knows what was used, the piece is billed by what was held, and says so.
+    base: of what is not the piece itself.
     """
     if piece.kind not in (HELD, BURST):
         return [piece]
     if piece.used_num is None:
-        return [replace(piece, evidence=piece.evidence + USAGE_UNKNOWN)]
+        return [replace(piece, base=base, evidence=piece.evidence + USAGE_UNKNOWN)]
     assert piece.list_micros is not None
     assert piece.list_hourly is not None
     assert piece.allocation_micros is not None
@@ -72,31 +73,42 @@ def by_use(piece: Line) -> list[Line]:
     used = piece.used_num // shares
     listed = telescoped(piece.list_hourly, piece.used_before_num, used, piece.ms_den, shares)
     quantity = piece.quantity_ms_num * piece.used_num // piece.gpu_ms_num
+    idle = (
+        piece.gpu_ms_num - piece.used_num,
+        piece.list_micros - listed,
+        piece.allocation_micros - piece.usage_micros,
+    )
+    if not any(idle):
+        return [piece]
+    # What was measured of the piece lies on its busy part, if it has one.
+    measured = (0, None, None) if piece.used_num else (piece.busy_ms, piece.memory_byte_seconds, piece.energy_mj)
+    rest = replace(
+        piece,
+        base=base,
+        kind=IDLE_HELD,
+        gpu_ms_num=idle[0],
+        quantity_ms_num=piece.quantity_ms_num - quantity,
+        used_num=0,
+        list_micros=idle[1],
+        amount_micros=0,
+        allocation_micros=idle[2],
+        usage_micros=0,
+        busy_ms=measured[0],
+        memory_byte_seconds=measured[1],
+        energy_mj=measured[2],
+    )
+    if not piece.used_num:
+        return [rest]
     busy = replace(
         piece,
+        base=base,
         gpu_ms_num=piece.used_num,
         quantity_ms_num=quantity,
         list_micros=listed,
         amount_micros=piece.usage_micros,
         allocation_micros=piece.usage_micros,
     )
-    rest = replace(
-        piece,
-        kind=IDLE_HELD,
-        gpu_ms_num=piece.gpu_ms_num - piece.used_num,
-        quantity_ms_num=piece.quantity_ms_num - quantity,
-        used_num=0,
-        list_micros=piece.list_micros - listed,
-        amount_micros=0,
-        allocation_micros=piece.allocation_micros - piece.usage_micros,
-        usage_micros=0,
-    )
-    if not piece.used_num:
-        return [rest]
-    if not rest.gpu_ms_num and not rest.list_micros and not rest.allocation_micros:
-        return [piece]
-    # What was measured of the piece lies on its busy part.
-    return [busy, replace(rest, busy_ms=0, memory_byte_seconds=None, energy_mj=None)]
+    return [busy, rest]
 
 
 def _used(line: Line, hourly: Fraction) -> int | None:

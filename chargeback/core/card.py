@@ -44,9 +44,8 @@ def rate_card(
             problems.append(Problem(kind="unpriced", subject=gpu.model, ms=Fraction(existed)))
     else:
         made += _platform_lines(context, gpu, made, runs, rate, existed)
-    counted = _gpu_ms(made)
-    if counted != existed:
-        problems.append(Problem(kind="conservation", subject=gpu.uuid, ms=counted - existed))
+    if wrong := _gpu_ms(made) - existed:
+        problems.append(Problem(kind="conservation", subject=gpu.uuid, ms=Fraction(wrong)))
     return made, problems
 
 
@@ -55,6 +54,8 @@ def _platform_lines(
 ) -> list[Line]:
     """The platform's lines carry what the holders' lines leave of the card's total, by largest remainder."""
     left = micros_until(rate.hourly, existed, 1) - sum(line.list_micros or 0 for line in holders)
+    if len(runs) == 1:
+        return [_platform_line(context, gpu, runs[0], rate, left)]
     if runs:
         exact = [rate.hourly * run.card_ms / HOUR_MS for run in runs]
         parts = settle(left, exact)
@@ -102,8 +103,8 @@ def _platform_line(context: Context, gpu: Gpu, run: Run, rate: Rate | None, micr
     )
 
 
-def _gpu_ms(lines: Iterable[Line]) -> Fraction:
+def _gpu_ms(lines: Iterable[Line]) -> Fraction | int:
     by_den: dict[int, int] = {}
     for line in lines:
         by_den[line.ms_den] = by_den.get(line.ms_den, 0) + line.gpu_ms_num
-    return sum((Fraction(num, den) for den, num in by_den.items()), Fraction(0))
+    return sum(num if den == 1 else Fraction(num, den) for den, num in by_den.items())

@@ -13,7 +13,7 @@ from chargeback.core import lines as ledger
 from chargeback.core.basis import telescoped, used_micros
 from chargeback.core.hours import HOUR_MS
 from chargeback.core.lines import Line, sku_of
-from chargeback.core.node_hour import WHOLE, Gpu, Holding
+from chargeback.core.node_hour import Gpu, Holding
 from chargeback.core.payers import Payer, payer
 from chargeback.core.prices import INSTANCE_HOUR, Rate
 from chargeback.core.rating_context import Context
@@ -26,7 +26,7 @@ def base_lines_of(context: Context, gpu: Gpu, stretch: Stretch, list_rate: Rate 
     spans = _spans(context, gpu, stretch.holding)
     for piece, (_, who, waived) in zip(stretch.cut([span for span, _, _ in spans]), spans, strict=True):
         kind = waived or (ledger.FAULTED if piece.faulted else ledger.HELD)
-        shared = piece.device.shares > 1 or piece.holding.portion != WHOLE
+        shared = piece.device.shares > 1 or piece.holding.is_part
         rate = context.holder_rate(gpu.model, piece.device.profile, who.tier, who.cost_center, shared, gpu.uuid)
         measured = zip(
             piece.alike,
@@ -93,7 +93,7 @@ def _line(
     used = None if piece.busy_ms is None else card * piece.busy_ms
     listed = amount = by_use = None
     if rate is not None and list_rate is not None:
-        hourly = rate.hourly if rate.units == 1 else rate.hourly / rate.units
+        hourly = rate.hourly if rate.units.denominator == 1 else rate.hourly / rate.units
         listed = telescoped(list_rate.hourly, card_before, card * ms, den, count)
         amount = telescoped(hourly, unit_before, unit * ms, den, count)
         if used is not None:
@@ -158,7 +158,7 @@ def _in_units(alike: Alike, rate: Rate | None) -> tuple[int, int, int, int, int,
     unit, unit_before = card, card_before
     if rate is not None and rate.unit == INSTANCE_HOUR:
         unit, unit_before = alike.device, alike.device_before
-    elif rate is not None and rate.units != 1:
+    elif rate is not None and rate.units.denominator != 1:
         part, whole = rate.units.numerator, rate.units.denominator
         unit, unit_before = card * part, card_before * part
         den, card, card_before, used_before = den * whole, card * whole, card_before * whole, used_before * whole

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 from hashlib import blake2b
 
 UNOWNED = "unowned"
@@ -137,6 +138,7 @@ class Problem:
     ms: Fraction = Fraction(0)
 
 
+@cache
 def sku_of(model: str, profile: str | None) -> str:
     """`gpu.h100-80gb-hbm3`, `gpu.a100-sxm4-80gb.mig-1g.10gb`: names the thing, never its price or tier."""
     name = model.removeprefix("NVIDIA ").lower()

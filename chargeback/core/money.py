@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from decimal import Decimal
 from fractions import Fraction
+from math import lcm
 
 MICROS = 1_000_000
 MS_PER_HOUR = 3_600_000
@@ -28,8 +29,16 @@ def split(total: int, weights: Sequence[Fraction | int]) -> list[int]:
 
     The weights need not be positive, but their sum must not be zero.
     """
-    whole = sum(weights, Fraction(0))
-    return settle(total, [Fraction(total) * weight / whole for weight in weights])
+    assert weights
+    den = lcm(*(weight.denominator for weight in weights))
+    numbers = [weight.numerator * (den // weight.denominator) for weight in weights]
+    whole = sum(numbers)
+    parts = [total * number // whole for number in numbers]
+    sign = 1 if whole > 0 else -1
+    by_remainder = sorted(range(len(parts)), key=lambda i: (sign * (parts[i] * whole - total * numbers[i]), i))
+    for i in by_remainder[: total - sum(parts)]:
+        parts[i] += 1
+    return parts
 
 
 def settle(total: int, exact: Sequence[Fraction]) -> list[int]:

@@ -91,6 +91,11 @@ class Holding:
     priority_class: str | None = None
 
     @property
+    def is_part(self) -> bool:
+        """Whether it is less than the whole slot."""
+        return self.portion is not WHOLE and self.portion != WHOLE
+
+    @property
     def holder(self) -> tuple[str, str, str]:
         return (self.namespace, self.pod, self.container)
 
@@ -122,6 +127,8 @@ def cut(holding: Holding, at: Spans) -> list[Holding]:
         for start, end in at
         if max(holding.start, start) < min(holding.end, end)
     ]
+    if not inside:
+        return []
     if inside == [(holding.start, holding.end)]:
         return [holding]
     covered = sum(end - start for start, end in inside)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -102,3 +102,17 @@ def requests_of(asks: Iterable[Ask]) -> dict[str, int]:
         if not ask.init:
             running[ask.resource] = beside
     return peak
+
+
+def devices_asked_for(asks: Iterable[Ask]) -> Iterator[tuple[str, str, int]]:
+    """Container, resource and count. What an init container asks beyond the others is held for the pod's life."""
+    asks = tuple(asks)
+    running: dict[str, int] = {}
+    for ask in asks:
+        if not ask.init:
+            running[ask.resource] = running.get(ask.resource, 0) + ask.count
+            yield ask.container, ask.resource, ask.count
+    for ask in asks:
+        if ask.init and ask.count > running.get(ask.resource, 0):
+            yield ask.container, ask.resource, ask.count - running.get(ask.resource, 0)
+            running[ask.resource] = ask.count

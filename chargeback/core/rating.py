@@ -13,7 +13,7 @@ from chargeback.core.existence import Existence
 from chargeback.core.hours import HOUR_MS, RatingInterval, rating_intervals
 from chargeback.core.idle_energy import with_idle_energy
 from chargeback.core.lines import Line, Problem
-from chargeback.core.node_hour import Gpu, Holding, Instance, cut
+from chargeback.core.node_hour import Holding, Instance, cut
 from chargeback.core.nodes import NO_PLACES, NodePlaces
 from chargeback.core.owners import OwnerBook
 from chargeback.core.policy import PolicyBook
@@ -54,7 +54,11 @@ def rate_node_hour(
     intervals = rating_intervals(hour, policies.first.timezone)
     # At once for all intervals, so that what was measured is shared out among them without loss.
     within = tuple((each.start, min(each.end, until)) for each in intervals if each.start < until)
-    pieces = [piece for holding in held for piece in cut(holding, within)]
+    instances: dict[str, list[Instance]] = {gpu.uuid: [] for gpu in existence.gpus}
+    for instance in existence.instances:
+        instances.setdefault(instance.gpu, []).append(instance)
+    held_on = _by_card(existence, (piece for holding in held for piece in cut(holding, within)))
+    counted_on = _by_card(existence, counted)
     lines: list[Line] = []
     problems: list[Problem] = []
     for interval in intervals:
@@ -77,45 +81,36 @@ def rate_node_hour(
             price_span=(start_ms, hour * HOUR_MS + interval.end),
             waivers=[each for each in waivers if each.cluster in (None, cluster) and each.node in (None, node)],
         )
-        mine = [piece for piece in pieces if interval.start <= piece.start < end]
         for gpu in existence.gpus:
             if gpu.uuid in cards:
-                made, wrong = _rate_card(context, gpu, existence, mine, end, counted, cordoned)
+                mine = [piece for piece in held_on[gpu.uuid] if interval.start <= piece.start < end]
+                found = segments(
+                    gpu,
+                    existence.spans[gpu.uuid],
+                    instances[gpu.uuid],
+                    mine,
+                    context.policy,
+                    interval.start,
+                    end,
+                    counted=counted_on[gpu.uuid],
+                    cordoned=cordoned,
+                )
+                made, wrong = rate_card(context, gpu, mine, found)
                 lines += made
                 problems += wrong
     return with_idle_energy(lines, existence, counted or held, held), problems
 
 
-def _rate_card(
-    context: Context,
-    gpu: Gpu,
-    existence: Existence,
-    pieces: Sequence[Holding],
-    end: int,
-    counted: Sequence[Holding],
-    cordoned: Spans,
-) -> tuple[list[Line], list[Problem]]:
-    """One card in one rating interval, which ends no later than `end`."""
-    instances = [i for i in existence.instances if i.gpu == gpu.uuid]
-    holdings = _on(gpu, instances, pieces)
-    found = segments(
-        gpu,
-        existence.spans[gpu.uuid],
-        instances,
-        holdings,
-        context.policy,
-        context.interval.start,
-        end,
-        counted=_on(gpu, instances, counted),
-        cordoned=cordoned,
-    )
-    return rate_card(context, gpu, holdings, found)
-
-
-def _on(gpu: Gpu, instances: Iterable[Instance], holdings: Iterable[Holding]) -> list[Holding]:
-    """What is held on this card."""
-    devices = {gpu.uuid} | {i.uuid for i in instances}
-    return [holding for holding in holdings if holding.device in devices]
+def _by_card(existence: Existence, holdings: Iterable[Holding]) -> dict[str, list[Holding]]:
+    """By the uuid of the card. The uuid of an instance may have been used on another card before."""
+    cards: dict[str, set[str]] = {gpu.uuid: {gpu.uuid} for gpu in existence.gpus}
+    for instance in existence.instances:
+        cards.setdefault(instance.uuid, set()).add(instance.gpu)
+    found: dict[str, list[Holding]] = {gpu.uuid: [] for gpu in existence.gpus}
+    for holding in holdings:
+        for card in sorted(cards.get(holding.device, ())):
+            found.setdefault(card, []).append(holding)
+    return found
 
 
 def _exists(spans: Spans, interval: RatingInterval) -> bool:

@@ -18,7 +18,10 @@ _Key = tuple[str, str | None, str | None, str | None, bool]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """price_span: the whole rating interval in unix ms, also while it is still running."""
+    """price_span: the whole rating interval in unix ms, also while it is still running.
+
+    A price is asked for once a node, but where a node's price is shared among its cards: there it is each card's own.
+    """
 
     cluster: str
     node: str
@@ -30,15 +33,22 @@ class Context:
     place: Place
     price_span: tuple[int, int]
     waivers: Sequence[Waiver] = ()
+    _list_rates: dict[str, Rate | None] = field(default_factory=dict)
     _rates: dict[_Key, Rate | None] = field(default_factory=dict)
 
     def list_rate(self, model: str, card: str) -> Rate | None:
-        return self.prices.list_rate(model, *self.price_span, self.place, card)
+        if model in self._list_rates:
+            return self._list_rates[model]
+        rate = self.prices.list_rate(model, *self.price_span, self.place, card)
+        if rate is None or rate.unit != NODE_HOUR:
+            self._list_rates[model] = rate
+        return rate
 
     def holder_rate(
         self, model: str, profile: str | None, tier: str | None, cost_center: str | None, shared: bool, card: str
     ) -> Rate | None:
-        """Asked once a node, but where a node's price is shared among its cards: there it is each card's own."""
+        if not self.prices.discounts:
+            cost_center = None
         key = (model, profile, tier, cost_center, shared)
         if key in self._rates:
             return self._rates[key]

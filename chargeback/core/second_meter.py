@@ -19,6 +19,7 @@ from chargeback.core.lives import ClusterWord, PodLife, PodSlot
 from chargeback.core.namesakes import Namesakes, namesakes
 from chargeback.core.node_hour import Holding, cut
 from chargeback.core.offers import Offer, offers
+from chargeback.core.pods import devices_asked_for
 from chargeback.core.spans import Span, Spans, intersect, length, subtract, union
 
 API = "api"
@@ -122,7 +123,7 @@ class _Work:
                     self._seen.setdefault(life.uid, []).append(late)
             for piece in cut(holding, tuple(pods.cut(left))):
                 life = pods.life_of(piece.start, piece.end)
-                if life is not None:
+                if life is not None and (life.labels, life.priority_class) != (piece.labels, piece.priority_class):
                     piece = replace(piece, labels=life.labels, priority_class=life.priority_class)
                 self._take(piece, life.uid if life else "")
                 for each in pods.lived(piece.start, piece.end):
@@ -151,6 +152,9 @@ class _Work:
             offer = self._offers.get((device, share)) or self._offers.get((device, 0))
             if offer is None:
                 continue
+            own, _ = self._stays(life, what, (device, share))
+            if not subtract(self._window(life), own):
+                continue  # it was seen for as long as it was there
             missing = self._missing(life, what, (device, share), offer, seen_ms - self._start_ms)
             for span in missing:
                 self._take(_holding(life, what, (device, share), span), life.uid)
@@ -209,7 +213,7 @@ class _Work:
             return
         # Where shares are held that nobody offers, one more would make the others smaller.
         unsure = {device for device, share in self._on if (device, share) not in self._offers}
-        for container, resource, count in _wanted(life):
+        for container, resource, count in devices_asked_for(life.asks):
             free = [
                 offer
                 for _, offer in sorted(self._offers.items())
@@ -284,16 +288,3 @@ def _holding(life: PodLife, what: PodSlot, slot: Slot, span: Span) -> Holding:
         labels=life.labels,
         priority_class=life.priority_class,
     )
-
-
-def _wanted(life: PodLife) -> Iterator[tuple[str, str, int]]:
-    """Container, resource and count. What an init container asks beyond the others is held for the pod's life."""
-    running: dict[str, int] = {}
-    for ask in life.asks:
-        if not ask.init:
-            running[ask.resource] = running.get(ask.resource, 0) + ask.count
-            yield ask.container, ask.resource, ask.count
-    for ask in life.asks:
-        if ask.init and ask.count > running.get(ask.resource, 0):
-            yield ask.container, ask.resource, ask.count - running.get(ask.resource, 0)
-            running[ask.resource] = ask.count

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from math import lcm
 
 from chargeback.core.money import split
-from chargeback.core.node_hour import WHOLE, Holding, cut
+from chargeback.core.node_hour import Holding, cut
 from chargeback.core.policy import Policy
 from chargeback.core.timeline import Device, Held, Segment
 
@@ -107,7 +108,7 @@ class _Slots:
     def __init__(self, holdings: Sequence[Holding], policy: Policy, segments: Sequence[Segment]) -> None:
         self._holdings = holdings
         self._credits_faults = policy.faulted == "credit"
-        self._own = [policy.sharing == "active" or bool(h.claim) or h.portion != WHOLE for h in holdings]
+        self._own = [policy.sharing == "active" or bool(h.claim) or h.is_part for h in holdings]
         self._pasts: dict[tuple[str, int, Who], tuple[int, int]] = {}
         self._found: list[list[_Open]] = [[] for _ in holdings]
         self._den = _common(segments)
@@ -127,9 +128,8 @@ class _Slots:
         ms, den = segment.end - segment.start, self._den
         for device in segment.devices:
             # What every share of it is, held or not.
-            self._pass(
-                (device.uuid, 0, ()), int(device.weight * den) // device.shares * ms, den // device.shares * ms
-            )
+            card, part = _over(device.weight, den) // device.shares, den // device.shares
+            self._pass((device.uuid, 0, ()), card * ms, part * ms)
         for held in segment.held:
             if self._own[held.holding]:
                 card, device_part = self._weights(held, _device(segment, held.device))
@@ -152,7 +152,8 @@ class _Slots:
                 found.append(each)
 
     def _weights(self, held: Held, device: Device) -> tuple[int, int]:
-        return int(held.weight * self._den), int(held.weight / device.weight * self._den)
+        card = _over(held.weight, self._den)
+        return card, card * device.weight.denominator // device.weight.numerator
 
     def _stream(self, number: int, share: int) -> tuple[str, int, Who]:
         holding = self._holdings[number]
@@ -196,6 +197,11 @@ class _Slots:
         return made
 
 
+def _over(weight: Fraction, den: int) -> int:
+    """The numerator of a weight over a denominator that it goes into."""
+    return weight.numerator * (den // weight.denominator)
+
+
 def _who(holding: Holding) -> Who:
     return (*holding.holder, holding.claim or "")
 
@@ -210,7 +216,8 @@ def _common(segments: Iterable[Segment]) -> int:
     for segment in segments:
         weights = {device.uuid: device.weight for device in segment.devices}
         for device in segment.devices:
-            dens |= {device.weight.denominator * device.shares, device.shares}
+            dens.add(device.weight.denominator * device.shares)
         for held in segment.held:
-            dens |= {held.weight.denominator, (held.weight / weights[held.device]).denominator}
+            # So that what it is of its device, its weight by the device's, can be said as well.
+            dens.add(held.weight.denominator * weights[held.device].numerator)
     return lcm(*dens)

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from chargeback.core.node_hour import Gpu, Holding, Instance, Layout
+from chargeback.core.node_hour import WHOLE, Gpu, Holding, Instance, Layout
 from chargeback.core.policy import Policy
-from chargeback.core.spans import Spans
+from chargeback.core.spans import Spans, covers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +77,8 @@ def segments(
     counted   what agents saw held: a device has at least as many shares, whoever is billed for them
     cordoned  when no new pods might come
     """
+    if _is_steady(gpu, lives, instances, (*holdings, *counted), cordoned, start, end):
+        return [_steady(gpu, holdings, start, end)]
     cuts = _cuts(gpu, (lives, gpu.observed, gpu.unhealthy, cordoned), (*instances, *holdings, *counted), start, end)
     made: list[Segment] = []
     for a, b in itertools.pairwise(cuts):
@@ -101,6 +103,50 @@ def segments(
             )
         )
     return made
+
+
+def _is_steady(
+    gpu: Gpu,
+    lives: Spans,
+    instances: Sequence[Instance],
+    holdings: Sequence[Holding],
+    cordoned: Spans,
+    start: int,
+    end: int,
+) -> bool:
+    """Whether it is one whole card for all the time, healthy and observed, with one holder or none.
+
+    Most cards are, most of the time: what follows from it need not be worked out.
+    """
+    return (
+        not gpu.unhealthy
+        and not cordoned
+        and not instances
+        and len(gpu.layouts) == 1
+        and not gpu.layouts[0].mig
+        and gpu.layouts[0].shares == 1
+        and gpu.layouts[0].start <= start
+        and end <= gpu.layouts[0].end
+        and covers(lives, start, end)
+        and covers(gpu.observed, start, end)
+        and all(h.start <= start and end <= h.end and h.shares == (0,) for h in holdings)
+        and len({(h.holder, h.claim) for h in holdings}) <= 1
+    )
+
+
+def _steady(gpu: Gpu, holdings: Sequence[Holding], start: int, end: int) -> Segment:
+    whole = Device(uuid=gpu.uuid, profile=None, weight=WHOLE, shares=1)
+    held = tuple(Held(holding=i, device=gpu.uuid, share=0, weight=h.portion) for i, h in enumerate(holdings))
+    return Segment(
+        start=start,
+        end=end,
+        observed=True,
+        healthy=True,
+        cordoned=False,
+        devices=(whole,),
+        held=held,
+        sold={gpu.uuid: WHOLE} if held else {},
+    )
 
 
 def _cuts(gpu: Gpu, spans: Iterable[Spans], records: Iterable[Instance | Holding], start: int, end: int) -> list[int]:
@@ -142,7 +188,7 @@ def _devices(gpu: Gpu, instances: Iterable[Instance], policy: Policy, at: int) -
             for i in instances
             if i.start <= at < i.end
         )
-    return (Device(uuid=gpu.uuid, profile=None, weight=Fraction(1), shares=layout.shares if layout else 1),)
+    return (Device(uuid=gpu.uuid, profile=None, weight=WHOLE, shares=layout.shares if layout else 1),)
 
 
 def _with_counted(devices: tuple[Device, ...], counted: Sequence[Holding]) -> tuple[Device, ...]:
@@ -200,10 +246,13 @@ def _held(devices: Iterable[Device], holding: Sequence[tuple[int, Holding]], pol
     made: list[Held] = []
     for (uuid, share), holders in by_slot.items():
         device = of[uuid]
-        slot = device.weight / (sold[uuid] if policy.sharing == "active" else device.shares)
+        shares = sold[uuid] if policy.sharing == "active" else device.shares
+        slot = device.weight if shares == 1 else device.weight / shares
         for i, h in holders:
-            claimants = len({(o.holder, o.claim) for _, o in holders if o.claim}) if h.claim else 1
-            made.append(Held(holding=i, device=uuid, share=share, weight=slot * h.portion / claimants))
+            weight = slot if h.portion is WHOLE else slot * h.portion
+            if h.claim:
+                weight /= len({(o.holder, o.claim) for _, o in holders if o.claim})
+            made.append(Held(holding=i, device=uuid, share=share, weight=weight))
     return tuple(made)
 
 
@@ -216,7 +265,9 @@ def _sold(
         slots.setdefault(h.device, set()).add(h.share)
     return {
         device.uuid: (
-            device.weight if policy.sharing == "active" else device.weight * len(slots[device.uuid]) / device.shares
+            device.weight
+            if policy.sharing == "active" or len(slots[device.uuid]) == device.shares
+            else device.weight * len(slots[device.uuid]) / device.shares
         )
         for device in devices
         if device.uuid in slots

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from chargeback.core import lines as ledger
+from chargeback.core.node_hour import WHOLE
 from chargeback.core.timeline import Device, Segment
 
 
@@ -56,6 +57,11 @@ def rest(segments: Iterable[Segment], card: str) -> list[Run]:
 
 def unsold(segment: Segment, card: str) -> list[Unsold]:
     """The platform's parts of the card in a segment: with what is sold they are the whole card, exactly."""
+    if (
+        len(segment.devices) == len(segment.held) == 1
+        and segment.held[0].weight is segment.devices[0].weight is WHOLE
+    ):
+        return []  # the whole card is held: most cards, most of the time
     charged = sum((held.weight for held in segment.held), Fraction(0))
     sold = sum(segment.sold.values(), Fraction(0))
     # What is more than the card has: one slot with two holders and no claim, or a layout that is too large.
