@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import ARRAY, BigInteger, Column, Connection, Integer, String, Table, Text, bindparam, func
+from sqlalchemy import column as sql_column
 from sqlalchemy.exc import DBAPIError
 
 
@@ -22,6 +23,21 @@ def bulk_insert(connection: Connection, table: Table, columns: Sequence[str], ro
             connection.exec_driver_sql(f"INSERT INTO {table.name} ({quoted}) VALUES ({marks})", values)
         return
     _copy(connection, f"COPY {table.name} ({quoted}) FROM STDIN", rows)
+
+
+def unnested(connection: Connection, columns: Sequence[Column[Any]], rows: Sequence[Sequence[Any]]) -> Any:
+    """Rows as a table of PostgreSQL's, `given`, with these columns: so one statement can update them all."""
+    assert connection.dialect.name != "sqlite"
+    arrays = [
+        bindparam(f"given_{column.name}", [row[number] for row in rows], ARRAY(_PLAIN[type(column.type)]))
+        for number, column in enumerate(columns)
+    ]
+    names = (sql_column(column.name, _PLAIN[type(column.type)]) for column in columns)
+    return func.unnest(*arrays).table_valued(*names, name="given").render_derived()
+
+
+# Collations are the columns' own.
+_PLAIN: dict[type[Any], type[Any]] = {BigInteger: BigInteger, Integer: Integer, Text: Text, String: Text}
 
 
 def _copy(connection: Connection, statement: str, rows: Iterable[Sequence[Any]]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
@@ -158,7 +159,9 @@ def read_line(row: Row[Any]) -> Line:
     )
 
 
+@lru_cache(maxsize=1024)
 def _write_price(micros: Fraction | None) -> str | None:
+    """A ledger has few prices, and many lines."""
     return None if micros is None else format_decimal(micros / MICROS)
 
 

@@ -9,11 +9,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, and_, bindparam, func, null, select, update
+from sqlalchemy import Connection, and_, bindparam, func, literal_column, null, select, update
 
 from chargeback.core.existence import KnownGpu
 from chargeback.core.hours import HOUR_MS
 from chargeback.core.node_hour import NodeHour
+from chargeback.store.bulk import unnested
 from chargeback.store.database import insert_or, lock
 from chargeback.store.months import frozen, share_ledger
 from chargeback.store.partitions import first_kept_hour, utc_month, want_months
@@ -222,6 +223,13 @@ def settle(connection: Connection, rated: Iterable[Settled]) -> None:
         for each in rated
     ]
     names = ("revision", "known", "error_ms", "differences", "existed")
+    if rows and connection.dialect.name != "sqlite":
+        columns = [node_hours.c[name] for name in ("cluster", "node", "hour", *names)]
+        given = unnested(connection, columns, [tuple(row.values()) for row in rows])
+        is_it = and_(*(node_hours.c[name] == given.c[name] for name in ("cluster", "node", "hour")))
+        news: dict[str, Any] = {name: given.c[name] for name in names} | {"due_ms": null()}
+        connection.execute(update(node_hours).where(is_it).values(news))
+        return
     values: dict[str, Any] = {name: bindparam(f"now_{name}") for name in names} | {"due_ms": null()}
     if rows:
         connection.execute(update(node_hours).where(_IS_IT).values(values), rows)
@@ -235,7 +243,7 @@ def postpone(connection: Connection, key: NodeHourKey, due_ms: int) -> None:
 def differences_since(connection: Connection, from_hour: int) -> dict[str, dict[str, int]]:
     """By cluster and kind, ms of slots in which the meters differ, of rated hours from one on."""
     query = select(node_hours.c.cluster, node_hours.c.differences).where(
-        node_hours.c.hour >= from_hour, node_hours.c.differences != "{}"
+        node_hours.c.hour >= from_hour, node_hours.c.differences != literal_column("'{}'")
     )
     found: dict[str, dict[str, int]] = {}
     for row in connection.execute(query):
@@ -249,7 +257,7 @@ def unrated(connection: Connection) -> list[NodeHourKey]:
     """Node-hours that agents have begun and that were never rated, oldest first: what is provisional."""
     query = (
         select(node_hours.c.cluster, node_hours.c.node, node_hours.c.hour)
-        .where(node_hours.c.revision == 0)
+        .where(node_hours.c.revision == literal_column("0"))
         .order_by(node_hours.c.hour, node_hours.c.cluster, node_hours.c.node)
     )
     return [NodeHourKey(cluster=row.cluster, node=row.node, hour=row.hour) for row in connection.execute(query)]

@@ -67,6 +67,7 @@ def rebuild_marked_day(connection: Connection) -> bool:
     connection.execute(delete(marked_days).where(marked_days.c.cluster == row.cluster, marked_days.c.day == row.day))
     connection.execute(delete(day_totals).where(day_totals.c.cluster == row.cluster, day_totals.c.day == row.day))
     of_the_day = _sums_of_lines().where(lines.c.cluster == row.cluster, lines.c.day == row.day)
+    of_the_day = of_the_day.where(lines.c.month == row.day[:7])  # the partition that it lies in
     connection.execute(insert(day_totals).from_select(_COLUMNS, of_the_day))
     return True
 

@@ -42,7 +42,7 @@ from chargeback.tasks.settle_plans import settle_all, settle_due
 log = logging.getLogger(__name__)
 
 # Node-hours rated in one transaction: enough to share its cost, few enough that pushes do not wait long.
-BATCH = 16
+BATCH = 128
 EVERY_S = 1.0
 # A node-hour that cannot be rated is a defect of ours: it is tried again, for the next release may mend it.
 UNRATED, RETRY_MS, SUBJECT_CHARS_MAX = "unrated", 600_000, 300
@@ -168,6 +168,8 @@ async def keep_closing(database: Database, clock: Clock, grace_ms: int) -> None:
 
 def _note_rated(key: NodeHourKey, revision: int, rated: Rated, took_s: float) -> None:
     """One line a finished hour, at debug level: a fleet closes thousands at once."""
+    if not log.isEnabledFor(logging.DEBUG):
+        return
     log.debug(
         "node-hour rated",
         extra={

@@ -1,4 +1,4 @@
-"""Keep room for what comes, and let go of what is old: partitions made ahead, months kept as long as they should be."""
+"""Keep room for what comes, and let go of what is old: partitions made ahead, months kept for their time."""
 
 from __future__ import annotations
 

@@ -26,6 +26,12 @@ Name = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 _BACK_DAYS, _AHEAD_MONTHS = 400, 3
 _INDEXES = (("lines_hour", "(cluster, hour, node)"), ("lines_day", "(day, cluster)"))
 _INDEXES_BEFORE = (("lines_node_hour", "(cluster, node, hour)"), ("lines_day", "(day, cluster)"))
+_SOME_HOURS = (
+    ("node_hours_due", "due_ms IS NOT NULL"),
+    ("node_hours_unrated", "revision = 0"),
+    ("node_hours_wrong", "error_ms <> 0"),
+    ("node_hours_differing", "differences <> '{}'"),
+)
 _BODIES_KEY = "(cluster, node, hour, instance)"
 _VACUUM = "WITH (autovacuum_vacuum_scale_factor = 0.02, toast.autovacuum_vacuum_scale_factor = 0.02)"
 
@@ -38,7 +44,8 @@ def upgrade() -> None:
     )
     op.create_index("node_hours_hour", "node_hours", ["cluster", "hour"])
     op.drop_index("node_hours_due", "node_hours")
-    op.execute("CREATE INDEX node_hours_due ON node_hours (hour, cluster, node) WHERE due_ms IS NOT NULL")
+    for name, those in _SOME_HOURS:
+        op.execute(f"CREATE INDEX {name} ON node_hours (hour, cluster, node) WHERE {those}")
     if op.get_bind().dialect.name == "sqlite":
         _remake_key(["line_id", "month"], _INDEXES_BEFORE, _INDEXES)
         return
@@ -62,7 +69,8 @@ def downgrade() -> None:
             op.execute(f"ALTER TABLE {table} ADD CONSTRAINT {table}_pkey PRIMARY KEY {key}")
         _index(_INDEXES_BEFORE)
     op.drop_index("node_hours_hour", "node_hours")
-    op.drop_index("node_hours_due", "node_hours")
+    for name, _ in _SOME_HOURS:
+        op.drop_index(name, "node_hours")
     op.create_index("node_hours_due", "node_hours", ["due_ms", "hour"])
     op.drop_table("kept_from")
 

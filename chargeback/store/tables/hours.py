@@ -46,6 +46,15 @@ node_hours = Table(
         postgresql_where=text("due_ms IS NOT NULL"),
         sqlite_where=text("due_ms IS NOT NULL"),
     ),
+    # Few of many: what is provisional, and what is wrong or differs.
+    *(
+        Index(f"node_hours_{name}", "hour", "cluster", "node", postgresql_where=text(those), sqlite_where=text(those))
+        for name, those in (
+            ("unrated", "revision = 0"),
+            ("wrong", "error_ms <> 0"),
+            ("differing", "differences <> '{}'"),
+        )
+    ),
     Index("node_hours_hour", "cluster", "hour"),
 )
 
