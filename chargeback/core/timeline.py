@@ -197,7 +197,7 @@ def _with_counted(devices: tuple[Device, ...], counted: Sequence[Holding]) -> tu
     for holding in counted:
         seen.setdefault(holding.device, set()).update(holding.shares)
     return tuple(
-        replace(device, shares=max(device.shares, len(seen[device.uuid]))) if device.uuid in seen else device
+        replace(device, shares=len(seen[device.uuid])) if len(seen.get(device.uuid, ())) > device.shares else device
         for device in devices
     )
 

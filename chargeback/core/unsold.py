@@ -70,7 +70,7 @@ def unsold(segment: Segment, card: str) -> list[Unsold]:
         parts = [_part(ledger.GAP, ledger.GAP_KIND, card, 1 - sold)]
         excess += max(sold - 1, Fraction(0))
     else:
-        parts = [_idle(device, segment) for device in segment.devices]
+        parts = [_idle(each, segment) for each in segment.devices if segment.sold.get(each.uuid) != each.weight]
         uncovered = 1 - sum((device.weight for device in segment.devices), Fraction(0))
         excess += max(-uncovered, Fraction(0))
         if (why := _unavailable(segment)) is None:
