@@ -48,6 +48,17 @@ def facts(lines: Iterable[Line]) -> list[tuple[Any, ...]]:
     ]  # fmt: skip
 
 
+def billed(lines: Iterable[Line]) -> list[tuple[Any, ...]]:
+    """Money, time and account: where they differ, what was closed is corrected, and nowhere else."""
+    return [
+        (
+            line.key, line.day, line.account, line.list_micros, line.amount_micros,
+            Fraction(line.gpu_ms_num, line.ms_den), Fraction(line.quantity_ms_num, line.ms_den),
+        )
+        for line in lines
+    ]  # fmt: skip
+
+
 def by_hand(lines: Iterable[Line]) -> dict[str, int]:
     """Sums that people posted and what was shared out, by account."""
     sums: dict[str, int] = {}

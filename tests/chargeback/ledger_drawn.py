@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from hypothesis import strategies as st
 
 from chargeback.core.adjustments import CREDIT, DEBIT, WAIVERS, Scope
@@ -149,14 +151,29 @@ def adjusts(draw: st.DrawFn) -> Adjust:
     return Adjust(kind=kind, scope=scope, from_ms=start, until_ms=end, amount_micros=draw(st.integers(1, 10**9)))
 
 
+# Three steps close a month.
+onward = st.builds(Onward, steps=st.sampled_from([3, 3, 1, 2, 4, 6]))
+
+
 @st.composite
-def stories(draw: st.DrawFn, most: int = 10, closing: bool = True) -> Story:
-    """It begins with what agents push; from then on anything may come in any order, late bodies among it."""
-    steps: list[Step] = [draw(pushes(1, 6))]
-    kinds: list[st.SearchStrategy[Step]] = [relabels(), prices, policies, plans(), adjusts(), st.just(Withdraw())]
+def stories(draw: st.DrawFn, most: int = 6, closing: bool = True) -> Story:
+    """It begins with what agents push; then anything comes; months go on; and anything comes again, late.
+
+    most: so many steps may come late.
+    """
+    numbers = itertools.count(1)
+
+    def anything(*more: st.SearchStrategy[Step]) -> Step:
+        kinds = (relabels(), prices, policies, plans(), adjusts(), st.just(Withdraw()))
+        late = pushes(next(numbers), 2)
+        return draw(st.one_of(late, late, *kinds, *more))
+
+    steps: list[Step] = [draw(pushes(next(numbers), 6))]
+    steps += [anything() for _ in range(draw(st.integers(0, 2)))]
     if closing:
-        kinds += [st.builds(Onward, steps=st.sampled_from([1, 2, 3, 3]))] * 3 + [st.just(Discard())]
-    steps += [draw(st.one_of(pushes(seq, 2), *kinds)) for seq in range(2, draw(st.integers(2, most)) + 1)]
+        steps.append(draw(onward))
+    again = (onward, st.just(Discard())) if closing else ()
+    steps += [anything(*again) for _ in range(draw(st.integers(min(2, most), most)))]
     begin = draw(
         st.builds(
             Policy,
