@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from chargeback.core import lines as ledger
-from chargeback.core.arithmetic import PLATFORM, Around, piece_of, siblings_of
+from chargeback.core.arithmetic import Around, piece_of, siblings_of
 from chargeback.core.explained_evidence import bodies_section, evidence_section
 from chargeback.core.explained_line import (
     amount_section,
@@ -30,6 +30,7 @@ from chargeback.store.explained import (
     AMBIGUOUS_MOST,
     book_of,
     find_lines,
+    is_due,
     line_by_id,
     node_hour_state,
 )
@@ -91,9 +92,8 @@ def _whereabouts(case: LineCase) -> str:
     """Of a line that is no longer what rating gives: where what is right is posted, or that it is still to be."""
     if case.answer.is_same is not False:
         return ""
-    state = node_hour_state(case.terms.connection, case.key)
-    if state is not None and state.due:
-        return "; its node-hour is due to be rated again"
+    if is_due(case.terms.connection, case.line):
+        return "; its hour is due to be rated again"
     restated = [each for each in case.about if each.part == ledger.RESTATED and each.month > case.line.month]
     if not restated:
         return ""
@@ -141,10 +141,7 @@ def _around(case: LineCase, reason: Reason | None) -> Around | None:
     hourly = None
     if reason is not None and reason.rate is not None:
         hourly = reason.rate.hourly / reason.rate.units
-    # Plans leave the platform's lines as they are, and what ties are broken by is the order of rating.
-    of_card = line.kind in PLATFORM and case.answer.is_same
-    beside = case.rated if of_card else case.beside
-    return Around(basis=case.policy.basis, beside=beside, since_ms=case.span[0], hourly=hourly)
+    return Around(basis=case.policy.basis, beside=case.beside, since_ms=case.span[0], hourly=hourly)
 
 
 def _book(case: LineCase) -> tuple[PriceBook, Recording | None]:
@@ -186,7 +183,7 @@ def _reason(case: LineCase, book: PriceBook) -> Reason | None:
 
 def _policy(case: LineCase) -> Section:
     line, terms = case.line, case.terms
-    said = terms.policies.said(case.span[0], line.cluster, case.place.pool)
+    said = case.policies.said(case.span[0], line.cluster, case.place.pool)
     history = policy_history(terms.connection)
     found = next((each for each in history if each.change.version == line.policy_version), None)
     recording = None if found is None else Recording(recorded_ms=found.recorded_ms, who=found.who, why=found.why)

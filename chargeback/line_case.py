@@ -14,7 +14,7 @@ from chargeback.core.hours import HOUR_MS, rating_intervals
 from chargeback.core.lines import Line
 from chargeback.core.lives import PodLife
 from chargeback.core.merge import speakers
-from chargeback.core.policy import Policy
+from chargeback.core.policy import Policy, PolicyBook
 from chargeback.core.prices import Place
 from chargeback.core.reproducing import Answer, one_of, rated_again, taken_back
 from chargeback.idle_shared import shared_again
@@ -45,12 +45,11 @@ class Sums:
 class LineCase:
     """received, lives, place: of a node-hour, nothing of what has no node. gone: why no body is there, else "".
 
-    rated      the node-hour's lines as rating gives them now, before plans
-    beside     the charges among which the line stands: as they are rated now, or, where that gives another, as they
-               stood when it was posted
+    beside     the charges of its hour among which the line stands, as they stood when it was posted
     original   of an adjustment the line that it is about, as far as there is one
     about      lines of the same thing, posted in whatever month
-    span, place, policy   of the rating interval that the line lies in
+    span, place   of the rating interval that the line lies in
+    policies      as they were when the line was rated
     """
 
     terms: Terms
@@ -58,16 +57,19 @@ class LineCase:
     key: NodeHourKey
     received: Sequence[Received]
     lives: Sequence[PodLife]
-    rated: Sequence[Line]
     beside: Sequence[Line]
     original: Line | None
     about: Sequence[Line]
     span: tuple[int, int]
     place: Place
-    policy: Policy
+    policies: PolicyBook
     gone: str
     answer: Answer
     sums: Sums
+
+    @property
+    def policy(self) -> Policy:
+        return self.policies.at(self.span[0], self.line.cluster, self.place.pool)
 
     @property
     def charge(self) -> Line:
@@ -85,10 +87,12 @@ def read_case(terms: Terms, line: Line, now_ms: int) -> LineCase:
     received = _received(connection, line, key)
     rated = rate(terms, key, evidence).lines if line.node else ()
     about_hour = _about_hour(terms, line)
+    # As it stood when the line was posted: later corrections are not part of its arithmetic.
+    stood = _charges([each for each in about_hour if each.month <= line.month], timezone)
     now = _rated_now(terms, line, _charges(about_hour, timezone), rated)
     span = _span(line, timezone)
     pool, labels = evidence.place(key).at(span[0])
-    cards = {each.parent for each in rated if span[0] <= each.start_ms < span[1]} - {""}
+    cards = {each.parent for each in stood if each.node == line.node and span[0] <= each.start_ms < span[1]} - {""}
     gone = _gone(line, now_ms) if line.node and not received else ""
     original = line_by_id(connection, line.corrects) if line.corrects else None
     sums = _sums(terms, line)
@@ -99,28 +103,24 @@ def read_case(terms: Terms, line: Line, now_ms: int) -> LineCase:
         key=key,
         received=received,
         lives=[life for life in lives if life.name == (line.namespace, line.pod)],
-        rated=rated,
-        beside=now,
+        beside=stood,
         original=original,
         about=[each for each in lines_about(connection, line) if each.line_id != line.line_id],
         span=span,
         place=Place(cluster=line.cluster, pool=pool, labels=labels, cards=tuple(sorted(cards))),
-        policy=terms.policies.at(span[0], line.cluster, pool),
+        policies=_policies(terms, line),
         gone=gone,
         answer=NOT_ASKED,
         sums=sums,
     )
-    answer = _answer(case)
-    # As it stood when the line was posted: later corrections are not part of its arithmetic.
-    stood = _charges([each for each in about_hour if each.month <= line.month], timezone)
-    return replace(case, answer=answer, beside=now if answer.is_same else stood)
+    return replace(case, answer=_answer(case, now))
 
 
 NOT_ASKED = Answer(is_same=None, why="")
 
 
-def _answer(case: LineCase) -> Answer:
-    """Whether the line is what comes out when it is made again."""
+def _answer(case: LineCase, now: Sequence[Line]) -> Answer:
+    """Whether the line is what comes out when it is made again. now: the hour's charges as they are rated now."""
     line, sums, timezone = case.line, case.sums, case.terms.policies.first.timezone
     if line.part == ledger.REVERSAL:
         return taken_back(line, case.original)
@@ -131,7 +131,7 @@ def _answer(case: LineCase) -> Answer:
         return one_of(line, sums.transfers_again, "sharing out the month's idle again")
     if case.gone.startswith(_NO_LONGER):
         return Answer(is_same=None, why=case.gone)
-    return rated_again(line, case.beside, timezone)
+    return rated_again(line, now, timezone)
 
 
 def _rated_now(terms: Terms, line: Line, standing: Sequence[Line], rated: Sequence[Line]) -> Sequence[Line]:
@@ -189,6 +189,11 @@ def _span(line: Line, timezone: str) -> tuple[int, int]:
     start_ms = line.hour * HOUR_MS
     spans = [(start_ms + each.start, start_ms + each.end) for each in rating_intervals(line.hour, timezone)]
     return next((span for span in spans if span[0] <= line.start_ms < span[1]), spans[0])
+
+
+def _policies(terms: Terms, line: Line) -> PolicyBook:
+    """What was recorded later, even for a time before, had no say in the line."""
+    return PolicyBook([each for each in terms.policies.changes if each.version <= line.policy_version])
 
 
 def _gone(line: Line, now_ms: int) -> str:

@@ -13,7 +13,7 @@ from chargeback.core import lines as ledger
 from chargeback.core.base_lines import shares_of
 from chargeback.core.basis import USAGE
 from chargeback.core.lines import Line
-from chargeback.core.money import MS_PER_HOUR, settle, whole_micros
+from chargeback.core.money import MS_PER_HOUR, whole_micros
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,16 +186,30 @@ def _platform(line: Line, around: Around) -> Iterator[Working]:
     text = f"the card's total ⌊{_show(exact)}⌋ = {total}, less {holders} of its holders, leaves {left}"
     if line.kind == ledger.ROUNDING:
         found = Working(of="list", text=text, exact=(exact,), micros=left)
+    elif line.line_id not in {each.line_id for each in runs}:
+        return
     else:
+        own = line.list_hourly * Fraction(line.gpu_ms_num, line.ms_den) / MS_PER_HOUR
         parts = [line.list_hourly * Fraction(each.gpu_ms_num, each.ms_den) / MS_PER_HOUR for each in runs]
-        ids = [each.line_id for each in runs]
-        if line.line_id not in ids:
-            return
-        micros, own = settle(left, parts)[ids.index(line.line_id)], parts[ids.index(line.line_id)]
+        micros = _largest_remainder(left, own, parts, line.list_micros or 0)
         share = f"; of {len(runs)} lines by largest remainder, here {_show(own)} → {micros}" if len(runs) > 1 else ""
         found = Working(of="list", text=text + share, exact=(exact, own), micros=micros)
     yield found
     yield Working(of="amount", text="as the list amount", exact=(), micros=found.micros)
+
+
+def _largest_remainder(left: int, own: Fraction, parts: Sequence[Fraction], said: int) -> int:
+    """One part of what is left, as `money.settle` shares it out. said: what the line says, where remainders tie."""
+    every, some = divmod(left - sum(map(whole_micros, parts)), len(parts))
+    remainders = [part - whole_micros(part) for part in parts]
+    mine = own - whole_micros(own)
+    least = whole_micros(own) + every
+    before = sum(each > mine for each in remainders)
+    if before >= some:
+        return least
+    if before + remainders.count(mine) <= some:
+        return least + 1
+    return min(max(said, least), least + 1)
 
 
 PLATFORM = frozenset(

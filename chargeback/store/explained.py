@@ -18,7 +18,7 @@ from chargeback.price_file import parse_prices
 from chargeback.store.adjustments import adjustments
 from chargeback.store.ledger import read_line
 from chargeback.store.node_hours import NodeHourKey
-from chargeback.store.tables import lines, node_hour_bodies, node_hours, price_books
+from chargeback.store.tables import lines, node_hour_bodies, node_hours, plan_hours, price_books
 
 # So many are listed where the beginning of an id is that of several.
 AMBIGUOUS_MOST = 10
@@ -74,6 +74,19 @@ def node_hour_state(connection: Connection, key: NodeHourKey) -> NodeHourState |
     )
     row = connection.execute(query).first()
     return None if row is None else NodeHourState(revision=row.revision, due=row.due_ms is not None)
+
+
+def is_due(connection: Connection, line: Line) -> bool:
+    """Whether something of the line's hour in its cluster is to be rated or settled again."""
+    mine = [
+        select(table.c.hour).where(
+            table.c.cluster == line.cluster, table.c.hour == line.hour, table.c.due_ms.is_not(None)
+        )
+        for table in (node_hours, plan_hours)
+    ]
+    if line.node and line.plan_version is None:
+        mine[0] = mine[0].where(node_hours.c.node == line.node)
+    return any(connection.execute(query.limit(1)).first() is not None for query in mine)
 
 
 def received_bodies(connection: Connection, key: NodeHourKey) -> list[tuple[NodeHour, int]]:
