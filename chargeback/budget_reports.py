@@ -31,6 +31,20 @@ class BudgetReport:
         return next((use for use in self.uses if use.budget.cost_center == cost_center), None)
 
 
+NO_BUDGETS = BudgetReport(month="", currency="", uses=())
+# What stands beside a cost center's costs.
+BESIDE = ("budget", "used_percent", "forecast_low", "forecast", "forecast_high")
+
+
+def budget_columns(group: Sequence[str], budgets: BudgetReport) -> dict[str, str | None]:
+    """BESIDE, of the cost center that a group is; none of them where nobody has a budget."""
+    if not budgets.uses:
+        return {}
+    use = budgets.of(group[0]) if group else None
+    row = {} if use is None else budget_row(use, budgets.currency)
+    return {name: row.get(name) for name in BESIDE}
+
+
 def budget_report(database: Database, month: str | None, now_ms: int) -> BudgetReport:
     """Of a month; None: the current one. A ledger that has not begun has none."""
     with database.read() as connection:

@@ -13,6 +13,7 @@ from typing import Any
 import click
 from rich.table import Table
 
+from chargeback.budget_reports import NO_BUDGETS, BudgetReport, budget_columns, budget_report, show_percent
 from chargeback.cli.console import cell, console
 from chargeback.cli.groups import groups_type, where_option
 from chargeback.cli.options import STORE, Failure, settings_options, take_database
@@ -44,7 +45,7 @@ def report(
     """Show a month by cost center, or by other groups; hours that are not closed yet are in it, named provisional.
 
     Beside the amount stands what would be charged by what is held, and by busy time. A group without a name has
-    none of that: no team, no such label.
+    none of that: no team, no such label. By cost center alone, budgets stand there, too: see `chargeback budgets`.
 
     \b
     Example: chargeback report --data /var/lib/chargeback --month 2026-10
@@ -55,18 +56,21 @@ def report(
     try:
         chosen = check_month(month or local_day(now_ms, policy_of(database).timezone).isoformat()[:7])
         found = month_report(database, chosen, now_ms, group_by, check_where(where))
+        # A budget is of the whole of a cost center.
+        whole = group_by == BY_COST_CENTER and not where
+        budgets = budget_report(database, chosen, now_ms) if whole else NO_BUDGETS
     except ValueError as error:
         raise Failure(f"--month: {error}") from error
     except (NoLedger, DatabaseUnavailable) as error:
         raise Failure(str(error)) from error
     if output == "table":
-        console().print(month_table(found))
+        console().print(month_table(found, budgets))
     else:
-        click.echo(_as_json(found) if output == "json" else _as_csv(found), nl=False)
+        click.echo(_as_json(found, budgets) if output == "json" else _as_csv(found, budgets), nl=False)
 
 
-def month_table(found: MonthReport) -> Table:
-    """The month as people read it: two decimals, a total."""
+def month_table(found: MonthReport, budgets: BudgetReport = NO_BUDGETS) -> Table:
+    """The month as people read it: two decimals, a total; budgets, if there are any."""
     title = f"{found.month}, {found.currency}"
     table = Table(
         title=title, caption="\n".join(_notes(found)) or None, title_justify="left", caption_justify="left",
@@ -77,10 +81,20 @@ def month_table(found: MonthReport) -> Table:
     headings = ("card hours", "list amount", "amount", "by allocation", "by usage")
     for heading, sum_of_all in zip(headings, _numbers(found.whole), strict=True):
         table.add_column(heading, sum_of_all, justify="right")
+    for heading in ("budget", "used %", "forecast") if budgets.uses else ():
+        table.add_column(heading, justify="right")
     for row in found.rows:
         style = "dim" if any(value.startswith("platform:") for value in row.group) else None
-        table.add_row(*(cell(value) for value in row.group), *_numbers(row), style=style)
+        table.add_row(*(cell(value) for value in row.group), *_numbers(row), *_budget(row, budgets), style=style)
     return table
+
+
+def _budget(row: Costs, budgets: BudgetReport) -> tuple[str, ...]:
+    use = budgets.of(row.group[0]) if budgets.uses else None
+    if use is None:
+        return ()
+    forecast = use.no_forecast if use.forecast is None else show_micros(use.forecast.expected_micros)
+    return show_micros(use.amount_micros), show_percent(use.share), forecast
 
 
 def _numbers(row: Costs) -> tuple[str, ...]:
@@ -120,23 +134,24 @@ def _names(found: MonthReport) -> list[str]:
     return [name.replace("-", "_") if not name.startswith(LABEL) else name for name in found.group_by]
 
 
-def _as_json(found: MonthReport) -> str:
+def _as_json(found: MonthReport, budgets: BudgetReport) -> str:
     about = {
         "month": found.month,
         "currency": found.currency,
         "provisional_gpu_hours": round_six(found.provisional_hours),
-        "costs": [cost_json(_names(found), row) for row in found.rows],
+        "costs": [{**cost_json(_names(found), row), **budget_columns(row.group, budgets)} for row in found.rows],
     }
     return json.dumps(about, indent=2) + "\n"
 
 
-def _as_csv(found: MonthReport) -> str:
+def _as_csv(found: MonthReport, budgets: BudgetReport) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\r\n")
     names = _names(found)
-    writer.writerow(["month", *(safe(name) for name in names), *FIELDS, "currency"])
+    more = list(budget_columns((), budgets))
+    writer.writerow(["month", *(safe(name) for name in names), *FIELDS, *more, "currency"])
     for row in found.rows:
-        fields = cost_json(names, row)
+        fields = {**cost_json(names, row), **budget_columns(row.group, budgets)}
         groups = [safe(value) for value in row.group]
-        writer.writerow([found.month, *groups, *(fields[name] or "" for name in FIELDS), found.currency])
+        writer.writerow([found.month, *groups, *(fields[name] or "" for name in (*FIELDS, *more)), found.currency])
     return buffer.getvalue()

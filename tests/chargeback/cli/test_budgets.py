@@ -129,3 +129,27 @@ def test_wrong_use_is_said(run: Run, line: str, problem: str) -> None:
     ended = run(*shlex.split(line))
     assert ended.exit_code == 2
     assert problem in ended.stderr
+
+
+def report(tmp_path: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(main, ["report", "--data", str(tmp_path), "--month", "2026-10", *arguments])
+
+
+def test_the_report_has_budgets_beside_costs(run: Run, tmp_path: Path) -> None:
+    """Where somebody has one, and only where rows are whole cost centers."""
+    before = report(tmp_path, "--output", "csv").stdout
+    assert "budget" not in before
+    set_budget(run, "5.5")
+    rows = {
+        row["cost_center"]: row for row in csv.DictReader(io.StringIO(report(tmp_path, "--output", "csv").stdout))
+    }
+    assert (rows["cc-a"]["budget"], rows["cc-a"]["used_percent"]) == ("5.500000", "54.545455")
+    found = json.loads(report(tmp_path, "--output", "json").stdout)["costs"]
+    assert [(row["cost_center"], row["budget"]) for row in found if row["amount"] == "3.000000"] == [
+        ("cc-a", "5.500000")
+    ]
+    table = report(tmp_path).stdout
+    assert "54.5" in table
+    assert "used %" in table
+    assert "budget" not in report(tmp_path, "--group-by", "team", "--output", "csv").stdout
+    assert "budget" not in report(tmp_path, "--where", "namespace=alpha", "--output", "csv").stdout
