@@ -51,7 +51,7 @@ class NoSuchLine(LookupError):
     """No line has this id, or several begin with it: says which."""
 
 
-def explain(database: Database, wanted: str, now_ms: int) -> Explanation:
+def explain(database: Database, wanted: str) -> Explanation:
     """Explain a line by its id or the beginning of it, at least four digits. Raises NoSuchLine, NoLedger."""
     prefix = wanted.strip().lower()
     if not _ID.fullmatch(prefix):
@@ -68,15 +68,15 @@ def explain(database: Database, wanted: str, now_ms: int) -> Explanation:
             ids = ", ".join(line.line_id for line, _ in found[:AMBIGUOUS_MOST])
             more = ", and more" if len(found) > AMBIGUOUS_MOST else ""
             raise NoSuchLine(f"{prefix}: several lines begin with it, want more digits of one: {ids}{more}")
-        return _explain(read_terms(connection), *found[0], now_ms)
+        return _explain(read_terms(connection), *found[0])
 
 
-def _explain(terms: Terms, line: Line, revision: int, now_ms: int) -> Explanation:
-    case = read_case(terms, line, now_ms)
+def _explain(terms: Terms, line: Line, revision: int) -> Explanation:
+    case = read_case(terms, line)
     corrects = None
     if case.original is not None:
         (original, of_original), *_ = find_lines(terms.connection, case.original.line_id)
-        corrects = _explain(terms, original, of_original, now_ms)
+        corrects = _explain(terms, original, of_original)
     return Explanation(
         line_id=line.line_id,
         title=title_of(line, terms.policies.first.currency),

@@ -17,17 +17,25 @@ from chargeback.core.merge import speakers
 from chargeback.core.policy import Policy, PolicyBook
 from chargeback.core.prices import Place
 from chargeback.core.reproducing import Answer, one_of, rated_again, taken_back
+from chargeback.core.second_meter import API
 from chargeback.idle_shared import shared_again
 from chargeback.rater import Terms, rate, settle
 from chargeback.store.database import Connection
 from chargeback.store.evidence import read_evidence
-from chargeback.store.explained import adjustment_of, line_by_id, lines_about, received_bodies, transfers_of
+from chargeback.store.explained import (
+    adjustment_of,
+    line_by_id,
+    lines_about,
+    node_hour_state,
+    received_bodies,
+    transfers_of,
+)
 from chargeback.store.ledger import lines_of, lines_of_hour
 from chargeback.store.node_hours import NodeHourKey
 
-# As long as bodies are kept.
-BODIES_KEPT_DAYS = 400
-_NO_LONGER = "the bodies of this hour are no longer there"
+# Kinds of time that an agent has observed.
+_OBSERVED = frozenset({ledger.FREE, ledger.UNSOLD, ledger.UNPARTITIONED, ledger.CORDONED, ledger.UNHEALTHY})
+_NO_LONGER = "the bodies of this hour are no longer there, so it cannot be rated again"
 _OF_PEOPLE = frozenset({ledger.CREDIT, ledger.DEBIT})
 
 
@@ -79,7 +87,7 @@ class LineCase:
         return as_charge(self.line, self.terms.policies.first.timezone)
 
 
-def read_case(terms: Terms, line: Line, now_ms: int) -> LineCase:
+def read_case(terms: Terms, line: Line) -> LineCase:
     """Read and rate what stands behind a line."""
     connection, timezone = terms.connection, terms.policies.first.timezone
     key = NodeHourKey(cluster=line.cluster, node=line.node, hour=line.hour)
@@ -93,7 +101,8 @@ def read_case(terms: Terms, line: Line, now_ms: int) -> LineCase:
     span = _span(line, timezone)
     pool, labels = evidence.place(key).at(span[0])
     cards = {each.parent for each in stood if each.node == line.node and span[0] <= each.start_ms < span[1]} - {""}
-    gone = _gone(line, now_ms) if line.node and not received else ""
+    is_known = node_hour_state(connection, key) is not None
+    gone = _gone(line, stood, is_known) if line.node and not received else ""
     original = line_by_id(connection, line.corrects) if line.corrects else None
     sums = _sums(terms, line)
     lives = evidence.word(key, {line.pod}, 0).lives if line.node else ()
@@ -129,7 +138,7 @@ def _answer(case: LineCase, now: Sequence[Line]) -> Answer:
         return one_of(line, made, "the adjustment")
     if line.kind == ledger.TRANSFER:
         return one_of(line, sums.transfers_again, "sharing out the month's idle again")
-    if case.gone.startswith(_NO_LONGER):
+    if case.gone == _NO_LONGER:
         return Answer(is_same=None, why=case.gone)
     return rated_again(line, now, timezone)
 
@@ -196,7 +205,10 @@ def _policies(terms: Terms, line: Line) -> PolicyBook:
     return PolicyBook([each for each in terms.policies.changes if each.version <= line.policy_version])
 
 
-def _gone(line: Line, now_ms: int) -> str:
-    if (line.hour + 1) * HOUR_MS < now_ms - BODIES_KEPT_DAYS * 24 * HOUR_MS:
-        return f"{_NO_LONGER}: they are kept for {BODIES_KEPT_DAYS} days"
+def _gone(line: Line, stood: Sequence[Line], is_known: bool) -> str:
+    """Why there is no body. is_known: whether the ledger has the node-hour itself."""
+    mine = [each for each in stood if each.node == line.node]
+    by_agent = [each for each in mine if each.kind in ledger.HOLDERS and not each.evidence.startswith(API)]
+    if by_agent or not is_known or any(each.kind in _OBSERVED for each in mine):
+        return _NO_LONGER
     return "no agent pushed this hour: its cards are known from the hour before"

@@ -7,7 +7,7 @@ import asyncio
 from aiohttp import web
 
 from chargeback.api.errors import BadRequest
-from chargeback.api.state import CLOCK, DATABASE
+from chargeback.api.state import DATABASE
 from chargeback.core.explaining import as_json
 from chargeback.explain import NoSuchLine, explain
 from chargeback.reports import NoLedger
@@ -18,9 +18,8 @@ routes = web.RouteTableDef()
 @routes.get("/v1/lines/{id}/explain")
 async def get_explanation(request: web.Request) -> web.Response:
     """What stands behind a line, by its id or the beginning of it; 404 where it is none's, or several's."""
-    wanted, now_ms = request.match_info["id"], request.app[CLOCK].now_ms()
     try:
-        found = await asyncio.to_thread(explain, request.app[DATABASE], wanted, now_ms)
+        found = await asyncio.to_thread(explain, request.app[DATABASE], request.match_info["id"])
     except (NoSuchLine, NoLedger) as error:
         raise BadRequest("id", str(error), status=404) from error
     return web.json_response(as_json(found))

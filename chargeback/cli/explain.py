@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 
-from chargeback.cli.listing import now_ms
 from chargeback.cli.options import STORE, Failure, settings_options, take_database
 from chargeback.core.explaining import as_json
 from chargeback.explain import NoSuchLine
@@ -33,7 +32,7 @@ def explain(line: str, output: str, **options: Any) -> None:
     """
     database = take_database(options)
     try:
-        found = explain_line(database, line, now_ms())
+        found = explain_line(database, line)
     except (NoSuchLine, NoLedger, DatabaseUnavailable) as error:
         raise Failure(str(error)) from error
     if output == "json":

@@ -9,7 +9,9 @@ import yaml
 
 from chargeback.cli.main import main
 from chargeback.config import SETTINGS
+from chargeback.core.details import DETAILS, HEADER
 from chargeback.core.statements import COLUMNS
+from chargeback.cost_json import FIELDS as COST_FIELDS
 from chargeback.families import FAMILIES
 from chargeback.price_file import parse_prices
 from exporter.config import SETTINGS as AGENT_SETTINGS
@@ -73,8 +75,15 @@ def test_every_command_is_in_the_readme() -> None:
 
 def test_every_column_of_the_csv_is_documented() -> None:
     """docs/csv.md names each column in order."""
-    rows = re.findall(r"^\| ((?:`[a-z_]+`(?:, )?)+) \|", (ROOT / "docs/csv.md").read_text(), re.MULTILINE)
-    assert [name for row in rows for name in re.findall(r"`([a-z_]+)`", row)] == list(COLUMNS)
+    statement, _, details = (ROOT / "docs/csv.md").read_text().partition("\n## Details\n")
+    assert columns_in(statement) == list(COLUMNS)
+    assert columns_in(details) == [*DETAILS, *COST_FIELDS, "currency", *HEADER]
+
+
+def columns_in(text: str) -> list[str]:
+    """What the rows of its tables begin with."""
+    rows = re.findall(r"^\| ((?:`[a-z_]+`(?:, )?)+) \|", text, re.MULTILINE)
+    return [name for row in rows for name in re.findall(r"`([a-z_]+)`", row)]
 
 
 def test_the_price_file_in_the_readme_is_valid() -> None:

@@ -8,7 +8,6 @@ import pytest
 from sqlalchemy import delete
 
 from chargeback.core.explaining import as_json
-from chargeback.core.hours import HOUR_MS
 from chargeback.core.lines import CHARGE, RESTATED, REVERSAL, UNPRICED
 from chargeback.core.money import format_micros
 from chargeback.explain import NoSuchLine, explain
@@ -17,7 +16,7 @@ from chargeback.reports import NoLedger
 from chargeback.store.database import Database
 from chargeback.store.tables import node_hour_bodies
 from tests.chargeback.store.conftest import begin
-from tests.chargeback.store.every_kind import KINDS, NOW_MS, all_lines, fill
+from tests.chargeback.store.every_kind import KINDS, all_lines, fill
 
 
 @pytest.fixture
@@ -33,7 +32,7 @@ def test_every_line_of_every_kind_is_explained(filled: Database) -> None:
     assert {line.part for line in lines} == {CHARGE, REVERSAL, RESTATED}
     corrected = {line.corrects for line in lines if line.part == REVERSAL}
     for line in lines:
-        found = explain(filled, line.line_id, NOW_MS)
+        found = explain(filled, line.line_id)
         said = as_json(found)
         assert (found.reproduced is True) == (line.line_id not in corrected), (line, found.why)
         amount = said["amount"].get("amount")
@@ -56,15 +55,15 @@ def test_bodies_that_are_no_longer_there_are_said_to_be_gone(filled: Database) -
     (line,) = [each for each in all_lines(filled) if (each.kind, each.part) == ("cordoned", CHARGE)][:1]
     with filled.write() as connection:
         connection.execute(delete(node_hour_bodies))
-    found = explain(filled, line.line_id, NOW_MS + 400 * 24 * HOUR_MS)
+    found = explain(filled, line.line_id)
     assert found.reproduced is None
-    assert "no longer there: they are kept for 400 days" in explanation_text(found)
+    assert "no longer there, so it cannot be rated again" in explanation_text(found)
     assert as_json(found)["amount"]["amount"] == format_micros(line.amount_micros or 0)
 
 
 def test_a_ledger_that_has_not_begun_has_no_line(database: Database) -> None:
     with pytest.raises(NoLedger):
-        explain(database, "0" * 32, 0)
+        explain(database, "0" * 32)
     begin(database)
     with pytest.raises(NoSuchLine, match="no line has this id"):
-        explain(database, "0" * 32, 0)
+        explain(database, "0" * 32)
