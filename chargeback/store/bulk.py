@@ -34,11 +34,11 @@ def unnested(connection: Connection, columns: Sequence[Column[Any]], rows: Itera
     assert connection.dialect.name != "sqlite"
     names = [column.name for column in columns]
     records = [dict(zip(names, row, strict=True)) for row in rows]
-    text = bindparam("given", msgspec.json.encode(records).decode(), Text)
+    text = bindparam("given", msgspec.json.encode(records).decode(), Text())
     # Collations are the columns' own.
     plain = (sql_column(each.name, Text if isinstance(each.type, String) else each.type) for each in columns)
-    record = func.json_to_recordset(cast(text, JSON), joins_implicitly=True)
-    return record.table_valued(*plain, name="given").render_derived(with_types=True)
+    records_of = func.json_to_recordset(cast(text, JSON))
+    return records_of.table_valued(*plain, name="given", joins_implicitly=True).render_derived(with_types=True)
 
 
 def _copy(connection: Connection, statement: str, rows: Iterable[Sequence[Any]]) -> None:
