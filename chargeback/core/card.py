@@ -28,7 +28,7 @@ def rate_card(
 ) -> tuple[list[Line], list[Problem]]:
     """The card's lines and problems. Σ list = ⌊price × existed⌋ and Σ amount = Σ list, or it says so.
 
-    segments: of its existence in the interval, in order.
+    segments: of its existence in the interval, in order, at least one.
     """
     rate = context.list_rate(gpu.model, gpu.uuid)
     existed = sum(segment.end - segment.start for segment in segments)
@@ -40,8 +40,7 @@ def rate_card(
     problems: list[Problem] = []
     if rate is None:
         made += [_platform_line(context, gpu, run, None, None) for run in runs]
-        if existed:
-            problems.append(Problem(kind="unpriced", subject=gpu.model, ms=Fraction(existed)))
+        problems.append(Problem(kind="unpriced", subject=gpu.model, ms=Fraction(existed)))
     else:
         made += _platform_lines(context, gpu, made, runs, rate, existed)
     if wrong := _gpu_ms(made) - existed:

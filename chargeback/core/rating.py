@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from chargeback.core.card import rate_card
 from chargeback.core.existence import Existence
-from chargeback.core.hours import HOUR_MS, RatingInterval, rating_intervals
+from chargeback.core.hours import HOUR_MS, rating_intervals
 from chargeback.core.idle_energy import with_idle_energy
 from chargeback.core.lines import Line, Problem
 from chargeback.core.node_hour import Holding, Instance, cut
@@ -67,7 +67,9 @@ def rate_node_hour(
         end = min(interval.end, until)
         start_ms = hour * HOUR_MS + interval.start
         pool, labels = places.at(start_ms)
-        cards = tuple(sorted(gpu.uuid for gpu in existence.gpus if _exists(existence.spans[gpu.uuid], interval)))
+        cards = tuple(
+            sorted(gpu.uuid for gpu in existence.gpus if _exists(existence.spans[gpu.uuid], interval.start, end))
+        )
         context = Context(
             cluster=cluster,
             node=node,
@@ -113,5 +115,5 @@ def _by_card(existence: Existence, holdings: Iterable[Holding]) -> dict[str, lis
     return found
 
 
-def _exists(spans: Spans, interval: RatingInterval) -> bool:
-    return any(start < interval.end and interval.start < end for start, end in spans)
+def _exists(spans: Spans, start: int, end: int) -> bool:
+    return any(a < end and start < b for a, b in spans)

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 from chargeback.core.existence import exist
 from chargeback.core.hours import HOUR_MS
-from chargeback.core.lines import NONBILLABLE, OUTAGE
+from chargeback.core.lines import NONBILLABLE, OUTAGE, Problem
 from chargeback.core.node_hour import Gpu, Layout, NodeHour
 from chargeback.core.nodes import NodePlaces
 from chargeback.core.owners import Owner, OwnerBook
@@ -137,6 +137,16 @@ def test_a_nodes_price_is_shared_by_the_cards_that_exist() -> None:
         assert (line.unit, line.unit_price) == (NODE_HOUR, 1_000_000)
 
 
+def test_what_does_not_add_up_is_said() -> None:
+    """A part of a slot of which nobody says who has the rest: two thirds of the card's hour lie nowhere."""
+    body = NodeHour(cluster="lab", node="n1", hour=HOUR, gpus=(card(),))
+    _, problems = rate_node_hour(
+        "lab", "n1", HOUR, [held(portion=Fraction(1, 3))], exist(HOUR, [body], body, []), OwnerBook(OWNERS), book(),
+        PolicyBook([Policy()]),
+    )  # fmt: skip
+    assert problems == [Problem(kind="conservation", subject="GPU-1", ms=Fraction(-2 * HOUR_MS, 3))]
+
+
 def test_labels_of_namespace_and_pod_are_dimensions_of_the_line() -> None:
     """By key; a pod's wins where both have it, and a namespace's change cuts the line."""
     owners = (
@@ -150,3 +160,16 @@ def test_labels_of_namespace_and_pod_are_dimensions_of_the_line() -> None:
     ]
     assert [line.dimensions for line in rate(card(), held(labels=said), owners=())] == [said.dimensions]
     assert [line.dimensions for line in rate(card())] == [()]
+
+
+def test_numbers_fit_however_many_share_a_claim() -> None:
+    """100 holders come one after the other: each has had a half, a third, … of the card. Their parts still add up."""
+    comers = [held(claim="a/c", pod=f"p-{n:03}", start=n * 1001, busy_ms=7) for n in range(100)]
+    lines = rate(card(), *comers)
+    numbers = ("ms_den", "gpu_ms_num", "quantity_ms_num", "gpu_before_num", "quantity_before_num", "used_before_num")
+    assert max(getattr(line, name) for line in lines for name in numbers) < 2**53
+    assert sum(Fraction(line.gpu_ms_num, line.ms_den) for line in lines) == HOUR_MS
+    assert sum(line.list_micros or 0 for line in lines) == 1_000_000
+    (first,) = (line for line in lines if line.pod == "p-000" and line.start_ms == HOUR * HOUR_MS + 99 * 1001)
+    exact = sum(Fraction(1001, n) for n in range(1, 100))
+    assert exact - Fraction(1, 100) < Fraction(first.gpu_before_num, first.ms_den) <= exact
