@@ -76,7 +76,9 @@ def prepare(settings: Settings, clock: Clock) -> Database:
         begin_policy(connection, settings.policy, clock.now_ms())
         if settings.prices:
             _import_prices(connection, settings.prices, clock.now_ms())
-        if settings.plans is not None:
+    if settings.plans is not None:
+        # Apart, for other replicas note plans meanwhile, and want the same locks in another order.
+        with database.write() as connection:
             import_plan_file(connection, settings.plans, settings.cluster, clock.now_ms())
     return database
 

@@ -27,6 +27,7 @@ from chargeback.store.node_hours import NodeHourKey, make_due_between
 from chargeback.store.rollup import mark_days
 from chargeback.store.tables import adjustments as table
 from chargeback.store.tables import lines as line_table
+from chargeback.store.tables import node_hours
 
 # Lines of sums are posted once: they have no later revision.
 REVISION = 1
@@ -109,6 +110,7 @@ def waivers_of(
 
 def _make_due(connection: Connection, made: Adjustment, now_ms: int) -> int:
     """The hours that a waiver touches are rated again; where only a holder is named, those of every node."""
+    lock(connection, node_hours)  # rows that are waited for one by one could wait for each other
     first_hour, last_hour = made.hour, (made.until_ms - 1) // HOUR_MS
     clusters = [made.scope.cluster] if made.scope.cluster else known_clusters(connection)
     node = made.scope.node or None

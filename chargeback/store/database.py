@@ -8,7 +8,18 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event, text
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Table,
+    create_engine,
+    event,
+    func,
+    literal,
+    select,
+    text,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
@@ -33,13 +44,17 @@ class PartFailed(RuntimeError):
     """A part of a transaction was undone: says why. The rest of it stands."""
 
 
+class Busy(RuntimeError):
+    """Somebody else has in hand what is wanted, and waiting could be for ever: it may be tried again soon."""
+
+
 @contextmanager
 def part(connection: Connection) -> Iterator[None]:
-    """A part of a transaction that fails by itself. Raises PartFailed; what ails the database fails the whole."""
+    """A part of a transaction that fails by itself: PartFailed, Busy. What ails the database fails the whole."""
     try:
         with connection.begin_nested():
             yield
-    except OperationalError:
+    except (OperationalError, Busy):
         raise
     except Exception as error:  # whatever it was, a defect of this part: it goes on as one error, never swallowed
         raise PartFailed(f"{type(error).__name__}: {error}") from error
@@ -129,6 +144,15 @@ def share(connection: Connection, table: Table) -> None:
         connection.execute(text(f"LOCK TABLE {table.name} IN ROW SHARE MODE"))
 
 
+def take(connection: Connection, table: Table, *where: ColumnElement[bool]) -> None:
+    """Lock some rows, that nobody else changes them until the transaction ends; never waits. Raises Busy."""
+    if connection.dialect.name == "sqlite":
+        return  # has one writer anyway
+    taken = connection.execute(select(literal(1)).select_from(table).where(*where).with_for_update(skip_locked=True))
+    if len(taken.all()) < connection.execute(select(func.count()).select_from(table).where(*where)).scalar_one():
+        raise Busy(f"rows of {table.name} are in other hands")
+
+
 def insert_or(connection: Connection, table: Table) -> Any:
     """An INSERT that knows ON CONFLICT, which both databases spell the same way."""
     return (sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert)(table)
@@ -161,6 +185,7 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 __all__ = [
+    "Busy",
     "Connection",
     "Database",
     "DatabaseError",
@@ -172,4 +197,5 @@ __all__ = [
     "part",
     "share",
     "sqlite_url",
+    "take",
 ]

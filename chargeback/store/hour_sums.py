@@ -8,6 +8,7 @@ from fractions import Fraction
 from sqlalchemy import ColumnElement, Connection, Table, func, or_, select
 
 from chargeback.core.differences import Posting, Sum, Sums, add_sum
+from chargeback.store.database import lock
 from chargeback.store.months import frozen
 from chargeback.store.node_hours import NodeHourKey, make_due_between
 from chargeback.store.partitions import first_kept_hour
@@ -48,6 +49,7 @@ def known_clusters(connection: Connection) -> list[str]:
 
 def make_span_due(connection: Connection, span: HourSpan, now_ms: int) -> int:
     """Have a span's rated hours rated again; how many are due."""
+    lock(connection, node_hours)  # rows that are waited for one by one could wait for each other
     last = _LAST_HOUR if span.until is None else span.until - 1
     clusters = known_clusters(connection) if span.cluster is None else [span.cluster]
     return sum(make_due_between(connection, each, span.node, span.first, last, now_ms) for each in clusters)

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, NamedTuple
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import asdict, dataclass
 
 import msgspec
-from sqlalchemy import Connection, and_, bindparam, func, literal_column, null, select, update
+from sqlalchemy import Connection, bindparam, func, literal_column, select, update
 
 from chargeback.core.existence import KnownGpu
 from chargeback.core.hours import HOUR_MS
 from chargeback.core.node_hour import NodeHour
-from chargeback.store.bulk import unnested
-from chargeback.store.database import insert_or, lock
-from chargeback.store.months import frozen, share_ledger
+from chargeback.store.database import insert_or, lock, take
 from chargeback.store.partitions import first_kept_hour, utc_month, want_months
 from chargeback.store.tables import node_hour_bodies, node_hours, nodes
 
@@ -103,11 +100,11 @@ def make_each_due(
             there.append({"its_cluster": key.cluster, "its_node": key.node, "its_hour": key.hour})
     due_ms = func.coalesce(node_hours.c.due_ms, now_ms)
     if begun:
-        new = insert_or(connection, node_hours).values(revision=0, known=_write_known(NOTHING), error_ms=0)
+        new = insert_or(connection, node_hours).values(revision=0, known=write_known(NOTHING), error_ms=0)
         keys_of = ["cluster", "node", "hour"]
         connection.execute(new.on_conflict_do_update(index_elements=keys_of, set_={"due_ms": due_ms}), begun)
     if there:
-        connection.execute(update(node_hours).where(_IS_IT).values(due_ms=due_ms), there)
+        connection.execute(update(node_hours).where(*IS_IT).values(due_ms=due_ms), there)
 
 
 def make_all_due(connection: Connection, cluster: str | None, from_hour: int, now_ms: int) -> int:
@@ -133,10 +130,11 @@ def make_due_between(
     now_ms: int,
     *,
     but_not: Collection[int] = (),
+    wait: bool = True,
 ) -> int:
     """Have a node's (None: every node's) rated hours between two, both included, rated again; how many are due.
 
-    Unconditional, as in `make_due`: it waits for claims that may not have seen what changed.
+    Unconditional, as in `make_due`: it waits for claims that may not have seen what changed, or raises Busy.
     """
     first_hour = max(first_hour, first_kept_hour(connection))
     where = [node_hours.c.cluster == cluster, node_hours.c.hour >= first_hour, node_hours.c.hour <= last_hour]
@@ -144,12 +142,15 @@ def make_due_between(
         where.append(node_hours.c.node == node)
     if but_not:
         where.append(node_hours.c.hour.not_in(but_not))
+    if not wait:
+        take(connection, node_hours, *where)
     due_ms = func.coalesce(node_hours.c.due_ms, now_ms)
     return connection.execute(update(node_hours).where(*where).values(due_ms=due_ms)).rowcount
 
 
 def skip_grace(connection: Connection, now_ms: int) -> None:
     """Have every hour that is over rated now, without waiting for late bodies."""
+    lock(connection, node_hours)
     over = node_hours.c.hour < now_ms // HOUR_MS
     connection.execute(update(node_hours).where(node_hours.c.due_ms > now_ms, over).values(due_ms=now_ms))
 
@@ -163,81 +164,6 @@ class Known:
 
 
 NOTHING = Known()
-
-
-class Claimed(NamedTuple):
-    """A node-hour that is due. revision: how often it was rated; left: what it left to the next when it last was."""
-
-    key: NodeHourKey
-    revision: int
-    left: Known
-
-
-def claim(connection: Connection, now_ms: int, limit: int) -> list[Claimed]:
-    """Node-hours that are due, oldest hour first, locked until the transaction ends.
-
-    Those of a drafted or approved month wait; all wait while a month is being drafted or closed.
-    """
-    if not share_ledger(connection, wait=False):
-        return []
-    waiting = [node_hours.c.hour.between(first, last) for first, last in frozen(connection)]
-    query = (
-        select(node_hours)
-        .where(node_hours.c.due_ms <= now_ms, node_hours.c.hour >= first_kept_hour(connection))
-        .where(*(~each for each in waiting))
-        .order_by(node_hours.c.hour, node_hours.c.cluster, node_hours.c.node)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    return [
-        Claimed(NodeHourKey(cluster=row.cluster, node=row.node, hour=row.hour), row.revision, read_known(row.known))
-        for row in connection.execute(query)
-    ]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settled:
-    """What is kept of a node-hour that was rated. existed: ms of its cards, by local month."""
-
-    key: NodeHourKey
-    revision: int
-    known: Known
-    error_ms: int = 0
-    differences: Mapping[str, int] = field(default_factory=dict)
-    existed: Mapping[str, int] = field(default_factory=dict)
-
-
-def settle(connection: Connection, rated: Iterable[Settled]) -> None:
-    """Note that node-hours were rated."""
-    rows = [
-        {
-            "its_cluster": each.key.cluster,
-            "its_node": each.key.node,
-            "its_hour": each.key.hour,
-            "now_revision": each.revision,
-            "now_known": _write_known(each.known),
-            "now_error_ms": each.error_ms,
-            "now_differences": json.dumps(dict(each.differences)),
-            "now_existed": json.dumps(dict(each.existed), sort_keys=True),
-        }
-        for each in rated
-    ]
-    names = ("revision", "known", "error_ms", "differences", "existed")
-    if rows and connection.dialect.name != "sqlite":
-        columns = [node_hours.c[name] for name in ("cluster", "node", "hour", *names)]
-        given = unnested(connection, columns, [tuple(row.values()) for row in rows])
-        is_it = and_(*(node_hours.c[name] == given.c[name] for name in ("cluster", "node", "hour")))
-        news: dict[str, Any] = {name: given.c[name] for name in names} | {"due_ms": null()}
-        connection.execute(update(node_hours).where(is_it).values(news))
-        return
-    values: dict[str, Any] = {name: bindparam(f"now_{name}") for name in names} | {"due_ms": null()}
-    if rows:
-        connection.execute(update(node_hours).where(_IS_IT).values(values), rows)
-
-
-def postpone(connection: Connection, key: NodeHourKey, due_ms: int) -> None:
-    """Have a node-hour that could not be rated tried again later; its lines stay as they are."""
-    connection.execute(update(node_hours).where(_is(key)).values(due_ms=due_ms))
 
 
 def differences_since(connection: Connection, from_hour: int) -> dict[str, dict[str, int]]:
@@ -293,17 +219,13 @@ def _note_push(connection: Connection, body: NodeHour, now_ms: int) -> None:
     )
 
 
-def _is(key: NodeHourKey) -> Any:
-    return and_(node_hours.c.cluster == key.cluster, node_hours.c.node == key.node, node_hours.c.hour == key.hour)
-
-
 # For statements that are run for many rows.
-_IS_IT = and_(*(node_hours.c[name] == bindparam(f"its_{name}") for name in ("cluster", "node", "hour")))
+IS_IT = tuple(node_hours.c[name] == bindparam(f"its_{name}") for name in ("cluster", "node", "hour"))
 
 
 def read_known(text: str) -> Known:
     return msgspec.json.decode(text, type=Known)
 
 
-def _write_known(known: Known) -> str:
+def write_known(known: Known) -> str:
     return msgspec.json.encode(known).decode()

@@ -15,12 +15,17 @@ from chargeback.core.owner_rules import NO_RULES, OwnerRules
 from chargeback.core.owners import FIELDS, Namespace, Owner, OwnerBook
 from chargeback.store.database import lock
 from chargeback.store.node_hours import make_all_due, make_due_between
-from chargeback.store.tables import lines, owner_looks, owners
+from chargeback.store.tables import lines, node_hours, owner_looks, owners
 
 _COLUMNS = (
     "namespace", "version", "uid", "from_ms", "until_ms", *FIELDS, "dimensions", "source", "recorded_ms", "who",
     "why",
 )  # fmt: skip
+
+
+def one_at_a_time(connection: Connection) -> None:
+    """Have one replica at a time note what a cluster looks like. To be its transaction's first statement."""
+    lock(connection, owners)
 
 
 def note_namespaces(
@@ -69,6 +74,7 @@ def correct_owner(connection: Connection, cluster: str, correction: Version) -> 
     first_hour, now_ms = recorded.from_ms // HOUR_MS, recorded.recorded_ms
     if recorded.until_ms is None:
         return recorded, make_all_due(connection, cluster, first_hour, now_ms)
+    lock(connection, node_hours)  # rows that are waited for one by one could wait for each other
     last_hour = (recorded.until_ms - 1) // HOUR_MS
     return recorded, make_due_between(connection, cluster, None, first_hour, last_hour, now_ms)
 

@@ -14,7 +14,7 @@ from chargeback.core.hours import HOUR_MS
 from chargeback.core.lives import PodLife, PodSlot
 from chargeback.core.pods import NO_LABELS, Ask, GroupPart, OwnerLabels, Pod
 from chargeback.core.second_meter import Sight
-from chargeback.store.database import insert_or
+from chargeback.store.database import insert_or, take
 from chargeback.store.feeds import followed, note_followed
 from chargeback.store.node_hours import NodeHourKey, make_due_between
 from chargeback.store.tables import pods
@@ -177,17 +177,21 @@ def note_sights(
 ) -> None:
     """Keep when agents first saw pods, and with which slots. Hours that were rated without it become due.
 
+    It never waits, for whoever notes pods may wait for the node-hour. Raises Busy.
+
     news   sights, each with its pod as it was before
     rated  later hours of the node that were rated with it, in the same transaction
     """
     for sight, life in news:
         is_it = (pods.c.cluster == key.cluster, pods.c.uid == sight.uid)
         slots = msgspec.json.encode(sight.slots).decode()
+        take(connection, pods, *is_it)
         connection.execute(update(pods).where(*is_it).values(seen_ms=sight.at_ms, slots=slots))
-        make_due_between(connection, key.cluster, key.node, life.bound_ms // HOUR_MS, key.hour - 1, now_ms)
+        node = (connection, key.cluster, key.node)
+        make_due_between(*node, life.bound_ms // HOUR_MS, key.hour - 1, now_ms, wait=False)
         if life.seen_ms is None:  # in later hours it was one that nobody had seen
             last_hour = (now_ms if life.ended_ms is None else life.ended_ms) // HOUR_MS
-            make_due_between(connection, key.cluster, key.node, key.hour + 1, last_hour, now_ms, but_not=rated)
+            make_due_between(*node, key.hour + 1, last_hour, now_ms, but_not=rated, wait=False)
 
 
 def slots_of(slots: Iterable[PodSlot], watches: Collection[str]) -> tuple[PodSlot, ...]:

@@ -44,6 +44,7 @@ class Recorded:
 
 def begin_policy(connection: Connection, policy: Policy, now_ms: int) -> None:
     """Make this the ledger's first policy, or check that it is. Raises TermsConflict naming what differs."""
+    share_ledger(connection)  # before any other lock, as whoever changes terms does
     lock(connection, policies)  # replicas start together
     began = next(policy_history(connection), None)
     wanted = {name: getattr(policy, name) for name in FIELDS}

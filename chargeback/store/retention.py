@@ -137,10 +137,6 @@ def _let_month_go(connection: Connection, table: Table, month: str, now_ms: int)
     upsert = insert_or(connection, kept_from).values(what=table.name, month=after)
     newer = {"index_elements": ["what"], "set_": {"month": after}, "where": kept_from.c.month < after}
     connection.execute(upsert.on_conflict_do_update(**newer))
-    if table is node_hour_bodies:
-        # What could be rated no more would be taken for unobserved.
-        gone = (node_hours.c.hour < first_hour(after), node_hours.c.due_ms.is_not(None))
-        connection.execute(update(node_hours).where(*gone).values(due_ms=None))
     detail = {"now": now or "deleted"}
     entry = Entry(recorded_ms=now_ms, who=WHO, action="let-go", subject=f"{table.name} {month}", detail=detail)
     note(connection, entry)
@@ -148,9 +144,14 @@ def _let_month_go(connection: Connection, table: Table, month: str, now_ms: int)
 
 
 def _delete_rest(database: Database) -> None:
-    """Delete rows of months that were let go: those that SQLite still has, and what is kept beside lines."""
+    """What is left of months that were let go: what is due, rows that SQLite still has, what is kept beside lines."""
     with database.read() as connection:
         bodies_from, lines_from = kept_since(connection, node_hour_bodies), kept_since(connection, lines)
+    if bodies_from:
+        # What can be rated no more would be taken for unobserved. Apart, for whoever rates wants the tables, too.
+        with database.write() as connection:
+            gone = (node_hours.c.hour < first_hour(bodies_from), node_hours.c.due_ms.is_not(None))
+            connection.execute(update(node_hours).where(*gone).values(due_ms=None))
     if database.is_sqlite and bodies_from:
         _delete(database, node_hour_bodies, node_hour_bodies.c.hour < first_hour(bodies_from))
     if lines_from:

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 from chargeback.clock import Clock
@@ -19,19 +19,11 @@ from chargeback.core.lines import Problem
 from chargeback.core.lives import PodLife
 from chargeback.core.second_meter import Sight
 from chargeback.rater import Rated, Terms, rate, read_terms
+from chargeback.store.claims import Claimed, Settled, claim, postpone, settle, take_hours
 from chargeback.store.corrections import settled_months
-from chargeback.store.database import Connection, Database, DatabaseUnavailable, PartFailed, part
+from chargeback.store.database import Busy, Connection, Database, DatabaseUnavailable, PartFailed, part
 from chargeback.store.evidence import read_evidence
-from chargeback.store.node_hours import (
-    Claimed,
-    NodeHourKey,
-    Settled,
-    after_of,
-    claim,
-    make_each_due,
-    postpone,
-    settle,
-)
+from chargeback.store.node_hours import NodeHourKey, after_of, make_each_due
 from chargeback.store.plan_hours import node_hours_rated
 from chargeback.store.pods import note_sights
 from chargeback.store.problems import replace_problems
@@ -44,12 +36,17 @@ log = logging.getLogger(__name__)
 # Node-hours rated in one transaction: enough to share its cost, few enough that pushes do not wait long.
 BATCH = 128
 EVERY_S = 1.0
+# Whoever has changes in hand is soon done.
+BUSY_S = 0.1
 # A node-hour that cannot be rated is a defect of ours: it is tried again, for the next release may mend it.
 UNRATED, RETRY_MS, SUBJECT_CHARS_MAX = "unrated", 600_000, 300
 
 
 def close_due(database: Database, now_ms: int, grace_ms: int, limit: int = BATCH) -> int:
-    """Rate up to `limit` node-hours that are due; how many. Safe to run twice and by several replicas."""
+    """Rate up to `limit` node-hours that are due; how many were. Safe to run twice and by several replicas.
+
+    Those that somebody has changes in hand for stay due.
+    """
     with database.write() as connection:
         claimed = claim(connection, now_ms, limit)
         if not claimed:
@@ -58,18 +55,24 @@ def close_due(database: Database, now_ms: int, grace_ms: int, limit: int = BATCH
         days = work.close_apart(claimed)
         node_hours_rated(connection, {(each.key.cluster, each.key.hour) for each in claimed}, now_ms)
         mark_days(connection, days)
+    if len(work.busy) == len(claimed):
+        time.sleep(BUSY_S)
     return len(claimed)
+
+
+_Done = tuple[Claimed, Rated, list[tuple[Sight, PodLife]]]
 
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """One transaction's closing. settled: months whose lines do not change any more."""
+    """One transaction's closing. settled: months whose lines do not change any more; busy: what stays due."""
 
     connection: Connection
     terms: Terms
     settled: frozenset[str]
     now_ms: int
     grace_ms: int
+    busy: list[NodeHourKey] = field(default_factory=list)
 
     def close_apart(self, claimed: Sequence[Claimed]) -> set[tuple[str, str]]:
         """Close node-hours together, or, where one cannot be rated, each by itself; the days whose sums change.
@@ -83,6 +86,10 @@ class _Work:
             if len(claimed) == 1:
                 self._set_aside(claimed[0].key, error)
                 return set()
+        except Busy:
+            if len(claimed) == 1:
+                self.busy.append(claimed[0].key)
+                return set()
         days: set[tuple[str, str]] = set()
         for one in claimed:
             days |= self.close_apart([one])
@@ -91,26 +98,31 @@ class _Work:
     def _close(self, claimed: Sequence[Claimed]) -> set[tuple[str, str]]:
         """Rate node-hours, oldest first, and keep all that follows from it; the days whose sums change."""
         evidence = read_evidence(self.connection, [each.key for each in claimed])
-        done: list[tuple[Claimed, Rated, list[tuple[Sight, PodLife]]]] = []
+        done: list[_Done] = []
         for each in claimed:
             started = time.perf_counter()
             rated = rate(self.terms, each.key, evidence)
             evidence.leave(each.key, rated.known)
             done.append((each, rated, evidence.see(each.key, rated.sights)))
             _note_rated(each.key, each.revision + 1, rated, time.perf_counter() - started)
+        self._make_others_due(claimed, done)
         posted = [(each.key, each.revision + 1, rated.lines) for each, rated, _ in done]
         days = post_lines(self.connection, self.terms, posted, self.settled)
         settle(self.connection, (_settled(each, rated) for each, rated, _ in done))
         replace_problems(self.connection, {each.key: rated.problems for each, rated, _ in done})
-        # What follows for other hours; those of this batch were rated with it already.
+        return days
+
+    def _make_others_due(self, claimed: Sequence[Claimed], done: Sequence[_Done]) -> None:
+        """What follows for other hours; those of this batch were rated with it already. Raises Busy."""
         mine = {each.key for each in claimed}
-        after = ((after_of(each.key), bool(rated.known.gpus)) for each, rated, _ in done if rated.known != each.left)
-        make_each_due(self.connection, [each for each in after if each[0] not in mine], self.now_ms, self.grace_ms)
+        after = [(after_of(each.key), bool(rated.known.gpus)) for each, rated, _ in done if rated.known != each.left]
+        others = [each for each in after if each[0] not in mine]
+        take_hours(self.connection, [key for key, _ in others])
+        make_each_due(self.connection, others, self.now_ms, self.grace_ms)
         for each, _, news in done:
             if news:
                 later = [key.hour for key in mine if key.node == each.key.node and key.cluster == each.key.cluster]
                 note_sights(self.connection, each.key, news, self.now_ms, later)
-        return days
 
     def _set_aside(self, key: NodeHourKey, error: PartFailed) -> None:
         log.error("node-hour not rated", extra={"key": str(key), "error": str(error), "todo": "report it"})

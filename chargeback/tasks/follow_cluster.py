@@ -20,7 +20,7 @@ from chargeback.core.quota.refusals import Refusal
 from chargeback.core.quota.specs import PriorityClass, QuotaSpec
 from chargeback.store.database import Connection, Database, DatabaseUnavailable
 from chargeback.store.node_states import note_nodes
-from chargeback.store.owners import note_namespaces
+from chargeback.store.owners import note_namespaces, one_at_a_time
 from chargeback.store.pods import GonePod, note_pods, note_watching
 from chargeback.tasks.note_plans import PlanLook, PlanNoter
 from chargeback.tasks.reflect import Changes, Table, keep_reflecting
@@ -189,6 +189,7 @@ class Noter:
     def _write(self, look: _Look) -> None:
         """Namespaces first, so that whoever holds a pod has an owner."""
         with self.database.write() as connection:
+            one_at_a_time(connection)
             self._note_namespaces(connection, look)
             if look.nodes_ms is not None and look.nodes_ms != self._noted_nodes_ms:
                 note_nodes(connection, self.cluster, look.nodes, look.nodes_ms)

@@ -9,6 +9,7 @@ from chargeback.core.existence import KnownGpu
 from chargeback.core.hours import HOUR_MS
 from chargeback.core.owners import Namespace
 from chargeback.store.backlogs import conservation_error_ms, due_of, node_hour_backlog
+from chargeback.store.claims import Settled, claim, settle
 from chargeback.store.database import Database, open_database
 from chargeback.store.evidence import bodies_of, known_before
 from chargeback.store.ledger import lines_of_month
@@ -16,14 +17,11 @@ from chargeback.store.node_hours import (
     NOTHING,
     Known,
     NodeHourKey,
-    Settled,
-    claim,
     count_rated,
     last_pushes,
     make_all_due,
     make_due,
     newest_hour,
-    settle,
     skip_grace,
     unrated,
 )

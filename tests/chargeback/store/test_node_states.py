@@ -11,9 +11,9 @@ from sqlalchemy import select
 from chargeback.core.hours import HOUR_MS
 from chargeback.core.nodes import Node
 from chargeback.core.spans import Spans
+from chargeback.store.claims import Settled, claim, settle
 from chargeback.store.database import Database, open_database
 from chargeback.store.ledger import lines_of_month
-from chargeback.store.node_hours import Settled, claim, settle
 from chargeback.store.node_states import node_place, node_spans, note_nodes, unmetered_nodes
 from chargeback.store.tables import node_states
 from chargeback.tasks.close_hours import close_all

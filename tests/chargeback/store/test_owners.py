@@ -12,8 +12,8 @@ from chargeback.core.hours import HOUR_MS
 from chargeback.core.owner_history import CLEARED, CORRECTION, Version
 from chargeback.core.owner_rules import OwnerRule, OwnerRules
 from chargeback.core.owners import Namespace, Owner
+from chargeback.store.claims import claim
 from chargeback.store.database import Database, open_database
-from chargeback.store.node_hours import claim
 from chargeback.store.owners import (
     correct_owner,
     current_owners,

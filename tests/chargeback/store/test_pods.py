@@ -14,11 +14,12 @@ from chargeback.core.lines import Line
 from chargeback.core.lives import PodLife, PodSlot
 from chargeback.core.pods import Ask, GroupPart, OwnerLabels, Pod
 from chargeback.core.second_meter import Sight
+from chargeback.store.claims import Settled, claim, settle
 from chargeback.store.database import Connection, Database, open_database
 from chargeback.store.evidence import read_evidence
 from chargeback.store.feeds import followed, note_followed
 from chargeback.store.ledger import lines_of_month
-from chargeback.store.node_hours import NodeHourKey, Settled, claim, differences_since, settle
+from chargeback.store.node_hours import NodeHourKey, differences_since
 from chargeback.store.pods import FEED, GonePod, lives_of, note_pods, note_sights
 from chargeback.store.problems import problems_since
 from chargeback.tasks.close_hours import close_all

@@ -13,10 +13,10 @@ from chargeback.core.hours import HOUR_MS, format_instant
 from chargeback.core.policy import Policy, PolicyChange
 from chargeback.price_file import parse_prices
 from chargeback.store.audit import entries
+from chargeback.store.claims import claim
 from chargeback.store.database import Database
 from chargeback.store.ledger import lines_of_month
 from chargeback.store.months import APPROVED, CLOSED, MonthState, put_state
-from chargeback.store.node_hours import claim
 from chargeback.store.policies import PolicyRefused, begin_policy, change_policy, policy_book, policy_history
 from chargeback.store.tables import policies
 from chargeback.store.terms import import_prices

@@ -13,9 +13,9 @@ from chargeback.core.policy import Policy
 from chargeback.core.price_changes import first_difference
 from chargeback.price_file import parse_prices
 from chargeback.store.audit import entries
+from chargeback.store.claims import claim
 from chargeback.store.database import Database, open_database
 from chargeback.store.months import CLOSED, MonthState, put_state
-from chargeback.store.node_hours import claim
 from chargeback.store.policies import TermsConflict, begin_policy, policy_book
 from chargeback.store.terms import PricesRefused, book_history, import_prices, look_at_import, price_book
 from chargeback.tasks.close_hours import close_all

@@ -1,0 +1,123 @@
+"""Claims of node-hours that are due: taken by one of several replicas, rated, and settled.
+
+Whoever rates node-hours locks them out of turn, so it must not wait for others' (`take`): two that waited for each
+other would both be in vain. Those of one node are rated by one replica at a time.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, null, select, text, tuple_, update
+
+from chargeback.store.bulk import unnested
+from chargeback.store.database import take
+from chargeback.store.months import frozen, share_ledger
+from chargeback.store.node_hours import IS_IT, Known, NodeHourKey, read_known, write_known
+from chargeback.store.partitions import first_kept_hour
+from chargeback.store.tables import node_hours
+
+# Any number will do, as long as every replica takes the same: with a number of the node, a lock of its own.
+_LOCK = 0x6E6F6465
+# So many times a claim's node-hours are looked at, to find nodes that nobody is at.
+_LOOKS = 4
+
+
+class Claimed(NamedTuple):
+    """A node-hour that is due. revision: how often it was rated; left: what it left to the next when it last was."""
+
+    key: NodeHourKey
+    revision: int
+    left: Known
+
+
+def claim(connection: Connection, now_ms: int, limit: int) -> list[Claimed]:
+    """Node-hours that are due, oldest hour first, locked until the transaction ends.
+
+    Those of a drafted or approved month wait; all wait while a month is being drafted or closed.
+    """
+    if not share_ledger(connection, wait=False):
+        return []
+    due = [node_hours.c.due_ms <= now_ms, node_hours.c.hour >= first_kept_hour(connection)]
+    due += [~node_hours.c.hour.between(first, last) for first, last in frozen(connection)]
+    if connection.dialect.name != "sqlite":
+        due.append(tuple_(node_hours.c.cluster, node_hours.c.node).in_(_lock_nodes(connection, due, limit)))
+    query = select(node_hours).where(*due).order_by(*_ORDER).limit(limit).with_for_update(skip_locked=True)
+    return [
+        Claimed(NodeHourKey(cluster=row.cluster, node=row.node, hour=row.hour), row.revision, read_known(row.known))
+        for row in connection.execute(query)
+    ]
+
+
+def _lock_nodes(connection: Connection, due: Collection[ColumnElement[bool]], limit: int) -> list[tuple[str, str]]:
+    """Nodes of the first node-hours that are due which nobody else is rating, nor will until the transaction ends."""
+    first = select(node_hours.c.cluster, node_hours.c.node).where(*due).order_by(*_ORDER).limit(limit * _LOOKS)
+    nodes = {f"{row.cluster}/{row.node}": (row.cluster, row.node) for row in connection.execute(first)}
+    mine = {"class": _LOCK, "nodes": list(nodes), "limit": limit}
+    return [nodes[name] for name in connection.execute(_TRY_LOCKS, mine).scalars()]
+
+
+_ORDER = (node_hours.c.hour, node_hours.c.cluster, node_hours.c.node)
+_TRY_LOCKS = text(
+    "SELECT name FROM unnest(CAST(:nodes AS text[])) AS name"
+    " WHERE pg_try_advisory_xact_lock(CAST(:class AS integer), hashtext(name)) LIMIT :limit"
+)
+
+
+def take_hours(connection: Connection, keys: Collection[NodeHourKey]) -> None:
+    """Have those node-hours that are there to oneself until the transaction ends; never waits. Raises Busy."""
+    wanted = sorted((key.cluster, key.node, key.hour) for key in keys)
+    if wanted:
+        take(connection, node_hours, tuple_(node_hours.c.cluster, node_hours.c.node, node_hours.c.hour).in_(wanted))
+
+
+def _is(key: NodeHourKey) -> tuple[ColumnElement[bool], ...]:
+    return (node_hours.c.cluster == key.cluster, node_hours.c.node == key.node, node_hours.c.hour == key.hour)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """What is kept of a node-hour that was rated. existed: ms of its cards, by local month."""
+
+    key: NodeHourKey
+    revision: int
+    known: Known
+    error_ms: int = 0
+    differences: Mapping[str, int] = field(default_factory=dict)
+    existed: Mapping[str, int] = field(default_factory=dict)
+
+
+def settle(connection: Connection, rated: Iterable[Settled]) -> None:
+    """Note that node-hours were rated."""
+    rows = [
+        {
+            "its_cluster": each.key.cluster,
+            "its_node": each.key.node,
+            "its_hour": each.key.hour,
+            "now_revision": each.revision,
+            "now_known": write_known(each.known),
+            "now_error_ms": each.error_ms,
+            "now_differences": json.dumps(dict(each.differences)),
+            "now_existed": json.dumps(dict(each.existed), sort_keys=True),
+        }
+        for each in rated
+    ]
+    names = ("revision", "known", "error_ms", "differences", "existed")
+    if rows and connection.dialect.name != "sqlite":
+        columns = [node_hours.c[name] for name in ("cluster", "node", "hour", *names)]
+        given = unnested(connection, columns, [tuple(row.values()) for row in rows])
+        is_it = and_(*(node_hours.c[name] == given.c[name] for name in ("cluster", "node", "hour")))
+        news: dict[str, Any] = {name: given.c[name] for name in names} | {"due_ms": null()}
+        connection.execute(update(node_hours).where(is_it).values(news))
+        return
+    values: dict[str, Any] = {name: bindparam(f"now_{name}") for name in names} | {"due_ms": null()}
+    if rows:
+        connection.execute(update(node_hours).where(*IS_IT).values(values), rows)
+
+
+def postpone(connection: Connection, key: NodeHourKey, due_ms: int) -> None:
+    """Have a node-hour that could not be rated tried again later; its lines stay as they are."""
+    connection.execute(update(node_hours).where(*_is(key)).values(due_ms=due_ms))
