@@ -23,7 +23,7 @@ UNIT_NAMES = {
     GPU_HOUR: "GPU-Hours",
     INSTANCE_HOUR: "MIG Instance-Hours",
     GPU_MONTH: "GPU-Months",
-    NODE_HOUR: "GPU-Hours",  # of the node's cards, which share its price
+    NODE_HOUR: "Node-Hours",
 }
 
 COLUMNS = (
@@ -120,9 +120,9 @@ def _row(month: Month, total: Total) -> list[str]:
 
 
 def quantity(month: Month, total: Total) -> Fraction:
-    """How many units of the price were used."""
+    """How many units of the price were used. A month is as long as the one that the time lies in."""
     if total.unit == GPU_MONTH:
-        start_ms, end_ms = month_span_ms(month.month, month.timezone)
+        start_ms, end_ms = month_span_ms(total.corrects_month or month.month, month.timezone)
         return total.quantity_ms / (end_ms - start_ms)
     return total.quantity_ms / MS_PER_HOUR
 
