@@ -95,8 +95,11 @@ def currency(text: str) -> str:
 
 def weight(text: str) -> Fraction:
     weight = parse_decimal(text)
-    if not 0 <= weight <= 1:
-        raise ValueError("want a number from 0 (by memory slices) to 1 (by compute slices)")
+    if not 0 <= weight <= 1 or (weight * 1000).denominator != 1:
+        # Finer, and a month's time in parts of cards would not fit the ledger's 64 bits.
+        raise ValueError(
+            "want a number from 0 (by memory slices) to 1 (by compute slices), with at most 3 digits after the point"
+        )
     return weight
 
 

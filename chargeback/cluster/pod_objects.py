@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from fractions import Fraction
@@ -18,6 +19,9 @@ from chargeback.core.quota.specs import amount, is_gpu
 # How KAI-Scheduler and Run:ai say which part of a card a pod has.
 GROUP_LABEL = "runai-gpu-group"
 PORTION, MEMORY_MIB, CONTAINER = "gpu-fraction", "gpu-memory", "gpu-fraction-container-name"
+# Of a finer portion the rest is left out: time in such parts of a card must fit the ledger's 64 bits.
+PORTION_PARTS = 10_000
+_PORTION = re.compile(r"[0-9]{0,3}\.[0-9]{1,40}|[0-9]{1,3}")
 # finishedAt has whole seconds: the container may have run until the next.
 RESOLUTION_MS = 1000
 
@@ -138,10 +142,15 @@ def _part(found: PodObject) -> GroupPart | None:
     container = annotations.get(CONTAINER) or found.spec.containers[0].name
     if meta.namespace in RESERVATION_NAMESPACES:
         return GroupPart(groups=groups, container=container)
-    portion, memory = amount(annotations.get(PORTION, "")), amount(annotations.get(MEMORY_MIB, ""))
-    if portion:
-        return GroupPart(groups=groups, container=container, portion=Fraction(portion))
+    if portion := _portion(annotations.get(PORTION, "")):
+        return GroupPart(groups=groups, container=container, portion=portion)
+    memory = amount(annotations.get(MEMORY_MIB, ""))
     return GroupPart(groups=groups, container=container, memory_mib=int(memory)) if memory else None
+
+
+def _portion(text: str) -> Fraction:
+    """Of a card; zero where it says nothing. Who divides writes more digits than there is a use for."""
+    return Fraction(int(Fraction(text) * PORTION_PARTS), PORTION_PARTS) if _PORTION.fullmatch(text) else Fraction(0)
 
 
 def _groups(labels: Mapping[str, str]) -> Iterator[str]:

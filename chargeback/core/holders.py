@@ -20,6 +20,10 @@ from chargeback.core.rating_context import Context
 from chargeback.core.stretches import Alike, Stretch
 from chargeback.core.waivers import Waiver
 
+# Where many shared a slot, ever fewer or more of them, the denominator of what they had before has no end: beyond
+# this one a line's numbers, and their sums, would not fit the ledger's 64 bits.
+DEN_MAX = 10**7
+
 
 def base_lines_of(context: Context, gpu: Gpu, stretch: Stretch, list_rate: Rate | None) -> Iterator[Line]:
     """The base lines of a stretch of a holding on a card, by time and shares. list_rate: of the card itself."""
@@ -163,6 +167,9 @@ def _in_units(alike: Alike, rate: Rate | None) -> tuple[int, int, int, int, int,
         unit, unit_before = card * part, card_before * part
         den, card, card_before, used_before = den * whole, card * whole, card_before * whole, used_before * whole
     least = gcd(den, card, card_before, unit, unit_before, used_before)
+    if den // least > DEN_MAX:
+        # What was before is told in parts of the line's own, rounded down: by less than one of them.
+        least = gcd(den, card, unit)
     if least == 1:
         return den, card, card_before, unit, unit_before, used_before
     return (

@@ -101,9 +101,10 @@ def _share_out(
 
 
 def _portion(life: PodLife, memory_mib: int | None) -> Fraction | None:
-    """None: it cannot be said."""
+    """None: it cannot be said, or is more than there is: users write what they like, and none is given that."""
     if life.part is None:
         return None
+    portion = life.part.portion
     if life.part.memory_mib is not None:
-        return Fraction(life.part.memory_mib, memory_mib) if memory_mib else None
-    return life.part.portion
+        portion = Fraction(life.part.memory_mib, memory_mib) if memory_mib else None
+    return None if portion is None or portion > 1 else portion

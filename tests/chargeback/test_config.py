@@ -128,6 +128,13 @@ def test_the_first_version_of_the_policy() -> None:
     )
 
 
+@pytest.mark.parametrize("text", ["1.5", "-0.1", "0.3333"])
+def test_a_weight_that_is_none(text: str) -> None:
+    """Times in parts of cards must fit 64 bits: it has three digits at most."""
+    with pytest.raises(SettingsError, match="compute slices\\), with at most 3 digits"):
+        read_settings({"mig-weight": text}, {})
+
+
 def test_lines_are_kept_as_long_as_the_bodies_that_they_were_rated_from() -> None:
     with pytest.raises(SettingsError, match="--keep-lines='100d': shorter than CHARGEBACK_KEEP_BODIES='101d'"):
         read_settings({"keep-lines": "100d"}, {"CHARGEBACK_KEEP_BODIES": "101d"})

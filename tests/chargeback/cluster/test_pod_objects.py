@@ -108,6 +108,12 @@ GROUP = {"runai-gpu-group": "g"}
         ("a", GROUP, {"gpu-memory": "4000"}, GroupPart(groups=("g",), container="main", memory_mib=4000)),
         (
             "a",
+            GROUP,
+            {"gpu-fraction": "0.3333333333333333"},
+            GroupPart(groups=("g",), container="main", portion=Fraction(3333, 10_000)),
+        ),
+        (
+            "a",
             {"runai-gpu-group/x": "x", "runai-gpu-group/y": ""},
             {"gpu-fraction": "0.5", "gpu-fraction-container-name": "side"},
             GroupPart(groups=("x", "y"), container="side", portion=HALF),

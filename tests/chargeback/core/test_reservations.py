@@ -115,6 +115,12 @@ def test_more_than_the_whole_is_shared_out_in_proportion_and_told() -> None:
     ]
 
 
+def test_more_than_a_whole_card_is_no_portion() -> None:
+    """Whatever a user writes: it takes nothing from the others, and its numbers fit."""
+    case = told(user("p", "1000000000000000000"), user("m", memory_mib=10**18), user("q", "0.5"))
+    assert parts(case) == {("cc-a", "q"): 30, (UNATTRIBUTED, ""): 30}
+
+
 def test_two_groups_on_two_cards() -> None:
     """Each card goes to the pods of its own group."""
     one, two = reservation("g1", "GPU-1"), reservation("g2", "GPU-2")
