@@ -1,7 +1,8 @@
 """Costs in groups. Every total is in exactly one group, so that the groups always add up to the whole.
 
 A group is named by fields of a total, by local day or month, or by a label: `label:KEY`. What has no such label
-makes a group of its own, the empty one.
+makes a group of its own, the empty one. So does the other side of a charge: what a discount takes off a namespace's
+list amount is the platform's, not the namespace's, or every namespace would be charged its list amount.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from chargeback.core.lines import UNPRICED
+from chargeback.core.lines import DISCOUNT, IDLE, OVERSOLD, UNPRICED
 from chargeback.core.money import MS_PER_HOUR
 from chargeback.core.quota.holders import workload_of
 from chargeback.core.totals import Total, known_sum
@@ -30,6 +31,9 @@ DAYS = ("day", "month")
 # Only where the lines themselves are read. A workload is told from the name of its pod, which is a guess.
 WORKLOAD = "workload"
 OF_LINES = (WORKLOAD, "pod", "container", "node")
+# Groups of those who hold. Lines on these accounts name somebody, too, and are the other side of what he is charged.
+_OF_HOLDERS = ("team", "namespace", *OF_LINES[:3])
+_OTHER_SIDE = (DISCOUNT, IDLE, OVERSOLD)
 # As they are spelt in JSON.
 _ALIASES = {"account": COST_CENTER, "cost_center": COST_CENTER}
 
@@ -111,6 +115,12 @@ def value_of(group: str, part: Part) -> str:
     return value
 
 
+def _charged(group: str, part: Part) -> str:
+    """In which group a total counts where accounts are not told apart."""
+    of_holder = group in _OF_HOLDERS or group.startswith(LABEL)
+    return "" if of_holder and part.total.account in _OTHER_SIDE else value_of(group, part)
+
+
 def label_of(dimensions: Iterable[tuple[str, str]], key: str) -> str:
     return next((value for name, value in dimensions if name == key), "")
 
@@ -120,12 +130,14 @@ def grouped(
 ) -> list[Costs]:
     """Costs by group, bytewise. running_apart: hours that are not closed yet make rows of their own.
 
-    Only sums are kept, however many parts there are.
+    Only sums are kept, however many parts there are. Where accounts are told apart, so are the sides of a charge.
     """
+    wanted = where or {}
+    of = value_of if COST_CENTER in (*group_by, *wanted) else _charged
     sums: dict[tuple[tuple[str, ...], bool], Sum] = {}
     for part in parts:
-        if all(value_of(name, part) in values for name, values in (where or {}).items()):
-            key = (tuple(value_of(name, part) for name in group_by), running_apart and part.is_running)
+        if all(of(name, part) in values for name, values in wanted.items()):
+            key = (tuple(of(name, part) for name in group_by), running_apart and part.is_running)
             found = sums.get(key)
             if found is None:
                 found = sums[key] = Sum()

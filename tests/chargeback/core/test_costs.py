@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chargeback.core.costs import NO_COSTS, OF_LINES, Costs, Part, check_groups, check_where, grouped
-from chargeback.core.lines import UNPRICED
+from chargeback.core.lines import DISCOUNT, UNPRICED
 from chargeback.core.money import MS_PER_HOUR
 from chargeback.core.totals import Total
 
@@ -121,3 +121,23 @@ def test_groups_as_they_are_spelt() -> None:
         "team": frozenset("ab"),
         "cost-center": frozenset({""}),
     }
+
+
+def test_a_team_is_charged_what_it_pays_and_not_its_list_amount() -> None:
+    """The other side of a discount is nobody's in groups without accounts; with accounts it is told apart anyway."""
+    held = Total(
+        account="cc-a", team="red", cluster="lab", namespace="alpha", kind="held", sku="", model="", unit="",
+        unit_price="", ms_den=1, gpu_ms_num=MS_PER_HOUR, quantity_ms_num=MS_PER_HOUR, list_micros=100,
+        amount_micros=60, dimensions=(("project", "a"),),
+    )  # fmt: skip
+    discount = replace(held, account=DISCOUNT, kind="discount", gpu_ms_num=0, list_micros=0, amount_micros=40)
+    found = [Part(total=held), Part(total=discount)]
+    for name, value in (("team", "red"), ("namespace", "alpha"), ("label:project", "a")):
+        assert [(row.group, row.list_micros, row.amount_micros) for row in grouped(found, (name,))] == [
+            (("",), 0, 40),
+            ((value,), 100, 60),
+        ]
+    assert [(row.group, row.amount_micros) for row in grouped(found, ("cost-center", "team"))] == [
+        (("cc-a", "red"), 60),
+        ((DISCOUNT, "red"), 40),
+    ]
