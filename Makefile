@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
 
-.PHONY: help demo test check format soak test-gpu bench test-cluster bench-cluster dashboards proto wheel clean
+.PHONY: help demo test check format soak test-gpu bench bench-ledger test-cluster bench-cluster dashboards proto wheel clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -31,6 +31,9 @@ soak: $(VENV)/.dev ## kill, wedge and starve a real agent 200 times, 10 minutes;
 
 test-gpu: $(VENV)/.dev ## run the tests that need a real NVIDIA card
 	$(BIN)/python -m pytest -m gpu $(ARGS)
+
+bench-ledger: $(VENV)/.dev ## measure closing, reports and exports of big ledgers on PostgreSQL (about 20 minutes, 15 GB of disk)
+	$(BIN)/python -m pytest -m bench tests/load $(ARGS)
 
 bench: $(VENV)/.dev ## measure what the agent costs its node: CPU a beat, calls to the driver, memory (some minutes)
 	$(BIN)/python -m pytest -m bench tests/bench $(ARGS)
