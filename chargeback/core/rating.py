@@ -6,6 +6,7 @@ card's total leaves over lies on the platform's lines of that card, or on a `rou
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 
 from chargeback.core.card import rate_card
@@ -104,15 +105,27 @@ def rate_node_hour(
 
 
 def _by_card(existence: Existence, holdings: Iterable[Holding]) -> dict[str, list[Holding]]:
-    """By the uuid of the card. The uuid of an instance may have been used on another card before."""
-    cards: dict[str, set[str]] = {gpu.uuid: {gpu.uuid} for gpu in existence.gpus}
+    """By the uuid of the card. That of an instance may have been used on another card before: it goes by time."""
+    records: dict[str, list[Instance]] = {}
     for instance in existence.instances:
-        cards.setdefault(instance.uuid, set()).add(instance.gpu)
+        records.setdefault(instance.uuid, []).append(instance)
     found: dict[str, list[Holding]] = {gpu.uuid: [] for gpu in existence.gpus}
     for holding in holdings:
-        for card in sorted(cards.get(holding.device, ())):
+        mine = records.get(holding.device, [])
+        if len({record.gpu for record in mine}) <= 1:
+            card = mine[0].gpu if mine else holding.device
             found.setdefault(card, []).append(holding)
+            continue
+        borders = {at for record in mine for at in (record.start, record.end) if holding.start < at < holding.end}
+        for piece in cut(holding, tuple(itertools.pairwise(sorted({holding.start, holding.end, *borders})))):
+            found.setdefault(_home(mine, piece.start), []).append(piece)
     return found
+
+
+def _home(records: Sequence[Instance], at: int) -> str:
+    """On which card an instance is: where it came last, or where it will come first."""
+    came = [record for record in records if record.start <= at]
+    return max(came, key=lambda record: record.start).gpu if came else min(records, key=lambda r: r.start).gpu
 
 
 def _exists(spans: Spans, start: int, end: int) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 from chargeback.core.existence import exist
 from chargeback.core.hours import HOUR_MS
 from chargeback.core.lines import NONBILLABLE, OUTAGE, Problem
-from chargeback.core.node_hour import Gpu, Layout, NodeHour
+from chargeback.core.merge import merge
+from chargeback.core.node_hour import Gpu, Instance, Layout, NodeHour
 from chargeback.core.nodes import NodePlaces
 from chargeback.core.owners import Owner, OwnerBook
 from chargeback.core.pods import OwnerLabels
@@ -173,3 +175,29 @@ def test_numbers_fit_however_many_share_a_claim() -> None:
     (first,) = (line for line in lines if line.pod == "p-000" and line.start_ms == HOUR * HOUR_MS + 99 * 1001)
     exact = sum(Fraction(1001, n) for n in range(1, 100))
     assert exact - Fraction(1, 100) < Fraction(first.gpu_before_num, first.ms_den) <= exact
+
+
+def test_an_instance_whose_uuid_was_used_on_another_card_before() -> None:
+    """An agent that starts anew finds it there: its holder pays a seventh of the one card, and then of the other."""
+    bodies = []
+    for number, (home, start, end) in enumerate([("GPU-1", 0, HALF), ("GPU-2", HALF, HOUR_MS)]):
+        layouts = (Layout(start=start, end=end, mig=True),)
+        cards = [replace(card(observed=((start, end),), layouts=layouts), uuid=uuid) for uuid in ("GPU-1", "GPU-2")]
+        instance = Instance(uuid="MIG-1", gpu=home, profile="1g", start=start, end=end, gi=1, ci=0, c=1, g=1, m=1)
+        body = NodeHour(
+            cluster="lab", node="n1", hour=HOUR, instance=str(number), started=number, gpus=tuple(cards),
+            instances=(instance,), holdings=(held("MIG-1", start=start, end=end),),
+        )  # fmt: skip
+        bodies.append(body)
+    merged = merge(bodies)
+    lines, problems = rate_node_hour(
+        "lab", "n1", HOUR, merged.holdings, exist(HOUR, bodies, merged, []), OwnerBook(OWNERS), book(),
+        PolicyBook([Policy()]),
+    )  # fmt: skip
+    assert problems == []
+    assert sorted((line.parent, line.list_micros) for line in lines if line.account == "cc-a") == [
+        ("GPU-1", 71_428),
+        ("GPU-2", 71_428),
+    ]
+    assert sum(line.list_micros or 0 for line in lines) == 2_000_000
+    assert len({line.line_id for line in lines}) == len(lines)
