@@ -113,7 +113,11 @@ def write_month(database: Database, month: str, path: Path | None) -> None:
 
 
 def write_pieces(pieces: Iterable[bytes], path: Path | None) -> None:
-    """To a file, whole or not at all, or to standard output."""
+    """To a file, whole or not at all; to standard output, a pipe or a device, which stay what they are."""
+    if path is not None and path.exists() and not path.is_file():
+        with path.open("wb") as file:
+            file.writelines(pieces)
+        return
     if path is None:
         for piece in pieces:
             sys.stdout.buffer.write(piece)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -71,3 +73,15 @@ async def test_a_folder_without_a_ledger_is_named(tmp_path: Path) -> None:
     ended = chargeback("export", "--data", str(tmp_path), "--month", MONTH, check=False)
     assert ended.returncode == 2
     assert "no ledger.db in it" in ended.stderr.decode()
+
+
+async def test_a_pipe_stays_a_pipe(ledger: Path) -> None:
+    """As /dev/null stays a device, which a program of root's could replace by a file."""
+    pipe = ledger / "pipe"
+    os.mkfifo(pipe)
+    wanted = [*("export", "--data", str(ledger), "--month", MONTH, "--allow-unpriced", "--output-file", str(pipe))]
+    with ThreadPoolExecutor(1) as reader:
+        read = reader.submit(pipe.read_bytes)
+        chargeback(*wanted)
+        assert read.result(timeout=30) == (ledger / "served.csv").read_bytes()
+    assert pipe.is_fifo()
