@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from math import gcd
 
 from chargeback.core.basis import USAGE, USAGE_UNKNOWN, by_use, with_amounts
 from chargeback.core.lines import DISCOUNT, DISCOUNT_KIND, HELD, HOLDERS, WAIVED, Line
@@ -137,27 +138,45 @@ def _joined(pieces: Sequence[Line]) -> Line:
         return first
     of_plan = first.base_quantity_num is not None
     shares = sorted({share for piece in pieces for share in shares_of(piece)})
-    return with_amounts(
-        replace(
-            first,
-            kind=first.kind if first.kind in WAIVED else HELD,
-            end_ms=max(piece.end_ms for piece in pieces),
-            shares=",".join(map(str, shares)),
-            unit=first.base_unit if of_plan else first.unit,
-            unit_price=first.base_unit_price if of_plan else first.unit_price,
-            evidence=first.evidence.removesuffix(USAGE_UNKNOWN),
-            gpu_ms_num=sum(piece.gpu_ms_num for piece in pieces),
-            quantity_ms_num=sum(_quantity(piece) for piece in pieces),
-            used_num=_sum(piece.used_num for piece in pieces),
-            busy_ms=_sum(piece.busy_ms for piece in pieces),
-            memory_byte_seconds=_sum(piece.memory_byte_seconds for piece in pieces),
-            energy_mj=_sum(piece.energy_mj for piece in pieces),
-            plan_version=None,
-            base=None,
-            base_unit=None,
-            base_unit_price=None,
-            base_quantity_num=None,
-        )
+    joined = replace(
+        first,
+        kind=first.kind if first.kind in WAIVED else HELD,
+        end_ms=max(piece.end_ms for piece in pieces),
+        shares=",".join(map(str, shares)),
+        unit=first.base_unit if of_plan else first.unit,
+        unit_price=first.base_unit_price if of_plan else first.unit_price,
+        evidence=first.evidence.removesuffix(USAGE_UNKNOWN),
+        gpu_ms_num=sum(piece.gpu_ms_num for piece in pieces),
+        quantity_ms_num=sum(_quantity(piece) for piece in pieces),
+        used_num=_sum(piece.used_num for piece in pieces),
+        busy_ms=_sum(piece.busy_ms for piece in pieces),
+        memory_byte_seconds=_sum(piece.memory_byte_seconds for piece in pieces),
+        energy_mj=_sum(piece.energy_mj for piece in pieces),
+        plan_version=None,
+        base=None,
+        base_unit=None,
+        base_unit_price=None,
+        base_quantity_num=None,
+    )
+    return with_amounts(_reduced(joined))
+
+
+def _reduced(base: Line) -> Line:
+    """Over the least denominator, as it was rated: that a plan wanted another leaves no trace."""
+    ms = len(shares_of(base)) * (base.end_ms - base.start_ms)
+    befores = (base.gpu_before_num, base.quantity_before_num, base.used_before_num)
+    by = gcd(base.ms_den, base.gpu_ms_num // ms, base.quantity_ms_num // ms, *befores)
+    if by == 1:
+        return base
+    return replace(
+        base,
+        ms_den=base.ms_den // by,
+        gpu_ms_num=base.gpu_ms_num // by,
+        quantity_ms_num=base.quantity_ms_num // by,
+        gpu_before_num=base.gpu_before_num // by,
+        quantity_before_num=base.quantity_before_num // by,
+        used_num=None if base.used_num is None else base.used_num // by,
+        used_before_num=base.used_before_num // by,
     )
 
 

@@ -21,7 +21,7 @@ from chargeback.core.owners import OwnerBook
 from chargeback.core.plan_book import PlanBook
 from chargeback.core.plan_fill import Run, Stretch, Unused, fill, pieces
 from chargeback.core.plan_lines import Posting, plan_lines
-from chargeback.core.plan_units import Units, models_of
+from chargeback.core.plan_units import Unit, Units, models_of
 from chargeback.core.policy import Policy, PolicyBook
 from chargeback.core.prices import Place, PriceBook
 
@@ -126,7 +126,6 @@ def _settle(
     """Of one namespace in one rating interval: its holders' lines, what its plans leave unused, and problems."""
     problems: list[Problem] = []
     stretches = list(_stretches(books, namespace, problems))
-    bases = [_scaled(base, stretches) for base in bases]
     filled = fill(bases, stretches, books.until_ms)
     made: list[Line] = []
     for base, runs in zip(bases, filled.runs, strict=True):
@@ -176,10 +175,11 @@ def _stretches(books: _Books, namespace: str, problems: list[Problem]) -> Iterat
 
 def _priced(base: Line, runs: Mapping[int, Sequence[Run]], since_ms: int) -> Iterator[Line]:
     """A base line, or its pieces as the plan prices them. What is waived or has no price fills units as it is."""
-    is_planned = any(run.status is not None for of_share in runs.values() for run in of_share)
-    if not is_planned or base.kind in ledger.WAIVED or base.amount_micros is None:
+    statuses = {run.status for of_share in runs.values() for run in of_share} - {None}
+    if not statuses or base.kind in ledger.WAIVED or base.amount_micros is None:
         yield base
         return
+    base = _scaled(base, (status.unit for status in statuses if status is not None))
     for run, shares in pieces(runs):
         yield _piece(cut_line(base, run.start_ms, run.end_ms, shares), run, len(shares), since_ms)
 
@@ -207,10 +207,9 @@ def _piece(piece: Line, run: Run, shares: int, since_ms: int) -> Line:
     )
 
 
-def _scaled(base: Line, stretches: Iterable[Stretch]) -> Line:
+def _scaled(base: Line, units: Iterable[Unit | None]) -> Line:
     """A base line over a denominator in which quantities of the units' prices are whole, too."""
-    of_units = [each.unit.quantity * base.ms_den for each in stretches if each.unit is not None and each.takes(base)]
-    by = lcm(*(quantity.denominator for quantity in of_units))
+    by = lcm(*((unit.quantity * base.ms_den).denominator for unit in units if unit is not None))
     if by == 1:
         return base
     return replace(

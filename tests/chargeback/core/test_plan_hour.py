@@ -396,3 +396,22 @@ def test_units_cost_the_same_whoever_fills_them(hourly: int) -> None:
     lines = [line("GPU-1", 7, 1_234_567), line("GPU-2", 999_999, 3_599_999, pod="b")]
     found, _ = settled(lines, plan(2), prices=prices)
     assert sum(each.amount_micros or 0 for each in found if each.kind in (RESERVED, UNUSED)) == 2 * hourly
+
+
+def test_a_plan_that_is_gone_leaves_no_trace() -> None:
+    """Half an instance of two sevenths is no whole number of sevenths: while the plan holds its lines have another
+    denominator."""
+    profile = "2g.20gb"
+    lines = [
+        line("MIG-1", model=A100, profile=profile, weight=Fraction(1, 7), shares=str(n), parent="GPU-1")
+        for n in (0, 1)
+    ]
+    reserved = Price(model=A100, unit=INSTANCE_HOUR, profile=profile, amount=Fraction(400_000), term=TERM_RESERVED)
+    prices = PriceBook([*PRICES.prices, reserved])
+    found, problems = settled(lines, plan(1, price_key=f"{A100} / {profile}"), prices=prices)
+    assert problems == []
+    assert [(each.kind, each.ms_den, each.amount_micros) for each in found if each.kind != DISCOUNT_KIND] == [
+        ("reserved", 14, 200_000),
+        ("burst", 7, 300_000),
+    ]
+    assert settled(found, prices=prices) == (lines, [])

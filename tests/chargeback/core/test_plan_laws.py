@@ -91,10 +91,11 @@ def reserved_prices(draw: st.DrawFn) -> list[Price]:
     micros = st.integers(1, 5_000_000).map(Fraction)
     found = [Price(model=MODEL, unit=GPU_HOUR, amount=draw(micros), term=TERM_RESERVED)]
     if draw(st.booleans()):
-        found.append(
-            Price(model=MODEL, unit=INSTANCE_HOUR, profile="1g.10gb", amount=draw(micros), term=TERM_RESERVED)
-        )
-    return found[: draw(st.integers(0, 2))]
+        found += [
+            Price(model=MODEL, unit=INSTANCE_HOUR, profile=profile, amount=draw(micros), term=TERM_RESERVED)
+            for profile in ("1g.10gb", "2g.20gb")
+        ]
+    return found[: draw(st.integers(0, 3))]
 
 
 @st.composite
