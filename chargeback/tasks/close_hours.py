@@ -105,12 +105,12 @@ class _Work:
             evidence.leave(each.key, rated.known)
             done.append((each, rated, evidence.see(each.key, rated.sights)))
             _note_rated(each.key, each.revision + 1, rated, time.perf_counter() - started)
-        self._make_others_due(claimed, done)
-        posted = [(each.key, each.revision + 1, rated.lines) for each, rated, _ in done]
-        days = post_lines(self.connection, self.terms, posted, self.settled)
         settle(self.connection, (_settled(each, rated) for each, rated, _ in done))
         replace_problems(self.connection, {each.key: rated.problems for each, rated, _ in done})
-        return days
+        # Before anybody's lines are waited for, and after `settle`, for an hour of this batch can become due again.
+        self._make_others_due(claimed, done)
+        posted = [(each.key, each.revision + 1, rated.lines) for each, rated, _ in done]
+        return post_lines(self.connection, self.terms, posted, self.settled)
 
     def _make_others_due(self, claimed: Sequence[Claimed], done: Sequence[_Done]) -> None:
         """What follows for other hours; those of this batch were rated with it already. Raises Busy."""

@@ -88,3 +88,13 @@ def test_a_pod_that_is_being_noted_is_not_waited_for(ledger: Database) -> None:
     while close_due(ledger, LATER_MS + GRACE_MS, GRACE_MS):
         pass
     assert due(ledger) == 0
+
+
+def test_an_hour_that_one_of_its_own_batch_says_more_of_is_due_again(ledger: Database) -> None:
+    """The second hour tells with which card the pod was bound in the first, which was rated just before."""
+    assert close_due(ledger, LATER_MS + GRACE_MS, GRACE_MS) == 4
+    assert due(ledger) == 1
+    assert close_due(ledger, LATER_MS + GRACE_MS, GRACE_MS) == 1
+    with ledger.read() as connection:
+        first = lines_of(connection, [NodeHourKey(cluster=CLUSTER, node="n1", hour=HOUR)])
+    assert [(line.account, line.gpu_ms_num) for line in first] == [("platform:idle", 3_599_000), ("cc-a", 1_000)]
