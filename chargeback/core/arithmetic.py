@@ -13,7 +13,7 @@ from chargeback.core import lines as ledger
 from chargeback.core.base_lines import shares_of
 from chargeback.core.basis import USAGE
 from chargeback.core.lines import Line
-from chargeback.core.money import MS_PER_HOUR, whole_micros
+from chargeback.core.money import MS_PER_HOUR, format_micros, whole_micros
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +68,7 @@ def _telescope(
     """shares × (⌊E(b)⌋ − ⌊E(a)⌋). before, length: over den, ms of one share."""
     exact = tuple(hourly * ms / (den * MS_PER_HOUR) for ms in (before, before + length))
     began, ended = map(whole_micros, exact)
-    parts = f"⌊{_show(exact[1])}⌋ − ⌊{_show(exact[0])}⌋ = {ended} − {began}"
+    parts = f"⌊{_show(exact[1])}⌋ − ⌊{_show(exact[0])}⌋ = {ended} − {began} micros"
     text = f"E(b) − E(a) = {parts}" if shares == 1 else f"{shares} {each} × (E(b) − E(a)) = {shares} × ({parts})"
     return Working(of=of, text=text, exact=exact, micros=shares * (ended - began))
 
@@ -149,7 +149,8 @@ def _discount(line: Line, around: Around) -> Iterator[Working]:
         return
     yield _plain("list", "0: no card's time", 0)
     less = piece.list_micros - piece.amount_micros
-    text = f"list amount − amount of what it belongs to = {piece.list_micros} − {_signed(piece.amount_micros)}"
+    sides = f"{format_micros(piece.list_micros)} − {format_micros(piece.amount_micros)}"
+    text = f"list amount − amount of what it belongs to = {sides}"
     yield _plain("amount", text, less)
 
 
