@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from fractions import Fraction
 
-from chargeback.core.budgets import ONCE, BudgetUse, Spending, budget_use, day_left
+from chargeback.core.budgets import ONCE, OVER, BudgetUse, Spending, budget_use, day_left
 from chargeback.core.hours import local_day
 from chargeback.core.lines import Line
 from chargeback.core.money import format_micros, round_six
@@ -164,6 +164,11 @@ def budget_json(use: BudgetUse) -> dict[str, object]:
             {"percent": percent, "reached": None if day is None else day.isoformat()} for percent, day in reached
         ],
     }
+
+
+def show_no_forecast(use: BudgetUse) -> str:
+    """For people's eyes only; beside a budget `over` alone would be misread."""
+    return "month is over" if use.no_forecast == OVER else use.no_forecast
 
 
 def show_percent(share: Fraction | None) -> str:

@@ -16,7 +16,14 @@ from chargeback.budget_file import (
     parse_thresholds,
     read_budget_file,
 )
-from chargeback.budget_reports import BudgetReport, budget_report, budget_row, days_report, show_percent
+from chargeback.budget_reports import (
+    BudgetReport,
+    budget_report,
+    budget_row,
+    days_report,
+    show_no_forecast,
+    show_percent,
+)
 from chargeback.cli.listing import OUTPUT, now_ms, print_rows, reading, writing
 from chargeback.cli.options import STORE, Failure, settings_options, take_database
 from chargeback.cli.people import people_options, taken
@@ -49,13 +56,32 @@ def budgets() -> None:
 @click.argument("cost_center", type=reading_by(check_cost_center))
 @settings_options(*STORE)
 @click.option(
-    "--amount", "micros", type=reading_by(parse_amount), required=True, help="a month, such as 12000; none: no budget"
+    "--amount",
+    "micros",
+    type=reading_by(parse_amount),
+    metavar="AMOUNT",
+    required=True,
+    help="a month, such as 12000; none: no budget",
 )
-@click.option("--from", "first", type=MONTH, required=True, help="the first month that it holds for, such as 2026-10")
-@click.option("--until", "until", type=MONTH, help="this month is not included; default: until a newer one is set")
+@click.option(
+    "--from",
+    "first",
+    type=MONTH,
+    metavar="MONTH",
+    required=True,
+    help="the first month that it holds for, such as 2026-10",
+)
+@click.option(
+    "--until",
+    "until",
+    type=MONTH,
+    metavar="MONTH",
+    help="this month is not included; default: until a newer one is set",
+)
 @click.option(
     "--thresholds",
     type=PERCENT,
+    metavar="PERCENT,…",
     default=",".join(map(str, THRESHOLDS)),
     show_default=True,
     help="percent of the amount",
@@ -112,7 +138,7 @@ def import_budgets(file: Path, reason: str, who: str | None, **options: Any) -> 
 
 @budgets.command()
 @settings_options(*STORE)
-@click.option("--month", type=MONTH, help="such as 2026-10; default: the current one")
+@click.option("--month", type=MONTH, metavar="MONTH", help="such as 2026-10; default: the current one")
 @click.option("--from", "first", type=DAY, metavar="DAY", help="instead of a month: from this local day on")
 @click.option("--until", "until", type=DAY, metavar="DAY", help="this day is not included")
 @OUTPUT
@@ -142,6 +168,8 @@ def show(month: str | None, first: date | None, until: date | None, output: str,
         print_rows(TABLE, rows, output, whole=("used_up",), numbers=numbers)
     else:
         print_rows(SHOWN, _rows(found), output)
+    if found.month and not found.uses:
+        click.echo(f"nobody has a budget in {found.month}: `chargeback budgets set` gives one", err=True)
 
 
 @budgets.command()
@@ -209,7 +237,7 @@ def _shown(use: BudgetUse) -> dict[str, str]:
         "spent": show_micros(use.spent_micros),
         "used_%": show_percent(use.share),
         "reached": budget_row(use, "")["reached"] or "",
-        "forecast": use.no_forecast if found is None else show_micros(found.expected_micros),
+        "forecast": show_no_forecast(use) if found is None else show_micros(found.expected_micros),
         "range": span,
         "used_up": "" if use.used_up is None else use.used_up.isoformat(),
     }

@@ -33,7 +33,9 @@ HIDDEN = ("resource", "burst_amount", "from")
 @click.command()
 @settings_options(*STORE)
 @click.option("--cluster", envvar="CHARGEBACK_CLUSTER", help="only this one; default: all")
-@click.option("--month", type=MONTH, help="whose plans, and what became of them; default: this month so far")
+@click.option(
+    "--month", type=MONTH, metavar="MONTH", help="whose plans, and what became of them; default: this month so far"
+)
 @click.option("--hour", type=reading_by(parse_hour), metavar="HOUR", help="one hour instead, such as 2026-10-03T14Z")
 @OUTPUT
 def used(cluster: str | None, month: str | None, hour: int | None, output: str, **options: Any) -> None:

@@ -11,10 +11,19 @@ from fractions import Fraction
 from typing import Any
 
 import click
+from rich.box import SIMPLE
+from rich.console import Console
 from rich.table import Table
 
-from chargeback.budget_reports import NO_BUDGETS, BudgetReport, budget_columns, budget_report, show_percent
-from chargeback.cli.console import cell, console
+from chargeback.budget_reports import (
+    NO_BUDGETS,
+    BudgetReport,
+    budget_columns,
+    budget_report,
+    show_no_forecast,
+    show_percent,
+)
+from chargeback.cli.console import cell, console, least_width, text_of
 from chargeback.cli.groups import groups_type, where_option
 from chargeback.cli.options import STORE, Failure, settings_options, take_database
 from chargeback.core.costs import LABEL, Costs, check_where
@@ -24,6 +33,9 @@ from chargeback.core.statements import safe
 from chargeback.cost_json import FIELDS, cost_json
 from chargeback.reports import BY_COST_CENTER, MonthReport, NoLedger, month_report, policy_of
 from chargeback.store.database import DatabaseUnavailable
+
+# Of a group without a name, for people.
+NONE = "(none)"
 
 
 @click.command()
@@ -44,8 +56,9 @@ def report(
 ) -> None:
     """Show a month by cost center, or by other groups; hours that are not closed yet are in it, named provisional.
 
-    Beside the amount stands what would be charged by what is held, and by busy time. A group without a name has
-    none of that: no team, no such label. By cost center alone, budgets stand there, too: see `chargeback budgets`.
+    Beside the amount stands what would be charged by what is held, and by busy time. (none) has no team, or no such
+    label; in JSON and CSV that is an empty text. By cost center alone, budgets stand there, too: see `chargeback
+    budgets`.
 
     \b
     Example: chargeback report --data /var/lib/chargeback --month 2026-10
@@ -64,9 +77,18 @@ def report(
     except (NoLedger, DatabaseUnavailable) as error:
         raise Failure(str(error)) from error
     if output == "table":
-        console().print(month_table(found, budgets))
+        print_month(console(), found, budgets)
     else:
         click.echo(_as_json(found, budgets) if output == "json" else _as_csv(found, budgets), nl=False)
+
+
+def print_month(out: Console, found: MonthReport, budgets: BudgetReport = NO_BUDGETS) -> None:
+    """As a table; where the terminal is too narrow for budgets, without them."""
+    shown = month_table(found, budgets)
+    if budgets.uses and least_width(out, shown) > out.width:
+        shown = month_table(found)
+        shown.caption = f"{shown.caption or ''}\nbudgets: `chargeback budgets show --month {found.month}`".strip()
+    click.echo(text_of(out, shown))
 
 
 def month_table(found: MonthReport, budgets: BudgetReport = NO_BUDGETS) -> Table:
@@ -74,18 +96,20 @@ def month_table(found: MonthReport, budgets: BudgetReport = NO_BUDGETS) -> Table
     title = f"{found.month}, {found.currency}"
     table = Table(
         title=title, caption="\n".join(_notes(found)) or None, title_justify="left", caption_justify="left",
-        show_footer=True,
+        show_footer=True, box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0),
     )  # fmt: skip
     for i, name in enumerate(found.group_by):
-        table.add_column(name.removeprefix(LABEL).replace("-", " "), "" if i else "all of it")
-    headings = ("card hours", "list amount", "amount", "by allocation", "by usage")
+        table.add_column(name.removeprefix(LABEL).replace("-", " "), "" if i else "all of it", overflow="fold")
+    headings = ("card hours", "list amount", "amount", "by\nallocation", "by\nusage")
     for heading, sum_of_all in zip(headings, _numbers(found.whole), strict=True):
-        table.add_column(heading, sum_of_all, justify="right")
+        table.add_column(heading, sum_of_all, justify="right", no_wrap=True)
     for heading in ("budget", "used %", "forecast") if budgets.uses else ():
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in found.rows:
         style = "dim" if any(value.startswith("platform:") for value in row.group) else None
-        table.add_row(*(cell(value) for value in row.group), *_numbers(row), *_budget(row, budgets), style=style)
+        table.add_row(
+            *(cell(value or NONE) for value in row.group), *_numbers(row), *_budget(row, budgets), style=style
+        )
     return table
 
 
@@ -93,7 +117,7 @@ def _budget(row: Costs, budgets: BudgetReport) -> tuple[str, ...]:
     use = budgets.of(row.group[0]) if budgets.uses else None
     if use is None:
         return ()
-    forecast = use.no_forecast if use.forecast is None else show_micros(use.forecast.expected_micros)
+    forecast = show_no_forecast(use) if use.forecast is None else show_micros(use.forecast.expected_micros)
     return show_micros(use.amount_micros), show_percent(use.share), forecast
 
 

@@ -38,7 +38,7 @@ PROBLEMS = {
 
 @click.command()
 @settings_options(*STORE)
-@click.option("--month", type=MONTH, help="whose coverage is shown, such as 2026-10; default: the current one")
+@click.option("--month", type=MONTH, metavar="MONTH", help="whose coverage is shown; default: the current one")
 @click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def status(month: str | None, output: str, **options: Any) -> None:
     """Show what is due, what is known of a month, which months wait, and the last push of every node.

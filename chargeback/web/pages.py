@@ -9,9 +9,11 @@ from aiohttp import web
 
 from chargeback.api.errors import BadRequest
 from chargeback.api.state import CLOCK, CLUSTER, DATABASE, PAGE, TABLES
+from chargeback.budget_reports import budget_report, show_no_forecast, show_percent
 from chargeback.core.hours import check_month, local_day, month_after
 from chargeback.core.money import MICROS, show_micros
 from chargeback.reports import month_report, policy_of
+from chargeback.store.months import state_of
 from chargeback.store.node_hours import last_pushes
 from chargeback.tasks.quota_look import look
 
@@ -31,21 +33,25 @@ async def get_month(request: web.Request) -> dict[str, object]:
         raise BadRequest("month", str(error)) from error
     report = await asyncio.to_thread(month_report, database, month, now_ms)
 
-    def pushes() -> list[tuple[str, str, int]]:
+    def pushes_and_state() -> tuple[list[tuple[str, str, int]], str]:
         with database.read() as connection:
-            return last_pushes(connection)
+            return last_pushes(connection), state_of(connection, month)
 
+    pushes, state = await asyncio.to_thread(pushes_and_state)
+    budgets = await asyncio.to_thread(budget_report, database, month, now_ms)
     quotas = await asyncio.to_thread(look, request.app[TABLES], policy.plans_from, request.app[PAGE].trends, now_ms)
     return {
         "report": report,
         "policy": policy,
+        "state": state,
+        "budgets": budgets.uses,
+        "percent": show_percent,
+        "no_forecast": show_no_forecast,
         "before": month_after(month, -1),
         "after": month_after(month) if month < current else None,
         "money": show_micros,
         "hours": lambda hours: show_micros(round(hours * MICROS)),
         "quotas": quotas.uses,
         "cluster": request.app[CLUSTER],
-        "nodes": [
-            (cluster, node, (now_ms - at_ms) // 1000) for cluster, node, at_ms in await asyncio.to_thread(pushes)
-        ],
+        "nodes": [(cluster, node, (now_ms - at_ms) // 1000) for cluster, node, at_ms in pushes],
     }

@@ -59,7 +59,7 @@ def test_a_line_is_found_and_explained(data: Path) -> None:
     assert said["line_id"] == row["line_id"]
     assert said["amount"]["by_usage"] == "0.330000"
     assert said["amount"]["amount_arithmetic"] == {
-        "text": "E(b) − E(a) = ⌊3000000⌋ − ⌊0⌋ = 3000000 − 0",
+        "text": "E(b) − E(a) = ⌊3000000⌋ − ⌊0⌋ = 3000000 − 0 micros",
         "exact_micros": ["0", "3000000"],
         "micros": 3_000_000,
     }
@@ -114,7 +114,7 @@ def test_a_report_in_groups_has_the_sums_of_the_whole(data: Path) -> None:
         assert sums[0] == sums[1] == sums[2] != 0
     assert {row["team"] for row in rows("--group-by", "team", "--where", "team=red")} == {"red"}
     table = run(data, "report", "--month", MONTH, "--group-by", "label:project").stdout
-    assert "by allocation" in table
+    assert "allocation" in table
     assert "busy time is not known of all of it" in table
 
 
