@@ -81,7 +81,12 @@ def prepare(
         hold_ledger(connection)
         found, sums = look_in(connection, month, now_ms, grace_ms, limits)
         if found.state.state != OPEN:
-            raise MonthRefused(f"{month} is {_described(found.state)}: discard its draft before you make another")
+            wanted = (
+                "it never changes again"
+                if found.state.state == CLOSED
+                else "discard its draft before you make another"
+            )
+            raise MonthRefused(f"{month} is {_described(found.state)}: {wanted}")
         findings = waive(found.findings, waivers, reason)
         if stopping(findings):
             raise MonthBlocked(month, replace(found, findings=findings))

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from chargeback.cli.changes import print_changes, progress
+from chargeback.cli.changes import print_changes, progress, to_be_rated
 from chargeback.cli.listing import OUTPUT, Row, now_ms, print_rows, reading, writing
 from chargeback.cli.options import STORE, Failure, settings_options, take_database
 from chargeback.cli.people import given, people_options, taken
@@ -169,7 +169,7 @@ def withdraw(number: int, reason: str, who: str | None, **options: Any) -> None:
     except ValueError as error:
         raise Failure(f"NUMBER: {error}") from error
     if made.kind not in SUMS:
-        done = f"{due} node-hours to be rated again"
+        done = to_be_rated(due)
     else:
         done = f"its lines of {made.month} are gone" if month is None else f"its opposite is posted in {month}"
     click.echo(f"{made.name}: {made.kind} withdrawn; {done}")
@@ -241,7 +241,7 @@ def _waiver(database: Database, wanted: Adjustment, policy: Policy, dry_run: boo
     if not dry_run:
         with writing(database) as connection:
             made, due = make_adjustment(connection, wanted, policy.timezone, policy.version)
-        click.echo(f"{made.name}: {made.kind} of {made.scope}; {due} node-hours to be rated again")
+        click.echo(f"{made.name}: {made.kind} of {made.scope}; {to_be_rated(due)}")
         return
     scope = wanted.scope
     span = HourSpan(

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from chargeback.cli.changes import to_be_rated
 from chargeback.cli.listing import OUTPUT, Row, now_ms, print_rows, reading
 from chargeback.cli.options import STORE, Failure, settings_options, take_database
 from chargeback.cli.people import given, taken
@@ -163,7 +164,7 @@ def set_owner(
     open_end = "further notice" if clear else "the labels change"
     until = open_end if recorded.until_ms is None else format_instant(recorded.until_ms)
     said = f"version {recorded.version}, from {format_instant(recorded.from_ms)} until {until}"
-    click.echo(f"{chosen}/{namespace}: {said}; {due} node-hours to be rated again")
+    click.echo(f"{chosen}/{namespace}: {said}; {to_be_rated(due)}")
 
 
 def _in_time_of(connection: Connection, text: str) -> int:

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
+from chargeback.cli.changes import to_be_rated
 from chargeback.cli.listing import OUTPUT, Row, now_ms, print_rows, reading, writing
 from chargeback.cli.options import STORE, Failure, settings_options, take_database
 from chargeback.cli.people import people_options, taken
@@ -147,7 +148,7 @@ def set_policy(
             raise Failure(str(error)) from error
     since = f"from {format_instant(made.from_ms)}" if made.from_ms else "from ever"
     where = "/".join(filter(None, (made.cluster, made.pool))) or "the whole ledger"
-    click.echo(f"version {made.version}: {where}: {_said(made)}, {since}; {due} node-hours to be rated again")
+    click.echo(f"version {made.version}: {where}: {_said(made)}, {since}; {to_be_rated(due)}")
 
 
 def _scopes(book: PolicyBook, at_ms: int) -> Iterator[Row]:

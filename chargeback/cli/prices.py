@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from chargeback.cli.changes import to_be_rated
 from chargeback.cli.listing import OUTPUT, Row, now_ms, print_rows, reading, writing
 from chargeback.cli.options import EXIT_INCOMPLETE, STORE, Failure, settings_options, take_database
 from chargeback.cli.people import given, people_options, taken
@@ -115,7 +116,7 @@ def import_file(
         raise Failure(f"{file}: {error}") from error
     _show_look(look, output)
     said = f"version {book.version}" if look.is_new else f"is version {book.version} already"
-    click.echo(f"{file}: {said}; {look.due} node-hours to be rated again", err=output != "table")
+    click.echo(f"{file}: {said}; {to_be_rated(look.due)}", err=output != "table")
 
 
 @prices.command()

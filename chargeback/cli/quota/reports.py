@@ -75,7 +75,7 @@ def say_missing(report: QuotaReport, settings: Settings) -> bool:
 async def _ask(settings: Settings, namespace: str | None) -> tuple[QuotaFacts, int]:
     configuration = await find_cluster(settings.kubeconfig)
     if configuration is None:
-        raise Failure("no cluster here: name a file with --quotas, or --kubeconfig")
+        raise Failure("no cluster here: want --quotas FILE or --kubeconfig; `chargeback plans used` asks the ledger")
     async with ClusterApi(configuration) as api:
         return await read_facts(api, settings.label_keys, namespace), api.now_ms()
 

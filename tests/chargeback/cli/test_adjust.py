@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from chargeback.cli.changes import to_be_rated
 from chargeback.cli.listing import now_ms
 from chargeback.cli.main import main
 from chargeback.core.hours import format_instant
@@ -104,7 +105,7 @@ def test_an_outage_takes_half_an_hour_off_one_node(ledger: Database) -> None:
     ]
     others = [line for line in month(ledger) if line.node == "n2"]
     did = adjust(ledger, *arguments)
-    assert did.stdout == "adjustment-1: outage of cluster=lab,node=n1; 1 node-hours to be rated again\n"
+    assert did.stdout == "adjustment-1: outage of cluster=lab,node=n1; " + to_be_rated(1) + "\n"
     rate_all(ledger)
     assert amounts(month(ledger)) == {"cc-a": 1_500_000, "cc-b": 1_500_000, "platform:discount": 3_000_000}
     assert [line for line in month(ledger) if line.node == "n2"] == others

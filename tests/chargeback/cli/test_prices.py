@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from chargeback.cli.changes import to_be_rated
 from chargeback.cli.main import main
 from chargeback.core.hours import format_instant
 from chargeback.core.policy import Policy
@@ -97,7 +98,7 @@ def test_what_rated_hours_cost_needs_force_and_a_reason(run: Run, tmp_path: Path
         assert (without.exit_code, "--reason" in without.stderr) == (2, True)
     assert {row["version"] for row in rows(run("history", "--output", "json"))} == {1}
     forced = run("import", "q.yaml", "--force", "--reason", "a slip", "--who", "ada")
-    assert forced.stdout.splitlines()[-1] == "q.yaml: version 2; 1 node-hours to be rated again"
+    assert forced.stdout.splitlines()[-1] == "q.yaml: version 2; " + to_be_rated(1)
     database = open_ledger(tmp_path)
     with database.read() as connection:
         (noted,) = entries(connection, "price book 2")
