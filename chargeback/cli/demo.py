@@ -13,12 +13,14 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from chargeback.budget_reports import budget_report
 from chargeback.cli.console import console
 from chargeback.cli.export import write_month
 from chargeback.cli.options import Failure
-from chargeback.cli.report import month_table
+from chargeback.cli.report import print_month
 from chargeback.core.hours import HOUR_MS, format_hour, local_day, month_after, month_span_ms
 from chargeback.demo.processes import DemoFailed, Processes, free_port, wait_ready, wait_until
+from chargeback.demo.terms import give_credit, set_budgets, write_plans
 from chargeback.reports import month_report
 from chargeback.store.backlogs import node_hour_backlog, plan_hour_backlog
 from chargeback.store.database import Database, open_database, sqlite_url
@@ -63,11 +65,15 @@ def _as_interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _run(data: Path, once: bool, sockets: Path, processes: Processes, out: Console) -> None:
-    url = _start_server(data, processes)
+    now_ms = time.time_ns() // 1_000_000
+    this_month = local_day(now_ms, "UTC").isoformat()[:7]
+    first_month = month_after(this_month, -2)
+    url = _start_server(data, first_month, processes)
     database = open_database(sqlite_url(data / "ledger.db"))
     try:
-        now_ms = time.time_ns() // 1_000_000
-        _replay(data, url, processes, database, now_ms, out)
+        _replay(data, url, first_month, processes, database, now_ms, out)
+        set_budgets(database, first_month, now_ms)
+        give_credit(database, CLUSTER, month_after(this_month, -1), now_ms)
         _print_months(data, database, now_ms, out)
         if once:
             return
@@ -84,7 +90,7 @@ def _run(data: Path, once: bool, sockets: Path, processes: Processes, out: Conso
         database.close()
 
 
-def _start_server(data: Path, processes: Processes) -> str:
+def _start_server(data: Path, first_month: str, processes: Processes) -> str:
     for name in ("namespaces", "quotas", *NODES):
         text = files("chargeback.demo").joinpath(f"{name}.yaml").read_text()
         (data / f"{name}.yaml").write_text(text)
@@ -99,6 +105,7 @@ def _start_server(data: Path, processes: Processes) -> str:
         *("--owners", str(data / "namespaces.yaml")),
         *("--quotas", str(data / "quotas.yaml")),
         *("--prices", "default"),
+        *("--plans", str(write_plans(data, first_month))),
         *("--plans-from", "quota"),
         *("--grace", "0s"),
     )
@@ -107,11 +114,12 @@ def _start_server(data: Path, processes: Processes) -> str:
     return url
 
 
-def _replay(data: Path, url: str, processes: Processes, database: Database, now_ms: int, out: Console) -> None:
+def _replay(
+    data: Path, url: str, first_month: str, processes: Processes, database: Database, now_ms: int, out: Console
+) -> None:
     """Send what is missing up to the running hour, through the real agent in simulated time."""
     this_hour = now_ms // HOUR_MS
-    this_month = local_day(now_ms, "UTC").isoformat()[:7]
-    oldest = month_span_ms(month_after(this_month, -2), "UTC")[0] // HOUR_MS
+    oldest = month_span_ms(first_month, "UTC")[0] // HOUR_MS
     with database.read() as connection:
         newest = {node: newest_hour(connection, CLUSTER, node) for node in NODES}
     starts = {node: oldest if hour is None else max(hour + 1, oldest) for node, hour in newest.items()}
@@ -181,7 +189,7 @@ def _agent(data: Path, url: str, node: str) -> tuple[str, ...]:
 def _print_months(data: Path, database: Database, now_ms: int, out: Console) -> None:
     this_month = local_day(now_ms, "UTC").isoformat()[:7]
     for month in (month_after(this_month, -1), this_month):
-        out.print(month_table(month_report(database, month, now_ms)))
+        print_month(out, month_report(database, month, now_ms), budget_report(database, month, now_ms))
         out.print()
     for month in (month_after(this_month, -2), month_after(this_month, -1), this_month):
         path = data / f"chargeback-{month}.csv"

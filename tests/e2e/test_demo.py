@@ -55,7 +55,7 @@ def read_month(path: Path) -> list[dict[str, str]]:
 def test_once_prints_the_months_and_leaves_their_csv(once: tuple[Path, str]) -> None:
     """Tables per cost center on the terminal, a CSV for each month that was replayed, no process left behind."""
     data, printed = once
-    for account in ("prod-001", "rd-001", "ds-001", "unowned", "platform:idle", "all accounts"):
+    for account in ("prod-001", "rd-001", "ds-001", "unowned", "platform:idle", "all of it"):
         assert account in printed
     paths = [Path(path) for path in re.findall(r"^CSV +(\S+)$", printed, re.MULTILINE)]
     assert [path.parent for path in paths] == [data] * 3
