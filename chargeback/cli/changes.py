@@ -28,7 +28,7 @@ POSTED = ("posted_in", "corrects", "account", *MEASURES)
 def to_be_rated(due: int) -> str:
     """What a change has made due, and who does it."""
     said = f"{due} node-hours to be rated again"
-    return f"{said}: `chargeback serve` does it, or `chargeback rerate --now`" if due else said
+    return f"{said}: a running server does it, or chargeback rerate --now" if due else said
 
 
 def print_changes(before: Sums, after: Sums, currency: str, output: str) -> None:

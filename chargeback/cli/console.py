@@ -12,9 +12,10 @@ from rich.text import Text
 
 # A pipe has no width: names must not be wrapped there, for people grep in it.
 PIPE_COLUMNS = 200
-UNBOUNDED = 10_000
 # No cell is folded narrower than this.
 FOLD_AT = 12
+# Between two columns, beside their padding.
+DIVIDER = 1
 
 
 def console() -> Console:
@@ -37,20 +38,21 @@ def text_of(out: Console, found: Table) -> str:
     Where the terminal is too narrow, cells go on in the next line; where it is too narrow even for that, lines do.
     """
     width = out.width
-    out.width = max(width, least_width(out, found))
+    out.width = max(width, least_width(found))
     with out.capture() as captured:
         out.print(found)
     out.width = width
     return "\n".join(line.rstrip() for line in captured.get().splitlines() if line.strip())
 
 
-def least_width(out: Console, found: Table) -> int:
+def least_width(found: Table) -> int:
     """How many columns of a terminal the table needs; cells are not folded narrower than that."""
     for column in found.columns:
         texts = (column.header, *column.cells, column.footer)
         longest = max(len(line) for each in texts for line in _lines(each))
         column.min_width = longest if column.no_wrap else min(longest, FOLD_AT)
-    return out.measure(found, options=out.options.update(width=UNBOUNDED)).minimum
+    _, right, _, left = found.padding
+    return sum((column.min_width or 0) + left + right + DIVIDER for column in found.columns)
 
 
 def _lines(text: object) -> list[str]:

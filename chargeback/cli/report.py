@@ -85,7 +85,7 @@ def report(
 def print_month(out: Console, found: MonthReport, budgets: BudgetReport = NO_BUDGETS) -> None:
     """As a table; where the terminal is too narrow for budgets, without them."""
     shown = month_table(found, budgets)
-    if budgets.uses and least_width(out, shown) > out.width:
+    if budgets.uses and least_width(shown) > out.width:
         shown = month_table(found)
         shown.caption = f"{shown.caption or ''}\nbudgets: `chargeback budgets show --month {found.month}`".strip()
     click.echo(text_of(out, shown))
