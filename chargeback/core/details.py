@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
 from chargeback.core.costs import COST_CENTER
 from chargeback.core.hours import format_hour, format_instant
 from chargeback.core.lines import Line
-from chargeback.core.money import MICROS, MS_PER_HOUR, format_decimal, format_micros, round_six
+from chargeback.core.money import MICROS, MS_PER_HOUR, format_decimal, format_micros
 from chargeback.core.statements import safe
 
 SUMMARY, HOUR = "summary", "hour"
@@ -29,89 +28,99 @@ DETAILS = (SUMMARY, *GROUPS, HOUR)
 CACHED = 4096
 RATED, PROVISIONAL = "rated", "provisional"
 
-Write = Callable[[Any], str | None]
-
-
-def _text(value: str | None) -> str | None:
-    return value
-
 
 @lru_cache(maxsize=CACHED)
 def _hour(hour: int) -> str:
     return format_hour(hour)
 
 
-def _number(value: int | None) -> str | None:
-    return None if value is None else str(value)
+def _instant(at_ms: int) -> str:
+    """As `format_instant`, of which only the milliseconds differ in lines that stand together."""
+    second, ms = divmod(at_ms, 1000)
+    return _second(second) if not ms else f"{_second(second)[:-1]}.{ms:03d}Z"
+
+
+@lru_cache(maxsize=CACHED)
+def _second(at_s: int) -> str:
+    return format_instant(at_s * 1000)
 
 
 def _money(micros: int | None) -> str | None:
     return None if micros is None else format_micros(micros)
 
 
-# Column of the export → field of a line, and how its value is written. Fields are as the ledger's table keeps them.
-COLUMNS: dict[str, tuple[str, Write]] = {
-    "line_id": ("line_id", _text),
-    "month": ("month", _text),
-    "day": ("day", _text),
-    "hour": ("hour", _hour),
-    "from": ("start_ms", format_instant),
-    "until": ("end_ms", format_instant),
-    "cost_center_id": ("account", _text),
-    "kind": ("kind", _text),
-    "of_kind": ("of_kind", _text),
-    "part": ("part", _text),
-    "corrects": ("corrects", _text),
-    "corrects_period": ("corrects_month", _text),
-    "cluster": ("cluster", _text),
-    "node": ("node", _text),
-    "gpu": ("parent", _text),
-    "device": ("device", _text),
-    "shares": ("shares", _text),
-    "model": ("model", _text),
-    "profile": ("profile", _text),
-    "resource": ("resource", _text),
-    "namespace": ("namespace", _text),
-    "pod": ("pod", _text),
-    "container": ("container", _text),
-    "claim": ("claim", _text),
-    "cost_center": ("cost_center", _text),
-    "team": ("team", _text),
-    "tier": ("tier", _text),
-    "labels": ("dimensions", _text),
-    "evidence": ("evidence", _text),
-    "owner_version": ("owner_version", _number),
-    "plan_version": ("plan_version", _number),
-    "price_version": ("price_version", _number),
-    "policy_version": ("policy_version", _number),
-    "sku": ("sku", _text),
-    "unit": ("unit", _text),
-    "unit_price": ("unit_price", _text),
-    "gpu_ms_num": ("gpu_ms_num", _number),
-    "quantity_ms_num": ("quantity_ms_num", _number),
-    "ms_den": ("ms_den", _number),
-    "busy_ms": ("busy_ms", _number),
-    "memory_byte_seconds": ("memory_byte_seconds", _number),
-    "energy_mj": ("energy_mj", _number),
-    "list_amount": ("list_micros", _money),
-    "amount": ("amount_micros", _money),
-    "allocation_amount": ("allocation_micros", _money),
-    "usage_amount": ("usage_micros", _money),
-    "base": ("base", _text),
+# Column of the export → field of a line, as the ledger's table keeps it.
+COLUMNS: dict[str, str] = {
+    "line_id": "line_id",
+    "month": "month",
+    "day": "day",
+    "hour": "hour",
+    "from": "start_ms",
+    "until": "end_ms",
+    "cost_center_id": "account",
+    "kind": "kind",
+    "of_kind": "of_kind",
+    "part": "part",
+    "corrects": "corrects",
+    "corrects_period": "corrects_month",
+    "cluster": "cluster",
+    "node": "node",
+    "gpu": "parent",
+    "device": "device",
+    "shares": "shares",
+    "model": "model",
+    "profile": "profile",
+    "resource": "resource",
+    "namespace": "namespace",
+    "pod": "pod",
+    "container": "container",
+    "claim": "claim",
+    "cost_center": "cost_center",
+    "team": "team",
+    "tier": "tier",
+    "labels": "dimensions",
+    "evidence": "evidence",
+    "owner_version": "owner_version",
+    "plan_version": "plan_version",
+    "price_version": "price_version",
+    "policy_version": "policy_version",
+    "sku": "sku",
+    "unit": "unit",
+    "unit_price": "unit_price",
+    "gpu_ms_num": "gpu_ms_num",
+    "quantity_ms_num": "quantity_ms_num",
+    "ms_den": "ms_den",
+    "busy_ms": "busy_ms",
+    "memory_byte_seconds": "memory_byte_seconds",
+    "energy_mj": "energy_mj",
+    "list_amount": "list_micros",
+    "amount": "amount_micros",
+    "allocation_amount": "allocation_micros",
+    "usage_amount": "usage_micros",
+    "base": "base",
 }
-FIELDS = tuple(field for field, _ in COLUMNS.values())
+# Fields that are not written as they are.
+_WRITTEN_BY: dict[str, Callable[[Any], str | None]] = {
+    "hour": _hour,
+    "start_ms": _instant,
+    "end_ms": _instant,
+    "list_micros": _money,
+    "amount_micros": _money,
+    "allocation_micros": _money,
+    "usage_micros": _money,
+}
+FIELDS = tuple(COLUMNS.values())
 # What a row ends with that is in no field of a line.
 MORE = ("gpu_hours", "currency", "status")
 HEADER = (*COLUMNS, *MORE)
-_WRITES = tuple(write for _, write in COLUMNS.values())
+_WRITES = tuple((i, _WRITTEN_BY[field]) for i, field in enumerate(FIELDS) if field in _WRITTEN_BY)
 _GPU_MS, _MS_DEN = FIELDS.index("gpu_ms_num"), FIELDS.index("ms_den")
-# Ids, numbers and times of our own: nothing in them can be a formula.
+# What others have named: all else is our own, and no formula.
 _NAMES = frozenset(
     i for i, name in enumerate(COLUMNS)
     if name in ("cost_center_id", "corrects", "cluster", "node", "gpu", "device", "model", "profile", "resource",
                 "namespace", "pod", "container", "claim", "cost_center", "team", "tier", "labels", "evidence", "sku")
 )  # fmt: skip
-_NUMBERS = frozenset(i for i, write in enumerate(_WRITES) if write is _number)
 _safe = lru_cache(maxsize=CACHED)(safe)
 
 
@@ -123,28 +132,32 @@ def values_of(line: Line) -> tuple[Any, ...]:
     return tuple(values.values())
 
 
-def line_row(values: Sequence[Any], currency: str, status: str) -> list[str | None]:
-    """A line in the columns of HEADER. values: its fields, in the order of FIELDS."""
-    row = [write(value) for write, value in zip(_WRITES, values, strict=True)]
+def line_row(values: Sequence[Any], currency: str, status: str) -> list[Any]:
+    """A line in the columns of HEADER: texts, whole numbers, None. values: its fields, in the order of FIELDS."""
+    row = list(values)
+    for i, write in _WRITES:
+        row[i] = write(row[i])
     row += (_gpu_hours(values[_GPU_MS], values[_MS_DEN]), currency, status)
     return row
 
 
-def safe_row(row: Sequence[str | None]) -> list[str]:
-    """For a spreadsheet: nothing in it is run, what is not known is empty."""
-    return ["" if text is None else _safe(text) if i in _NAMES else text for i, text in enumerate(row)]
+def safe_row(row: list[Any]) -> list[Any]:
+    """For a spreadsheet: nothing in it is run. The same list, changed; what is None is written empty."""
+    for i in _NAMES:
+        if row[i]:
+            row[i] = _safe(row[i])
+    return row
 
 
-def json_row(row: Sequence[str | None]) -> dict[str, Any]:
+def json_row(row: Sequence[Any]) -> dict[str, Any]:
     """As an object: whole numbers are numbers, decimals are texts, what is not known is null."""
-    found: dict[str, Any] = {
-        name: int(text) if text is not None and i in _NUMBERS else text
-        for i, (name, text) in enumerate(zip(HEADER, row, strict=True))
-    }
+    found = dict(zip(HEADER, row, strict=True))
     found["labels"] = dict(json.loads(found["labels"]))
     return found
 
 
-@lru_cache(maxsize=CACHED)
 def _gpu_hours(num: int, den: int) -> str:
-    return round_six(Fraction(num, den) / MS_PER_HOUR)
+    """As `round_six` rounds num / den ms, half to even, in whole numbers alone: there is one a line."""
+    whole = den * MS_PER_HOUR
+    micros, rest = divmod(num * MICROS, whole)
+    return format_micros(micros + (2 * rest > whole or (2 * rest == whole and micros % 2 == 1)))
