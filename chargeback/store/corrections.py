@@ -6,7 +6,7 @@ every rating, as charges are, so it does not matter how often or in which order 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from sqlalchemy import Connection, select
 
@@ -23,25 +23,34 @@ def settled_months(connection: Connection) -> frozenset[str]:
     return frozenset(each.month for each in month_states(connection) if each.state != OPEN)
 
 
-def correct_node_hour(
-    connection: Connection, key: NodeHourKey, months: Collection[str], rated: Sequence[Line], revision: int
+def correct_node_hours(
+    connection: Connection,
+    keys: Sequence[NodeHourKey],
+    months: Collection[str],
+    rated: Sequence[Line],
+    revisions: Mapping[str, int],
 ) -> set[str]:
-    """Post what makes of a node-hour's part in settled months what is rated now; the local days whose sums change.
+    """Post what makes of some node-hours' part in settled months what is rated now; the local days whose sums change.
 
-    months: settled ones that the hour has a part of; rated: that part's lines.
+    keys: all of one hour; months: settled ones that it has a part of; rated: that part's lines; revisions: by node.
     """
     _lock(connection, months)
-    existing = lines_of(connection, [key])
-    return _post(connection, existing, months, rated, revision)
+    existing = lines_of(connection, keys)
+    return _post(connection, existing, months, rated, revisions)
 
 
 def correct_hour(
-    connection: Connection, cluster: str, hour: int, months: Collection[str], rated: Sequence[Line], revision: int
+    connection: Connection,
+    cluster: str,
+    hour: int,
+    months: Collection[str],
+    rated: Sequence[Line],
+    revisions: Mapping[str, int],
 ) -> set[str]:
-    """As `correct_node_hour`, of an hour of a whole cluster: where its plans are settled across nodes."""
+    """As `correct_node_hours`, of an hour of a whole cluster: where its plans are settled across nodes."""
     _lock(connection, months)
     existing = lines_of_hour(connection, cluster, hour)
-    return _post(connection, existing, months, rated, revision)
+    return _post(connection, existing, months, rated, revisions)
 
 
 def standing_charges(
@@ -63,8 +72,13 @@ def _lock(connection: Connection, months: Collection[str]) -> None:
 
 
 def _post(
-    connection: Connection, existing: Sequence[Line], months: Collection[str], rated: Sequence[Line], revision: int
+    connection: Connection,
+    existing: Sequence[Line],
+    months: Collection[str],
+    rated: Sequence[Line],
+    revisions: Mapping[str, int],
 ) -> set[str]:
+    """revisions: by node; of lines of no node, and of others' that a plan moves, the greatest."""
     settled = settled_months(connection)
     standing = net(line for line in existing if line.month in settled)
     wanted = correct(standing, rated, posting_month(connection, max(months)))
@@ -74,7 +88,8 @@ def _post(
     days = set[str]()
     for cluster, node, hour in sorted({(line.cluster, line.node, line.hour) for line in present}):
         days |= delete_corrections(connection, NodeHourKey(cluster=cluster, node=node, hour=hour))
-    put_lines(connection, [(line, revision) for line in wanted])
+    newest = max(revisions.values())
+    put_lines(connection, [(line, revisions.get(line.node, newest)) for line in wanted])
     return days | {line.day for line in wanted}
 
 

@@ -72,7 +72,7 @@ def _settle(connection: Connection, plan_hour: PlanHour) -> set[str]:
     days = _put(connection, charges, [line for line in settled if line.month not in months], revision)
     if months:
         of_months = [line for line in settled if line.month in months]
-        days |= correct_hour(connection, cluster, hour, months, of_months, revision)
+        days |= correct_hour(connection, cluster, hour, months, of_months, {"": revision})
     note_settled(connection, plan_hour)
     replace_problems(connection, {_key(plan_hour): problems})
     log.debug(
