@@ -34,19 +34,24 @@ class PlanUse:
 
 
 def plan_uses(cluster: str, plans: Sequence[PlanVersion], totals: Iterable[Total]) -> list[PlanUse]:
-    """totals: of all clusters. Of a namespace with several plans each has the lines of its own price key."""
+    """totals: of all clusters. Of a namespace with several plans each has the lines of its own price
+    key, and one without what is left."""
     by_namespace: dict[str, list[Total]] = {}
     for total in totals:
         if total.cluster == cluster and total.kind in (*KINDS, UNBACKED):
             by_namespace.setdefault(total.namespace, []).append(total)
     models = {total.model for mine in by_namespace.values() for total in mine}
     alone = {plan.namespace for plan in plans if sum(each.namespace == plan.namespace for each in plans) == 1}
+    keys = [(plan.namespace, read_price_key(plan.price_key, models)) for plan in plans if plan.price_key]
+    taken = {(namespace, key.sku) for namespace, key in keys if key is not None}
     uses = []
     for plan in plans:
         mine = by_namespace.get(plan.namespace, [])
         if plan.namespace not in alone and plan.price_key:
             key = read_price_key(plan.price_key, models)
             mine = [total for total in mine if key is not None and total.sku == key.sku]
+        elif plan.namespace not in alone:
+            mine = [total for total in mine if (plan.namespace, total.sku) not in taken]
         uses.append(
             PlanUse(
                 cluster=cluster,
