@@ -77,9 +77,11 @@ def test_the_demo_balances(once: tuple[Path, str]) -> None:
     assert sum(Decimal(row["amount"]) for row in rows) == price
     assert abs(sum(Decimal(row["gpu_hours"]) for row in rows) - 26 * hours) <= Decimal("0.0000005") * len(rows)
     assert not [row for row in rows if row["cost_center_id"] in ("platform:gap", "platform:difference")]
+    assert {"reserved", "burst", "unused", "credit"} <= {row["kind"] for row in rows}
     assert {row["cost_center_id"] for row in rows if row["namespace"] == "ml-production"} == {
         "prod-001",
         "platform:discount",
+        "platform:idle",  # which backs what it is guaranteed and does not hold
     }
 
 
