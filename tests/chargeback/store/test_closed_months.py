@@ -237,10 +237,10 @@ def test_somebody_else_must_approve_where_the_policy_says_so(ledger: Database) -
     assert approve(ledger, MONTH, "bob", NOW_MS).approved_by == "bob"
 
 
+# SQLite has one writer.
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
 def test_no_line_is_written_while_a_month_is_held(ledger: Database) -> None:
-    """Rating takes its turn later; pushes are taken in all the same. (SQLite has one writer anyway.)"""
-    if ledger.is_sqlite:
-        pytest.skip("one writer")
+    """Rating takes its turn later; pushes are taken in all the same."""
     fill(ledger)
     with ledger.write() as connection:
         hold_ledger(connection)
@@ -251,10 +251,10 @@ def test_no_line_is_written_while_a_month_is_held(ledger: Database) -> None:
     assert close_due(ledger, NOW_MS, GRACE_MS) == 1
 
 
+# SQLite has one writer.
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
 def test_a_draft_waits_for_lines_that_are_being_written(ledger: Database) -> None:
     """It sees all of them."""
-    if ledger.is_sqlite:
-        pytest.skip("one writer")
     fill(ledger)
     made = []
     with ledger.write() as connection:

@@ -86,10 +86,10 @@ def test_replicas_make_the_ledger_of_one(database: Database) -> None:
         assert not [line for line in mine if line.kind in ("held", "burst")]
 
 
+# SQLite has one writer: nobody else can have a node-hour in hand.
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
 def test_an_hour_with_a_node_in_another_hand_is_settled_later(ledger: Database) -> None:
     """It neither waits for the other replica nor settles a part of the hour."""
-    if ledger.is_sqlite:
-        pytest.skip("SQLite has one writer: nobody else can have a node-hour in hand")
     fill(ledger)
     with ledger.write() as connection:
         note_plans(connection, CLUSTER, seen(2), 0)
