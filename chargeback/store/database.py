@@ -28,6 +28,17 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 # SQLite waits so long for another writer of the same file before it gives up.
 BUSY_TIMEOUT_S = 30
 
+# A PostgreSQL whose machine goes without a word is noticed after a minute, not after hours; what the URL says wins.
+_NOTICED = {
+    "connect_timeout": "10",
+    "keepalives_idle": "30",
+    "keepalives_interval": "10",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "60000",
+}
+# What a standby answers to whoever writes: after a failover the primary is elsewhere.
+_READ_ONLY = "25006"
+
 # Execution option of connections that will write.
 _WRITES = "chargeback_writes"
 
@@ -60,6 +71,20 @@ def part(connection: Connection) -> Iterator[None]:
         raise PartFailed(f"{type(error).__name__}: {error}") from error
 
 
+@contextmanager
+def _as_unavailable() -> Iterator[None]:
+    """What ails the database, and may pass, becomes one error; what is wrong with a statement rises as it is."""
+    try:
+        yield
+    except PoolTimeoutError as error:
+        raise DatabaseUnavailable(str(error)) from error
+    except DBAPIError as error:
+        is_standby = getattr(error.orig, "sqlstate", None) == _READ_ONLY
+        if isinstance(error, OperationalError) or error.connection_invalidated or is_standby:
+            raise DatabaseUnavailable(str(error.orig)) from error
+        raise
+
+
 class Database:
     """One database; `write()` and `read()` are the only ways to a connection."""
 
@@ -76,26 +101,16 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that commits if the block ends well."""
-        try:
-            with self._writer or nullcontext(), self._writing.begin() as connection:
-                yield connection
-        except OperationalError as error:
-            raise DatabaseUnavailable(str(error.orig)) from error
-        except PoolTimeoutError as error:
-            raise DatabaseUnavailable(str(error)) from error
+        with _as_unavailable(), self._writer or nullcontext(), self._writing.begin() as connection:
+            yield connection
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction for reading: what it sees does not change while it lasts."""
-        try:
-            with self.engine.connect() as connection:
-                if not self.is_sqlite:
-                    connection = connection.execution_options(isolation_level="REPEATABLE READ")
-                yield connection
-        except OperationalError as error:
-            raise DatabaseUnavailable(str(error.orig)) from error
-        except PoolTimeoutError as error:
-            raise DatabaseUnavailable(str(error)) from error
+        with _as_unavailable(), self.engine.connect() as connection:
+            if not self.is_sqlite:
+                connection = connection.execution_options(isolation_level="REPEATABLE READ")
+            yield connection
 
     def close(self) -> None:
         self.engine.dispose()
@@ -116,7 +131,9 @@ def open_database(url: str) -> Database:
     try:
         if parsed.get_backend_name() == "sqlite":
             _make_folder(parsed.database)
-        engine = create_engine(parsed)
+        is_remote = parsed.get_backend_name() == "postgresql"
+        noticed = {name: value for name, value in _NOTICED.items() if is_remote and name not in parsed.query}
+        engine = create_engine(parsed, connect_args=noticed)
     except OSError as error:
         raise DatabaseError(f"database: {parsed.render_as_string()}: {error}") from error
     except ModuleNotFoundError as error:
