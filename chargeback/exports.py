@@ -134,13 +134,16 @@ def _costs(connection: Connection, wish: Wish, names: Sequence[str]) -> Iterator
         return
     by = [name for name in ("pod", "container", "node") if name in names or (name == "pod" and WORKLOAD in asked)]
     parts = parts_of_lines(connection, wish.month, by, wish.where, **apart(asked))
-    rest = {name: wanted for name, wanted in wish.where.items() if name not in COLUMNS}
+    # The other side of a charge is a namespace's in the lines, and not in groups without accounts.
+    rest = {name: wanted for name, wanted in wish.where.items() if name not in COLUMNS or name in _SIDED}
     pairs = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(names, _ORDER, strict=False))
     ordered = [name for name, _ in pairs]
     for _, batch in itertools.groupby(parts, key=lambda part: [value_of(name, part) for name in ordered]):
         yield from grouped(batch, names, rest)
 
 
+# Where it matters which side of a charge a line is.
+_SIDED = (COST_CENTER, "team", "namespace")
 # In which the lines' sums come.
 _ORDER = (COST_CENTER, "team", "cluster", "namespace", "pod", "container")
 
@@ -161,7 +164,7 @@ def _lines_of(pieces: Iterable[str]) -> Iterator[str]:
         yield left
 
 
-def _csv(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+def _csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[str]:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\r\n")
     writer.writerow(header)
@@ -177,7 +180,7 @@ def _jsonl(rows: Iterable[Any]) -> Iterator[str]:
     return (json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n" for row in rows)
 
 
-def _batches(rows: Iterable[Sequence[str]]) -> Iterator[list[Sequence[str]]]:
+def _batches(rows: Iterable[Sequence[Any]]) -> Iterator[list[Sequence[Any]]]:
     rows = iter(rows)
     while batch := list(itertools.islice(rows, BATCH_ROWS)):
         yield batch
