@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
-from chargeback.config import SETTINGS, Settings, SettingsError, read_settings
+from chargeback.config import Settings, SettingsError, read_settings
+from chargeback.setting_table import SETTINGS
 from chargeback.store.database import Database, DatabaseError, DatabaseUnavailable, open_database
 from chargeback.store.schema import is_current
 

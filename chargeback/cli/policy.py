@@ -12,10 +12,10 @@ from chargeback.cli.listing import OUTPUT, Row, now_ms, print_rows, reading, wri
 from chargeback.cli.options import STORE, Failure, settings_options, take_database
 from chargeback.cli.people import people_options, taken
 from chargeback.cli.values import INSTANT, reading_by
-from chargeback.config import SETTINGS
 from chargeback.core.hours import format_instant, parse_instant
 from chargeback.core.money import format_decimal
 from chargeback.core.policy import FIELDS, PolicyBook, PolicyChange
+from chargeback.setting_table import SETTINGS
 from chargeback.store.policies import (
     PolicyRefused,
     Recorded,

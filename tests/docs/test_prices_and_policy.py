@@ -11,11 +11,11 @@ import pytest
 from click.testing import CliRunner
 
 from chargeback.cli.main import main
-from chargeback.config import SETTINGS
 from chargeback.core.policy import BY_CLUSTER, BY_NOTHING, BY_POOL, Policy
 from chargeback.core.price_entries import UNITS
 from chargeback.price_file import parse_prices
 from chargeback.price_reader import PRICE
+from chargeback.setting_table import SETTINGS
 from chargeback.store.database import open_database, sqlite_url
 from chargeback.store.policies import begin_policy
 from chargeback.store.schema import migrate
