@@ -23,9 +23,9 @@ from chargeback.clock import Clock, SystemClock
 from chargeback.cluster.api import ApiError, ClusterApi, find_cluster
 from chargeback.cluster.token_review import TokenReviewer
 from chargeback.config import Settings
-from chargeback.owner_rules_file import OwnerRulesFile
-from chargeback.plan_file import read_plan_file
-from chargeback.price_file import read_price_file
+from chargeback.files.owner_rules import OwnerRulesFile
+from chargeback.files.plans import read_plan_file
+from chargeback.files.prices import read_price_file
 from chargeback.store.database import Connection, Database, open_database
 from chargeback.store.policies import TermsConflict, begin_policy, policy_book
 from chargeback.store.retention import Keep

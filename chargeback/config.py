@@ -17,11 +17,11 @@ from typing import Any
 import yaml
 
 from chargeback.core.agents import AgentAccount
-from chargeback.core.closing import Limits
-from chargeback.core.dimensions import Dimensions
+from chargeback.core.months.closing import Limits
 from chargeback.core.nodes import POOL_LABELS, NodeKeys
-from chargeback.core.owners import LabelKeys
+from chargeback.core.owners.owners import LabelKeys
 from chargeback.core.policy import Policy
+from chargeback.core.rating.dimensions import Dimensions
 from chargeback.setting_table import PREFIX, SETTINGS, Setting
 from chargeback.setting_texts import Listen
 from chargeback.store.database import sqlite_url

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from chargeback.answers.costs import FIELDS as COST_FIELDS
+from chargeback.answers.costs import cost_json
 from chargeback.core.costs import COST_CENTER, LABEL, OF_LINES, WORKLOAD, Costs, Wanted, grouped, label_of, value_of
 from chargeback.core.details import (
     FIELDS,
@@ -24,12 +26,10 @@ from chargeback.core.details import (
     safe_row,
     values_of,
 )
-from chargeback.core.dimensions import read_dimensions
 from chargeback.core.lines import Line
+from chargeback.core.months.statements import safe
 from chargeback.core.quota.holders import workload_of
-from chargeback.core.statements import safe
-from chargeback.cost_json import FIELDS as COST_FIELDS
-from chargeback.cost_json import cost_json
+from chargeback.core.rating.dimensions import read_dimensions
 from chargeback.rater import provisional
 from chargeback.reports import CHUNK_BYTES, apart, month_csv, policy_of
 from chargeback.store.database import Connection, Database

@@ -9,8 +9,10 @@ from importlib.metadata import version
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
 
-from chargeback import budget_samples, cost_samples, month_samples
-from chargeback.quota_samples import KEY_LABELS, NAMESPACE_LABELS, QUOTA_LABELS, Sample
+from chargeback.samples import budgets as budget_samples
+from chargeback.samples import costs as cost_samples
+from chargeback.samples import months as month_samples
+from chargeback.samples.quotas import KEY_LABELS, NAMESPACE_LABELS, QUOTA_LABELS, Sample
 from chargeback.standing import Standing
 
 

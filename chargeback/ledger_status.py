@@ -7,9 +7,9 @@ from dataclasses import asdict
 from typing import Any
 
 from chargeback.core.hours import HOUR_MS, format_hour, format_instant, local_day
-from chargeback.core.lookalikes import look_alikes
 from chargeback.core.money import round_six
-from chargeback.core.month_sums import Coverage
+from chargeback.core.months.sums import Coverage
+from chargeback.core.owners.lookalikes import look_alikes
 from chargeback.store.backlogs import Backlog, conservation_error_ms, node_hour_backlog, plan_hour_backlog
 from chargeback.store.coverage import coverage_of
 from chargeback.store.database import Connection

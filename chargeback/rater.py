@@ -14,14 +14,14 @@ from chargeback.core.lives import PodLife
 from chargeback.core.merge import merge
 from chargeback.core.nodes import NodePlaces
 from chargeback.core.offers import Offer
-from chargeback.core.owners import OwnerBook
-from chargeback.core.payers import payer
-from chargeback.core.plan_book import PlanBook
-from chargeback.core.plan_hour import settle_hour
+from chargeback.core.owners.owners import OwnerBook
+from chargeback.core.plans.book import PlanBook
+from chargeback.core.plans.hour import settle_hour
 from chargeback.core.policy import PolicyBook
-from chargeback.core.price_entries import Place
-from chargeback.core.prices import PriceBook
-from chargeback.core.rating import rate_node_hour
+from chargeback.core.prices.book import PriceBook
+from chargeback.core.prices.entries import Place
+from chargeback.core.rating.payers import payer
+from chargeback.core.rating.rating import rate_node_hour
 from chargeback.core.reservations import resolve_reservations
 from chargeback.core.second_meter import Sight, meter
 from chargeback.core.watching import without_watching

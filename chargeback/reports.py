@@ -9,8 +9,8 @@ from itertools import chain
 
 from chargeback.core.costs import COST_CENTER, LABEL, NO_COSTS, Costs, Part, Wanted, grouped
 from chargeback.core.lines import Line
+from chargeback.core.months.statements import COLUMNS, Month, csv_chunks, csv_line, unpriced_hours
 from chargeback.core.policy import Policy
-from chargeback.core.statements import COLUMNS, Month, csv_chunks, csv_line, unpriced_hours
 from chargeback.core.totals import total_of
 from chargeback.rater import provisional
 from chargeback.store.database import Database

@@ -10,7 +10,7 @@ from chargeback.core.corrections import as_charge, net, posted
 from chargeback.core.differences import Sums, with_change
 from chargeback.core.hours import months_of_hour
 from chargeback.core.lines import Line
-from chargeback.core.waivers import Waiver
+from chargeback.core.rating.waivers import Waiver
 from chargeback.rater import PAGE_NODE_HOURS, Terms, has_plans, rate, settle
 from chargeback.store.corrections import settled_months
 from chargeback.store.evidence import read_evidence

@@ -8,7 +8,7 @@ from typing import Any
 
 from chargeback import setting_texts as texts
 from chargeback.core.nodes import POOL_LABELS, PRICE_LABELS
-from chargeback.core.owners import LabelKeys, check_label_key
+from chargeback.core.owners.owners import LabelKeys, check_label_key
 from chargeback.core.policy import APPROVER, BASES, FAULTED, IDLE, PLANS_FROM, SHARING
 
 PREFIX = "CHARGEBACK_"

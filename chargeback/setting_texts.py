@@ -11,9 +11,9 @@ from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from chargeback.core.agents import AgentAccount
-from chargeback.core.dimensions import DIMENSIONS_MAX, Dimensions
 from chargeback.core.money import parse_decimal
-from chargeback.core.owners import FIELDS, check_label_key
+from chargeback.core.owners.owners import FIELDS, check_label_key
+from chargeback.core.rating.dimensions import DIMENSIONS_MAX, Dimensions
 from chargeback.web_config import WebConfig, read_web_config
 
 # A month is drafted, approved and closed, and what comes late for it is answered, while its bodies are there.

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 from chargeback.core.budgets import BudgetUse
 from chargeback.core.nodes import UnmeteredNode
-from chargeback.core.owners import Owner
+from chargeback.core.owners.owners import Owner
 from chargeback.core.quota.report import QuotaReport
 from chargeback.core.totals import Total
-from chargeback.quota_samples import QuotaSamples
+from chargeback.samples.quotas import QuotaSamples
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

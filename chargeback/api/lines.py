@@ -8,8 +8,8 @@ from aiohttp import web
 
 from chargeback.api.errors import BadRequest
 from chargeback.api.state import DATABASE
-from chargeback.core.explaining import as_json
-from chargeback.explain import NoSuchLine, explain
+from chargeback.core.explaining.explaining import as_json
+from chargeback.explaining.explain import NoSuchLine, explain
 from chargeback.reports import NoLedger
 
 routes = web.RouteTableDef()

@@ -9,12 +9,12 @@ from ipaddress import ip_address
 import msgspec
 from aiohttp import web
 
+from chargeback.answers.months import draft_json, state_json, statement_json
 from chargeback.api.errors import BadRequest
 from chargeback.api.state import CLOCK, DATABASE
 from chargeback.core.hours import check_month
-from chargeback.month_close import MonthRefused, approve
-from chargeback.month_json import draft_json, state_json, statement_json
-from chargeback.month_look import all_months
+from chargeback.months.close import MonthRefused, approve
+from chargeback.months.look import all_months
 from chargeback.reports import NoLedger
 from chargeback.store.database import Database
 from chargeback.store.drafts import draft_of

@@ -6,9 +6,9 @@ import asyncio
 
 from aiohttp import web
 
+from chargeback.answers.quotas import report_json
 from chargeback.api.errors import BadRequest
 from chargeback.api.state import CLOCK, CLUSTER, DATABASE, PAGE, TABLES
-from chargeback.quota_json import report_json
 from chargeback.reports import policy_of
 from chargeback.tasks.quota_look import look
 

@@ -11,6 +11,7 @@ from dataclasses import asdict
 
 from aiohttp import web
 
+from chargeback.answers.fit import fit_json
 from chargeback.api.errors import BadRequest
 from chargeback.api.state import CLOCK, CLUSTER, DATABASE, OWNER_RULES, TABLES
 from chargeback.core.hours import format_instant
@@ -19,7 +20,6 @@ from chargeback.core.quota.fit_ask import Ask, ask_for_gpus
 from chargeback.core.quota.limit_ranges import is_gpu
 from chargeback.core.quota.lint import lint
 from chargeback.core.quota.specs import GPU, QuotaObjects
-from chargeback.fit_json import fit_json
 from chargeback.reports import policy_of
 from chargeback.tasks.quota_objects import known_objects
 

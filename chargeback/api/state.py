@@ -8,7 +8,7 @@ from aiohttp import web
 
 from chargeback.api.agents import Agents
 from chargeback.clock import Clock
-from chargeback.core.owner_rules import OwnerRules
+from chargeback.core.owners.rules import OwnerRules
 from chargeback.store.database import Database
 from chargeback.tasks.follow_cluster import ClusterTables
 from chargeback.tasks.render_metrics import Page, Pushes

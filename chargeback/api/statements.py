@@ -7,11 +7,11 @@ from datetime import date
 
 from aiohttp import web
 
+from chargeback.answers.costs import cost_json
 from chargeback.api.errors import BadRequest
 from chargeback.api.state import CLOCK, DATABASE
 from chargeback.core.costs import check_group, check_where
 from chargeback.core.hours import check_month
-from chargeback.cost_json import cost_json
 from chargeback.reports import costs, month_csv, policy_of
 
 routes = web.RouteTableDef()

@@ -9,13 +9,6 @@ from typing import Any
 
 import click
 
-from chargeback.budget_file import (
-    BudgetFileError,
-    check_cost_center,
-    parse_amount,
-    parse_thresholds,
-    read_budget_file,
-)
 from chargeback.budget_reports import (
     BudgetReport,
     budget_report,
@@ -31,6 +24,13 @@ from chargeback.cli.values import DAY, MONTH, reading_by
 from chargeback.core.budgets import THRESHOLDS, Budget, BudgetUse
 from chargeback.core.hours import format_instant
 from chargeback.core.money import format_micros, round_six, show_micros
+from chargeback.files.budgets import (
+    BudgetFileError,
+    check_cost_center,
+    parse_amount,
+    parse_thresholds,
+    read_budget_file,
+)
 from chargeback.reports import NoLedger, policy_of
 from chargeback.store.budgets import BudgetVersion, add_budgets, budget_history
 from chargeback.store.database import Database, DatabaseUnavailable

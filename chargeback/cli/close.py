@@ -10,18 +10,18 @@ from typing import Any
 
 import click
 
+from chargeback.answers.months import draft_json, look_json, state_json
 from chargeback.cli.listing import OUTPUT, now_ms, print_rows, reading
 from chargeback.cli.options import EXIT_INCOMPLETE, STORE, Failure, open_ledger, settings_options, take_settings
 from chargeback.cli.people import people_options, taken
 from chargeback.cli.values import MONTH
 from chargeback.config import Settings
-from chargeback.core.closing import Finding, NotWaivable, stopping
 from chargeback.core.money import format_micros
-from chargeback.core.month_checks import percent
-from chargeback.core.month_sums import Coverage
-from chargeback.month_close import MonthBlocked, MonthRefused, approve, close, discard, prepare, verified
-from chargeback.month_json import draft_json, look_json, state_json
-from chargeback.month_look import Look, all_months, look
+from chargeback.core.months.checks import percent
+from chargeback.core.months.closing import Finding, NotWaivable, stopping
+from chargeback.core.months.sums import Coverage
+from chargeback.months.close import MonthBlocked, MonthRefused, approve, close, discard, prepare, verified
+from chargeback.months.look import Look, all_months, look
 from chargeback.reports import NoLedger
 from chargeback.store.database import Database, DatabaseUnavailable
 from chargeback.store.drafts import Draft

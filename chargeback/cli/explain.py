@@ -8,10 +8,10 @@ from typing import Any
 import click
 
 from chargeback.cli.options import STORE, Failure, settings_options, take_database
-from chargeback.core.explaining import as_json
-from chargeback.explain import NoSuchLine
-from chargeback.explain import explain as explain_line
-from chargeback.explain_text import explanation_text
+from chargeback.core.explaining.explaining import as_json
+from chargeback.explaining.explain import NoSuchLine
+from chargeback.explaining.explain import explain as explain_line
+from chargeback.explaining.text import explanation_text
 from chargeback.reports import NoLedger
 from chargeback.store.database import DatabaseUnavailable
 

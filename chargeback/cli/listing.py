@@ -14,7 +14,7 @@ import click
 
 from chargeback.cli.console import cell, console, table, text_of
 from chargeback.cli.options import Failure
-from chargeback.core.statements import safe
+from chargeback.core.months.statements import safe
 from chargeback.store.database import Connection, Database, DatabaseUnavailable
 
 OUTPUT = click.option("--output", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)

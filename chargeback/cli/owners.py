@@ -13,9 +13,9 @@ from chargeback.cli.options import STORE, Failure, settings_options, take_databa
 from chargeback.cli.people import given, taken
 from chargeback.cli.values import INSTANT, reading_by
 from chargeback.core.hours import format_instant, parse_instant
-from chargeback.core.lookalikes import look_alikes
-from chargeback.core.owner_history import CLEARED, CORRECTION, Version, timeline
-from chargeback.core.owners import check_name
+from chargeback.core.owners.history import CLEARED, CORRECTION, Version, timeline
+from chargeback.core.owners.lookalikes import look_alikes
+from chargeback.core.owners.owners import check_name
 from chargeback.store.database import Connection, DatabaseUnavailable
 from chargeback.store.owners import (
     correct_owner,

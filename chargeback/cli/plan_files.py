@@ -12,8 +12,8 @@ from chargeback.cli.listing import OUTPUT, Row, now_ms, print_rows, reading, wri
 from chargeback.cli.options import STORE, Failure, settings_options, take_database
 from chargeback.cli.people import given, people_options, taken
 from chargeback.core.hours import format_instant
-from chargeback.core.plan_book import PlanVersion
-from chargeback.plan_file import PlanFile, PlanFileError, read_plan_file
+from chargeback.core.plans.book import PlanVersion
+from chargeback.files.plans import PlanFile, PlanFileError, read_plan_file
 from chargeback.store.database import Connection
 from chargeback.store.plans import (
     PlanChange,

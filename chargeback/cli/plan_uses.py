@@ -13,7 +13,7 @@ from chargeback.cli.values import MONTH, reading_by
 from chargeback.core.hours import HOUR_MS, format_instant, local_day, month_span_ms, parse_hour
 from chargeback.core.lines import BURST, RESERVED, UNUSED
 from chargeback.core.money import format_micros, round_six
-from chargeback.core.plan_uses import KINDS, PlanUse, plan_uses
+from chargeback.core.plans.uses import KINDS, PlanUse, plan_uses
 from chargeback.core.totals import Total, total_of
 from chargeback.store.database import Connection
 from chargeback.store.ledger import lines_of_hour

@@ -10,14 +10,14 @@ from typing import Any
 
 import click
 
+from chargeback.answers.quotas import Plain, plan_json
 from chargeback.cli.console import cell, console, table, text_of
 from chargeback.cli.options import EXIT_INCOMPLETE, settings_options, take_settings
 from chargeback.cli.plan_files import commands
 from chargeback.cli.plan_uses import used
 from chargeback.cli.quota.reports import OUTPUT, SOURCES, read_report, say_missing
 from chargeback.cli.quota.tables import UNKNOWN
-from chargeback.core.statements import safe
-from chargeback.quota_json import Plain, plan_json
+from chargeback.core.months.statements import safe
 
 COLUMNS = ("namespace", "resource", "guaranteed", "cap", "held", "source", "quota")
 

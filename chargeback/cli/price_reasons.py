@@ -9,9 +9,9 @@ from fractions import Fraction
 from chargeback.cli.listing import Row
 from chargeback.core.hours import HOUR_MS, format_instant, rating_intervals
 from chargeback.core.money import MICROS, format_decimal
-from chargeback.core.price_changes import says
-from chargeback.core.price_entries import RESERVED, SHARED, Entry, Labels, Place, Price, name_of
-from chargeback.core.prices import PriceBook, Rate
+from chargeback.core.prices.book import PriceBook, Rate
+from chargeback.core.prices.changes import says
+from chargeback.core.prices.entries import RESERVED, SHARED, Entry, Labels, Place, Price, name_of
 
 WHY = ("for", "rank", "applies", "entry", "price", "unit", "factor", "contract", "from", "until")
 FACTS = (

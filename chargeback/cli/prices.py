@@ -16,11 +16,11 @@ from chargeback.cli.price_reasons import FACTS, WHY, Question, answer
 from chargeback.cli.values import INSTANT, reading_by
 from chargeback.core.hours import format_instant, parse_instant
 from chargeback.core.nodes import PRICE_LABELS
-from chargeback.core.price_changes import SECTIONS, Change, says
-from chargeback.core.price_entries import SHARINGS, TERMS, Entry, Labels
-from chargeback.core.price_warnings import warnings
-from chargeback.core.prices import PriceBook
-from chargeback.price_file import BUILT_IN, PriceFile, PriceFileError, read_price_file
+from chargeback.core.prices.book import PriceBook
+from chargeback.core.prices.changes import SECTIONS, Change, says
+from chargeback.core.prices.entries import SHARINGS, TERMS, Entry, Labels
+from chargeback.core.prices.warnings import warnings
+from chargeback.files.prices import BUILT_IN, PriceFile, PriceFileError, read_price_file
 from chargeback.setting_texts import label_keys
 from chargeback.store.database import Connection
 from chargeback.store.policies import TermsConflict, policy_book

@@ -15,6 +15,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from chargeback.answers.costs import FIELDS, cost_json
 from chargeback.budget_reports import (
     NO_BUDGETS,
     BudgetReport,
@@ -29,8 +30,7 @@ from chargeback.cli.options import STORE, Failure, settings_options, take_databa
 from chargeback.core.costs import LABEL, Costs, check_where
 from chargeback.core.hours import check_month, local_day
 from chargeback.core.money import MICROS, round_six, show_micros
-from chargeback.core.statements import safe
-from chargeback.cost_json import FIELDS, cost_json
+from chargeback.core.months.statements import safe
 from chargeback.reports import BY_COST_CENTER, MonthReport, NoLedger, month_report, policy_of
 from chargeback.store.database import DatabaseUnavailable
 

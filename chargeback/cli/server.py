@@ -12,10 +12,10 @@ from chargeback.app import serve as run_server
 from chargeback.cli.options import STORE, Failure, settings_options, take_settings
 from chargeback.cluster.api import ApiError
 from chargeback.cluster.objects import ObjectsError
+from chargeback.files.owner_rules import OwnerRulesError
+from chargeback.files.plans import PlanFileError
+from chargeback.files.prices import PriceFileError
 from chargeback.logs import log_to_stderr
-from chargeback.owner_rules_file import OwnerRulesError
-from chargeback.plan_file import PlanFileError
-from chargeback.price_file import PriceFileError
 from chargeback.store.database import DatabaseError, DatabaseUnavailable, open_database
 from chargeback.store.policies import TermsConflict
 from chargeback.store.schema import migrate as migrate_schema

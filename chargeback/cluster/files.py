@@ -11,7 +11,7 @@ import yaml
 
 from chargeback.cluster.objects import KubernetesObject, ObjectsError, to_namespace
 from chargeback.cluster.quota_objects import QuotaObject, to_quota_spec
-from chargeback.core.owners import LabelKeys, Namespace
+from chargeback.core.owners.owners import LabelKeys, Namespace
 from chargeback.core.quota.specs import QuotaSpec
 
 T = TypeVar("T")

@@ -18,7 +18,7 @@ from chargeback.cluster.quota_objects import (
     to_quota_spec,
 )
 from chargeback.core.nodes import NODE_KEYS, NodeKeys
-from chargeback.core.owners import LabelKeys
+from chargeback.core.owners.owners import LabelKeys
 
 DRA = "/apis/resource.k8s.io/v1"
 

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from chargeback.core.dimensions import labels_of
-from chargeback.core.owners import LabelKeys, Namespace
+from chargeback.core.owners.owners import LabelKeys, Namespace
 from chargeback.core.quota.resources import CAP, GUARANTEED, PRICE_KEY
+from chargeback.core.rating.dimensions import labels_of
 
 
 class ObjectsError(ValueError):

@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 
 from chargeback.cluster.objects import Label, Name, unix_ms
-from chargeback.core.dimensions import labels_of
-from chargeback.core.owners import LabelKeys
+from chargeback.core.owners.owners import LabelKeys
 from chargeback.core.pods import RESERVATION_NAMESPACES, Ask, GroupPart, OwnerLabels, Pod
 from chargeback.core.quota.specs import amount, is_gpu
+from chargeback.core.rating.dimensions import labels_of
 
 # How KAI-Scheduler and Run:ai say which part of a card a pod has.
 GROUP_LABEL = "runai-gpu-group"

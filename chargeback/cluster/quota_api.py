@@ -7,7 +7,7 @@ from http import HTTPStatus
 from chargeback.cluster.api import ApiError, ClusterApi, NotServed
 from chargeback.cluster.kind import Kind
 from chargeback.cluster.quota_objects import KINDS, QuotaObject, to_objects
-from chargeback.core.owners import LabelKeys
+from chargeback.core.owners.owners import LabelKeys
 from chargeback.core.quota.specs import QuotaObjects
 
 # Without these there is nothing to look at. For others an account may lack the right, or an old server the version.

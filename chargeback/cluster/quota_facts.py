@@ -16,7 +16,7 @@ from chargeback.cluster.objects import ObjectsError
 from chargeback.cluster.quota_files import read_items
 from chargeback.core.claims import DeviceClass
 from chargeback.core.nodes import Node
-from chargeback.core.owners import LabelKeys
+from chargeback.core.owners.owners import LabelKeys
 from chargeback.core.quota.report import QuotaFacts
 
 # Tables that a report is made of, as the API names them, by their kinds in files. Without quotas there is no report.

@@ -13,7 +13,7 @@ import yaml
 from chargeback.cluster.objects import ObjectsError
 from chargeback.cluster.pod_manifest import WORKLOADS, to_workload
 from chargeback.cluster.quota_objects import KINDS, QuotaObject, to_objects
-from chargeback.core.owners import LabelKeys
+from chargeback.core.owners.owners import LabelKeys
 from chargeback.core.quota.specs import QuotaObjects, Workload
 
 STDIN = Path("-")

@@ -10,7 +10,7 @@ import msgspec
 
 from chargeback.cluster.objects import KubernetesObject, Metadata, to_namespace
 from chargeback.core.claims import DeviceClass
-from chargeback.core.owners import LabelKeys, Namespace
+from chargeback.core.owners.owners import LabelKeys, Namespace
 from chargeback.core.quota.limit_ranges import LimitItem, LimitRange, amount, is_gpu
 from chargeback.core.quota.specs import (
     PriorityClass,

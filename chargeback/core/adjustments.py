@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from chargeback.core.corrections import first_day
 from chargeback.core.hours import HOUR_MS, local_day
 from chargeback.core.lines import CREDIT, DEBIT, DISCOUNT, NONBILLABLE, OUTAGE, Line
-from chargeback.core.waivers import Waiver
+from chargeback.core.rating.waivers import Waiver
 
 # Facts over time, which every rating takes into account; and sums, posted once.
 WAIVERS, SUMS = (NONBILLABLE, OUTAGE), (CREDIT, DEBIT)

@@ -14,7 +14,7 @@ from chargeback.core.costs import COST_CENTER
 from chargeback.core.hours import format_hour, format_instant
 from chargeback.core.lines import Line
 from chargeback.core.money import MICROS, MS_PER_HOUR, format_decimal, format_micros
-from chargeback.core.statements import safe
+from chargeback.core.months.statements import safe
 
 SUMMARY, HOUR = "summary", "hour"
 # What makes a row of the details that are sums; more groups may be asked for.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from chargeback.core.price_entries import Labels
+from chargeback.core.prices.entries import Labels
 
 # What a cloud's nodes say of their pool; of several the first that is there.
 POOL_LABELS = (

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
-from chargeback.core.dimensions import Labels
+from chargeback.core.rating.dimensions import Labels
 
 # Namespaces of the pods that hold a card for others, who name its GPU group (KAI-Scheduler, Run:ai).
 RESERVATION_NAMESPACES = frozenset({"kai-resource-reservation", "runai-reservation"})

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from chargeback.core.hours import format_instant
 from chargeback.core.policy import BY_CLUSTER, BY_NOTHING, FIELDS, UNDATED, PolicyChange
-from chargeback.core.prices import is_border
+from chargeback.core.prices.book import is_border
 
 # What a closed month was closed by: no adjustment follows from these, so that nobody can change them for it.
 AT_CLOSE = ("idle", "approver")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from chargeback.core.owners import check_label_key
+from chargeback.core.owners.owners import check_label_key
 
 # Commas separate requirements, but not those inside parentheses.
 _PARTS = re.compile(r",(?![^()]*\))")

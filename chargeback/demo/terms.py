@@ -5,11 +5,11 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
-from chargeback.budget_file import parse_budgets
 from chargeback.core.adjustments import Adjustment, Scope
 from chargeback.core.hours import month_span_ms
 from chargeback.core.lines import CREDIT
 from chargeback.core.money import MICROS
+from chargeback.files.budgets import parse_budgets
 from chargeback.store.adjustments import adjustments, make_adjustment
 from chargeback.store.budgets import add_budgets, budget_history
 from chargeback.store.database import Database

@@ -16,7 +16,7 @@ from chargeback.core.adjustments import SUMS, WAIVERS, Adjustment, Scope, lines_
 from chargeback.core.corrections import opposite
 from chargeback.core.hours import HOUR_MS, local_day
 from chargeback.core.lines import Line
-from chargeback.core.waivers import Waiver
+from chargeback.core.rating.waivers import Waiver
 from chargeback.store.audit import Entry, note
 from chargeback.store.corrections import settled_months
 from chargeback.store.database import lock

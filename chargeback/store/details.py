@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Select, case, func, select
 
 from chargeback.core.costs import FIELDS as GROUP_FIELDS
 from chargeback.core.costs import Part, Wanted
-from chargeback.core.dimensions import read_dimensions
+from chargeback.core.rating.dimensions import read_dimensions
 from chargeback.core.totals import Total
 from chargeback.store.tables import lines
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, insert, select, update
 
-from chargeback.core.closing import Finding
 from chargeback.core.lines import CHARGE, TRANSFER, Line
-from chargeback.core.month_sums import Coverage
+from chargeback.core.months.closing import Finding
+from chargeback.core.months.sums import Coverage
 from chargeback.store.ledger import PAGE_ROWS, delete_lines, put_lines
 from chargeback.store.tables import drafts as table
 from chargeback.store.tables import lines

@@ -13,8 +13,8 @@ from chargeback.core.hours import HOUR_MS
 from chargeback.core.lives import ClusterWord, PodLife, lived
 from chargeback.core.node_hour import NodeHour
 from chargeback.core.nodes import NodePlaces
+from chargeback.core.rating.waivers import Waiver
 from chargeback.core.second_meter import Sight
-from chargeback.core.waivers import Waiver
 from chargeback.store.adjustments import waivers_of
 from chargeback.store.feeds import followed
 from chargeback.store.node_hours import NOTHING, Known, NodeHourKey, grouped, read_known

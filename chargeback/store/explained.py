@@ -13,8 +13,8 @@ from chargeback.bodies import decode, to_node_hour
 from chargeback.core.adjustments import Adjustment
 from chargeback.core.lines import Line
 from chargeback.core.node_hour import NodeHour
-from chargeback.core.prices import PriceBook
-from chargeback.price_file import parse_prices
+from chargeback.core.prices.book import PriceBook
+from chargeback.files.prices import parse_prices
 from chargeback.store.adjustments import adjustments
 from chargeback.store.ledger import read_line
 from chargeback.store.node_hours import NodeHourKey

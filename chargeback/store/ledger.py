@@ -11,9 +11,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Select, delete, select, tuple_
 
 from chargeback.core.corrections import POSTED_BY_HAND
-from chargeback.core.dimensions import read_dimensions, write_dimensions
 from chargeback.core.lines import CHARGE, Line
 from chargeback.core.money import MICROS, format_decimal
+from chargeback.core.rating.dimensions import read_dimensions, write_dimensions
 from chargeback.store.bulk import bulk_insert
 from chargeback.store.months import OPEN
 from chargeback.store.node_hours import NodeHourKey

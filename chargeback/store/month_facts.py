@@ -9,10 +9,10 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select
 
-from chargeback.core.closing import FINAL_AFTER_MS, DayCost, FoundProblem, Unfinished
 from chargeback.core.hours import HOUR_MS
 from chargeback.core.lines import CHARGE
-from chargeback.core.month_sums import LineSum
+from chargeback.core.months.closing import FINAL_AFTER_MS, DayCost, FoundProblem, Unfinished
+from chargeback.core.months.sums import LineSum
 from chargeback.core.nodes import UnmeteredNode
 from chargeback.core.second_meter import API
 from chargeback.store.tables import (

@@ -8,11 +8,11 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, insert, select, update
 
-from chargeback.core.dimensions import read_dimensions, write_dimensions
 from chargeback.core.hours import HOUR_MS
-from chargeback.core.owner_history import Learnt, Version, correct, is_stale, learn, timeline
-from chargeback.core.owner_rules import NO_RULES, OwnerRules
-from chargeback.core.owners import FIELDS, Namespace, Owner, OwnerBook
+from chargeback.core.owners.history import Learnt, Version, correct, is_stale, learn, timeline
+from chargeback.core.owners.owners import FIELDS, Namespace, Owner, OwnerBook
+from chargeback.core.owners.rules import NO_RULES, OwnerRules
+from chargeback.core.rating.dimensions import read_dimensions, write_dimensions
 from chargeback.store.database import lock
 from chargeback.store.node_hours import make_all_due, make_due_between
 from chargeback.store.tables import lines, node_hours, owner_looks, owners

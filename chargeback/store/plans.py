@@ -9,10 +9,10 @@ from typing import Any
 from sqlalchemy import Connection, insert, select, update
 
 from chargeback.core.hours import format_instant, month_span_ms
-from chargeback.core.owner_history import is_stale
-from chargeback.core.plan_book import FILE, SEEN, PlanBook, PlanVersion
-from chargeback.core.plan_history import Learnt, file_change, learn
-from chargeback.plan_file import PlanFile
+from chargeback.core.owners.history import is_stale
+from chargeback.core.plans.book import FILE, SEEN, PlanBook, PlanVersion
+from chargeback.core.plans.history import Learnt, file_change, learn
+from chargeback.files.plans import PlanFile
 from chargeback.store.audit import Entry, note
 from chargeback.store.database import lock
 from chargeback.store.feeds import followed, note_followed

@@ -12,8 +12,8 @@ from sqlalchemy import Connection, Row, insert, or_, select
 from chargeback.core.hours import HOUR_MS, format_instant, month_span_ms
 from chargeback.core.policy import FIELDS, Policy, PolicyBook, PolicyChange
 from chargeback.core.policy_changes import AT_CLOSE, Begun, problems_of
-from chargeback.core.prices import is_border
-from chargeback.price_file import PriceFileError, parse_prices
+from chargeback.core.prices.book import is_border
+from chargeback.files.prices import PriceFileError, parse_prices
 from chargeback.store.audit import Entry, note
 from chargeback.store.database import lock
 from chargeback.store.months import OPEN, month_states, share_ledger

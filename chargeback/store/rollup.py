@@ -27,7 +27,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from chargeback.core.budgets import ONCE
 from chargeback.core.costs import Part
-from chargeback.core.dimensions import read_dimensions
+from chargeback.core.rating.dimensions import read_dimensions
 from chargeback.core.totals import Total
 from chargeback.store.months import OPEN, month_states
 from chargeback.store.tables import day_totals, lines, marked_days

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, insert, select
 
-from chargeback.core.statement_chain import BEGINNING, Link, Statement
+from chargeback.core.months.chain import BEGINNING, Link, Statement
 from chargeback.store.tables import drafts
 from chargeback.store.tables import statements as table
 

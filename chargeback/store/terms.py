@@ -12,9 +12,9 @@ from functools import lru_cache
 from sqlalchemy import Connection, func, insert, select
 
 from chargeback.core.hours import HOUR_MS, format_instant
-from chargeback.core.price_changes import Change, backdated, changes
-from chargeback.core.prices import PriceBook
-from chargeback.price_file import PriceFile, parse_prices
+from chargeback.core.prices.book import PriceBook
+from chargeback.core.prices.changes import Change, backdated, changes
+from chargeback.files.prices import PriceFile, parse_prices
 from chargeback.store.audit import Entry, note
 from chargeback.store.database import lock
 from chargeback.store.months import share_ledger

@@ -6,10 +6,10 @@ import asyncio
 import logging
 
 from chargeback.clock import Clock
-from chargeback.core.closing import Limits, stopping
 from chargeback.core.hours import local_day, month_after
-from chargeback.month_close import SERVER, MonthBlocked, MonthRefused, prepare
-from chargeback.month_look import all_months, look
+from chargeback.core.months.closing import Limits, stopping
+from chargeback.months.close import SERVER, MonthBlocked, MonthRefused, prepare
+from chargeback.months.look import all_months, look
 from chargeback.reports import NoLedger, policy_of
 from chargeback.store.database import Database, DatabaseUnavailable
 from chargeback.store.drafts import Draft

@@ -12,8 +12,8 @@ from chargeback.cluster.api import ClusterApi
 from chargeback.cluster.kinds import kinds
 from chargeback.core.claims import Claim, DeviceClass, DeviceSlice
 from chargeback.core.nodes import NODE_KEYS, Node, NodeKeys
-from chargeback.core.owner_rules import NO_RULES, OwnerRules
-from chargeback.core.owners import LabelKeys, Namespace
+from chargeback.core.owners.owners import LabelKeys, Namespace
+from chargeback.core.owners.rules import NO_RULES, OwnerRules
 from chargeback.core.pods import Pod
 from chargeback.core.quota.limit_ranges import LimitRange
 from chargeback.core.quota.refusals import Refusal

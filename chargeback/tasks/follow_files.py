@@ -11,7 +11,7 @@ from pathlib import Path
 from chargeback.clock import Clock
 from chargeback.cluster.files import read_namespaces, read_quotas
 from chargeback.cluster.objects import ObjectsError
-from chargeback.core.owners import LabelKeys
+from chargeback.core.owners.owners import LabelKeys
 from chargeback.core.quota.uses import quota_uses
 from chargeback.tasks.follow_cluster import ClusterTables
 

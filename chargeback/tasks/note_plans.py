@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chargeback.clock import Clock
-from chargeback.core.owners import Namespace
-from chargeback.core.plan_book import PlanVersion
-from chargeback.core.plan_history import seen_plans
-from chargeback.core.plans import plans
+from chargeback.core.owners.owners import Namespace
+from chargeback.core.plans.book import PlanVersion
+from chargeback.core.plans.history import seen_plans
+from chargeback.core.plans.sources import plans
 from chargeback.core.quota.specs import QuotaSpec
-from chargeback.plan_file import PlanFileError, read_plan_file
+from chargeback.files.plans import PlanFileError, read_plan_file
 from chargeback.store.database import Connection, Database, DatabaseUnavailable
 from chargeback.store.plans import PlansConflict, import_plans, note_plans
 from chargeback.store.policies import policy_book

@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 from chargeback.cluster.quota_facts import NEEDED, TABLES, to_facts
-from chargeback.core.plan_book import PlanVersion
+from chargeback.core.plans.book import PlanVersion
 from chargeback.core.quota.idle_shares import IdleShare
 from chargeback.core.quota.report import QuotaReport, quota_report
 from chargeback.core.quota.saturation import Samples

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TypeVar
 
-from chargeback.core.owner_rules import OwnerRules
+from chargeback.core.owners.rules import OwnerRules
 from chargeback.core.quota.specs import QuotaObjects
 from chargeback.tasks.follow_cluster import ClusterTables
 from chargeback.tasks.reflect import Table

@@ -13,7 +13,7 @@ from chargeback.budget_reports import budget_uses
 from chargeback.clock import Clock
 from chargeback.core.hours import HOUR_MS, local_day, month_after
 from chargeback.core.lines import Line
-from chargeback.core.lookalikes import look_alikes
+from chargeback.core.owners.lookalikes import look_alikes
 from chargeback.core.quota.idle_shares import recent_idle
 from chargeback.core.totals import Total, total_of
 from chargeback.families import render

@@ -16,7 +16,7 @@ from chargeback.core.corrections import POSTED_BY_HAND, as_charge, net
 from chargeback.core.lines import HOLDERS, UNPRICED, WAIVED, Line
 from chargeback.core.money import MICROS
 from chargeback.exports import HOUR, Wish, export
-from chargeback.month_close import verified
+from chargeback.months.close import verified
 from chargeback.reports import month_csv
 from chargeback.store.database import Database
 from chargeback.store.ledger import lines_of_month

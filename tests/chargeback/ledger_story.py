@@ -11,17 +11,17 @@ from dataclasses import dataclass, field, replace
 
 from chargeback.bodies import read_body
 from chargeback.core.adjustments import Adjustment, Scope
-from chargeback.core.closing import Limits, NotWaivable
 from chargeback.core.hours import HOUR_MS, format_hour, parse_hour
+from chargeback.core.months.closing import Limits, NotWaivable
 from chargeback.core.nodes import Node
-from chargeback.core.owner_history import CORRECTION, Version
-from chargeback.core.owners import Namespace
-from chargeback.core.plan_book import FILE, PlanVersion
+from chargeback.core.owners.history import CORRECTION, Version
+from chargeback.core.owners.owners import Namespace
+from chargeback.core.plans.book import FILE, PlanVersion
 from chargeback.core.policy import Policy, PolicyChange
-from chargeback.month_close import MonthBlocked, approve, close, discard, prepare
-from chargeback.month_look import look
-from chargeback.plan_file import PlanFile
-from chargeback.price_file import parse_prices
+from chargeback.files.plans import PlanFile
+from chargeback.files.prices import parse_prices
+from chargeback.months.close import MonthBlocked, approve, close, discard, prepare
+from chargeback.months.look import look
 from chargeback.store.adjustments import adjustments, make_adjustment, withdraw_adjustment
 from chargeback.store.database import Database
 from chargeback.store.months import APPROVED, CLOSED, DRAFT, OPEN, month_states, state_of

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from chargeback.budget_file import BudgetFileError, parse_budgets
 from chargeback.core.budgets import THRESHOLDS, Budget
+from chargeback.files.budgets import BudgetFileError, parse_budgets
 
 
 def test_a_file_is_read_exactly() -> None:

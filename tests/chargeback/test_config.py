@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from chargeback.config import SettingsError, read_settings
-from chargeback.core.dimensions import Dimensions
 from chargeback.core.nodes import POOL_LABELS, PRICE_LABELS
 from chargeback.core.policy import Policy
+from chargeback.core.rating.dimensions import Dimensions
 from tests.programs import chargeback
 
 

@@ -6,10 +6,10 @@ import json
 
 from hypothesis import given
 
-from chargeback.core.explaining import as_json
+from chargeback.core.explaining.explaining import as_json
 from chargeback.core.lines import CREDIT, DEBIT, REVERSAL, TRANSFER
-from chargeback.explain import explain
-from chargeback.explain_text import explanation_text
+from chargeback.explaining.explain import explain
+from chargeback.explaining.text import explanation_text
 from tests.chargeback.ledger_checks import all_lines
 from tests.chargeback.ledger_drawn import stories
 from tests.chargeback.ledger_story import Story

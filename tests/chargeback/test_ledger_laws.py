@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from chargeback.core.corrections import net
 from chargeback.core.lines import REVERSAL, Line
-from chargeback.explain import explain
-from chargeback.month_look import look
+from chargeback.explaining.explain import explain
+from chargeback.months.look import look
 from chargeback.reports import costs
 from chargeback.store.database import Database, open_database, sqlite_url
 from chargeback.store.months import OPEN, month_states

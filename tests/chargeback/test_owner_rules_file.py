@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from chargeback.core.owners import Namespace
-from chargeback.owner_rules_file import OwnerRulesError, OwnerRulesFile, parse_owner_rules, read_owner_rules
+from chargeback.core.owners.owners import Namespace
+from chargeback.files.owner_rules import OwnerRulesError, OwnerRulesFile, parse_owner_rules, read_owner_rules
 from tests.programs import chargeback
 
 RULES = """\

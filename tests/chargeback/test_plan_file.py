@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from chargeback.core.hours import parse_instant
-from chargeback.plan_file import PlanFileError, parse_plans, read_plan_file
+from chargeback.files.plans import PlanFileError, parse_plans, read_plan_file
 
 GOOD = """
 plans:
@@ -51,14 +51,14 @@ plans:
         "plans.yaml:4: plans[1].until: '1999-01-01': want an instant after `from`",
         "plans.yaml:4: plans[1].cap: 2: want no less than the 3 that are guaranteed",
         (
-            "plans.yaml:5: plans[2].gpus: not a key of this file: want one of cluster, namespace, resource, guaranteed, "
-            "cap, price_key, from, until"
+            "plans.yaml:5: plans[2].gpus: not a key of this file: want one of cluster, namespace, resource, "
+            "guaranteed, cap, price_key, from, until"
         ),
         "plans.yaml:5: plans[2].resource: 'cpu': want a GPU resource as pods write it, such as nvidia.com/gpu",
         "plans.yaml:5: plans[2].guaranteed: missing: want it, or a cap, or both",
         (
-            "plans.yaml:6: plans[3]: want a mapping with cluster, namespace, resource, guaranteed, cap, price_key, from, "
-            "until"
+            "plans.yaml:6: plans[3]: want a mapping with cluster, namespace, resource, guaranteed, "
+            "cap, price_key, from, until"
         ),
         "plans.yaml:7: plans[4].cap: want a text or number",
         (

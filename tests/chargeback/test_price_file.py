@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from chargeback.core.hours import parse_instant
-from chargeback.core.price_entries import ClassTier, Discount, Price, TierFactor
-from chargeback.price_file import PriceFileError, parse_prices, read_price_file
+from chargeback.core.prices.entries import ClassTier, Discount, Price, TierFactor
+from chargeback.files.prices import PriceFileError, parse_prices, read_price_file
 from tests.programs import chargeback
 
 HEAD = "currency: USD\nprices:\n"

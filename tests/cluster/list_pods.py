@@ -15,7 +15,7 @@ from pathlib import Path
 
 from chargeback.cluster.api import ClusterApi, find_cluster
 from chargeback.cluster.kinds import kinds
-from chargeback.core.owners import LabelKeys
+from chargeback.core.owners.owners import LabelKeys
 from tests.cluster.serving import peak_bytes
 
 

@@ -11,7 +11,7 @@ import yaml
 
 from chargeback.cluster.api import find_cluster
 from chargeback.cluster.quota_api import QuotaApi
-from chargeback.core.owners import LabelKeys
+from chargeback.core.owners.owners import LabelKeys
 from chargeback.core.quota.lint import lint
 from chargeback.core.quota.specs import QuotaObjects
 from tests.cluster.control_plane import ControlPlane, Refused

@@ -13,8 +13,8 @@ import pytest
 
 from chargeback.cluster.api import ApiError, ClusterApi, find_cluster
 from chargeback.cluster.kinds import kinds
-from chargeback.core.owners import LabelKeys, Namespace
-from chargeback.core.plans import plans
+from chargeback.core.owners.owners import LabelKeys, Namespace
+from chargeback.core.plans.sources import plans
 from chargeback.core.quota.specs import QuotaSpec
 from chargeback.core.quota.uses import quota_uses
 from tests.cluster.control_plane import AGGREGATOR_TOKEN, ControlPlane, Refused, apply_shipped_rights, control_plane

@@ -12,7 +12,7 @@ import pytest
 
 from chargeback.cluster.api import ClusterApi, find_cluster
 from chargeback.cluster.quota_facts import read_facts
-from chargeback.core.owners import LabelKeys
+from chargeback.core.owners.owners import LabelKeys
 from chargeback.core.quota.report import QuotaReport, quota_report
 from chargeback.core.quota.resources import GUARANTEED
 from tests.cluster import binaries

@@ -13,7 +13,7 @@ import yaml
 
 from chargeback.cluster.kinds import kinds
 from chargeback.core.agents import AUDIENCE
-from chargeback.core.owners import LabelKeys
+from chargeback.core.owners.owners import LabelKeys
 
 ROOT = Path(__file__).parents[2]
 MANIFESTS = ROOT / "deploy/manifests"
@@ -246,7 +246,7 @@ def test_the_programs_accept_the_settings_they_are_given(kind: str, name: str, p
 
 
 def test_the_example_prices_are_a_valid_price_book() -> None:
-    price_file = pytest.importorskip("chargeback.price_file")
+    price_file = pytest.importorskip("chargeback.files.prices")
     text = one("ConfigMap", "chargeback-prices")["data"]["prices.yaml"]
     currency = one("ConfigMap", "chargeback-settings")["data"]["CHARGEBACK_CURRENCY"]
     assert price_file.parse_prices(text, "prices.yaml").currency == currency

@@ -13,11 +13,11 @@ from chargeback.core.hours import HOUR_MS, parse_hour
 from chargeback.core.lines import Line
 from chargeback.core.money import MS_PER_HOUR, format_micros, round_six
 from chargeback.core.node_hour import Layout
-from chargeback.core.owners import Owner
+from chargeback.core.owners.owners import Owner
 from chargeback.core.policy import Policy
-from chargeback.core.price_entries import GPU_MONTH, Price, TierFactor
-from chargeback.core.prices import PriceBook
-from tests.chargeback.core.test_rating import HOUR, MODEL, book, card, held, mig, rate
+from chargeback.core.prices.book import PriceBook
+from chargeback.core.prices.entries import GPU_MONTH, Price, TierFactor
+from tests.chargeback.core.rating.test_rating import HOUR, MODEL, book, card, held, mig, rate
 
 DOCS = (Path(__file__).resolve().parents[2] / "docs/arithmetic.md").read_text()
 MINUTE_MS = 60_000

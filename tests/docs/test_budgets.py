@@ -9,10 +9,10 @@ from pathlib import Path
 import promql_parser
 from click.testing import CliRunner
 
-from chargeback.budget_file import parse_budgets
 from chargeback.cli.main import main
 from chargeback.core.budgets import BudgetBook
 from chargeback.families import FAMILIES
+from chargeback.files.budgets import parse_budgets
 from chargeback.store.budgets import budget_book
 from chargeback.store.database import open_database, sqlite_url
 from chargeback.store.schema import migrate

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import yaml
 
+from chargeback.answers.costs import FIELDS as COST_FIELDS
 from chargeback.cli.main import main
 from chargeback.core.details import DETAILS, HEADER
-from chargeback.core.statements import COLUMNS
-from chargeback.cost_json import FIELDS as COST_FIELDS
+from chargeback.core.months.statements import COLUMNS
 from chargeback.families import FAMILIES
-from chargeback.price_file import parse_prices
+from chargeback.files.prices import parse_prices
 from chargeback.setting_table import SETTINGS
 from exporter.config import SETTINGS as AGENT_SETTINGS
 from exporter.families import FAMILIES as AGENT_FAMILIES

@@ -9,8 +9,8 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from chargeback.cli.main import main
-from chargeback.core.month_checks import CHECKS
-from chargeback.core.statements import DESCRIPTIONS
+from chargeback.core.months.checks import CHECKS
+from chargeback.core.months.statements import DESCRIPTIONS
 from chargeback.store.database import open_database, sqlite_url
 from chargeback.store.schema import migrate
 from chargeback.tasks.close_hours import close_all

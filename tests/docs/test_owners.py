@@ -11,8 +11,8 @@ from click.testing import CliRunner
 
 from chargeback.cli.main import main
 from chargeback.core.hours import parse_instant
-from chargeback.core.owners import LabelKeys, Namespace
-from chargeback.owner_rules_file import parse_owner_rules
+from chargeback.core.owners.owners import LabelKeys, Namespace
+from chargeback.files.owner_rules import parse_owner_rules
 from chargeback.store.database import open_database, sqlite_url
 from chargeback.store.owners import note_namespaces
 from chargeback.store.schema import migrate

@@ -10,9 +10,9 @@ import pytest
 from click.testing import CliRunner
 
 from chargeback.cli.main import main
-from chargeback.core.owners import Namespace
+from chargeback.core.owners.owners import Namespace
 from chargeback.core.policy import Policy
-from chargeback.price_file import parse_prices
+from chargeback.files.prices import parse_prices
 from chargeback.store.database import open_database, sqlite_url
 from chargeback.store.owners import note_namespaces
 from chargeback.store.policies import begin_policy

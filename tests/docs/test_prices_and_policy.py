@@ -12,9 +12,9 @@ from click.testing import CliRunner
 
 from chargeback.cli.main import main
 from chargeback.core.policy import BY_CLUSTER, BY_NOTHING, BY_POOL, Policy
-from chargeback.core.price_entries import UNITS
-from chargeback.price_file import parse_prices
-from chargeback.price_reader import PRICE
+from chargeback.core.prices.entries import UNITS
+from chargeback.files.price_reader import PRICE
+from chargeback.files.prices import parse_prices
 from chargeback.setting_table import SETTINGS
 from chargeback.store.database import open_database, sqlite_url
 from chargeback.store.policies import begin_policy

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from chargeback.core.node_hour import Gpu, Instance
-from chargeback.core.timeline import fraction
+from chargeback.core.rating.timeline import fraction
 from exporter.mig import MEMORY_SLICES, memory_slices, profile_name
 from exporter.nvml import Nvml
 from exporter.sight import Card

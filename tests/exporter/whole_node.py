@@ -15,10 +15,10 @@ from chargeback.bodies import read_body
 from chargeback.core.existence import exist
 from chargeback.core.lines import HELD
 from chargeback.core.node_hour import NodeHour
-from chargeback.core.owners import OwnerBook
+from chargeback.core.owners.owners import OwnerBook
 from chargeback.core.policy import Policy, PolicyBook
-from chargeback.core.prices import GPU_HOUR, Price, PriceBook
-from chargeback.core.rating import rate_node_hour
+from chargeback.core.prices.book import GPU_HOUR, Price, PriceBook
+from chargeback.core.rating.rating import rate_node_hour
 from chargeback.core.spans import length
 from exporter.agent import Agent
 from exporter.cgroups import CgroupReader

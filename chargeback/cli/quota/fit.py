@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from chargeback.answers.fit import fit_json
 from chargeback.cli.console import cell, console, table, text_of
 from chargeback.cli.options import EXIT_INCOMPLETE, Failure, settings_options, take_settings
 from chargeback.cli.quota.objects import ANSWERS, OUTPUT, cluster_objects, say_unknown
@@ -21,7 +22,6 @@ from chargeback.cluster.pod_manifest import gpu_pod, to_pod_manifest
 from chargeback.cluster.quota_files import read_workload
 from chargeback.core.quota.fit import fit, verdict
 from chargeback.core.quota.fit_ask import Ask, FitLine, ask_for_gpus, show
-from chargeback.fit_json import fit_json
 
 # What bears on a namespace; nodes and others need more rights than many people have.
 WANTED = ("ResourceQuota", "LimitRange", "PriorityClass", "Namespace")

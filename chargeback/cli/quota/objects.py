@@ -15,9 +15,9 @@ from chargeback.cluster.objects import ObjectsError
 from chargeback.cluster.quota_api import QuotaApi
 from chargeback.cluster.quota_files import read_objects
 from chargeback.config import Settings
-from chargeback.core.owner_rules import NO_RULES
+from chargeback.core.owners.rules import NO_RULES
 from chargeback.core.quota.specs import QuotaObjects
-from chargeback.owner_rules_file import OwnerRulesError, read_owner_rules
+from chargeback.files.owner_rules import OwnerRulesError, read_owner_rules
 
 OUTPUT = click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 ANSWERS = {True: "yes", False: "no", None: "cannot say"}

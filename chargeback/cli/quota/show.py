@@ -11,13 +11,13 @@ from typing import Any
 import click
 from rich.table import Table
 
+from chargeback.answers.quotas import report_json, use_json
 from chargeback.cli.console import console, text_of
 from chargeback.cli.options import EXIT_INCOMPLETE, Failure, settings_options, take_settings
 from chargeback.cli.quota.reports import OUTPUT, SOURCES, read_report, say_missing
 from chargeback.cli.quota.tables import details, legend, overview
+from chargeback.core.months.statements import safe
 from chargeback.core.quota.report import QuotaReport
-from chargeback.core.statements import safe
-from chargeback.quota_json import report_json, use_json
 
 COLUMNS = (
     "namespace", "quota", "resource", "enforced", "hard", "used", "counted", "counted_by", "guaranteed", "cap",

@@ -8,15 +8,15 @@ from fractions import Fraction
 
 from rich.table import Table
 
+from chargeback.answers.quotas import show
 from chargeback.cli.console import cell, table
 from chargeback.core.hours import format_instant
-from chargeback.core.plans import Plan
+from chargeback.core.plans.sources import Plan
 from chargeback.core.quota.idle_shares import IdleShare
 from chargeback.core.quota.refusals import EXCEEDED
 from chargeback.core.quota.report import NamespaceQuotas, QuotaReport
 from chargeback.core.quota.resources import gpu_resource
 from chargeback.core.quota.uses import US, QuotaUse
-from chargeback.quota_json import show
 
 UNKNOWN = "?"
 _MS_PER_HOUR = 3_600_000

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from decimal import Decimal
 
-from chargeback.core.plans import Plan, plans
+from chargeback.core.plans.sources import Plan, plans
 from chargeback.core.quota.found import Found
 from chargeback.core.quota.limit_ranges import amount, is_gpu
 from chargeback.core.quota.resources import CAP, GUARANTEED

@@ -8,9 +8,9 @@ from fractions import Fraction
 from typing import TypeVar
 
 from chargeback.core.claims import Claim
-from chargeback.core.owners import Namespace
-from chargeback.core.plan_book import PlanVersion
-from chargeback.core.plans import Plan, plans
+from chargeback.core.owners.owners import Namespace
+from chargeback.core.plans.book import PlanVersion
+from chargeback.core.plans.sources import Plan, plans
 from chargeback.core.pods import Pod
 from chargeback.core.quota.gpu_keys import gpu_classes
 from chargeback.core.quota.holders import is_made_by

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from chargeback.core.claims import DeviceClass
-from chargeback.core.owners import Namespace
+from chargeback.core.owners.owners import Namespace
 from chargeback.core.quota.limit_ranges import LimitRange, label
 from chargeback.core.quota.limit_ranges import amount as amount
 from chargeback.core.quota.limit_ranges import is_gpu as is_gpu

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from chargeback.core.claims import Claim
-from chargeback.core.plans import Plan
+from chargeback.core.plans.sources import Plan
 from chargeback.core.pods import Pod
 from chargeback.core.quota.claim_holders import claim_holders
 from chargeback.core.quota.gpu_keys import NVIDIA_CLASSES, GpuKey, gpu_keys, is_claimed

@@ -6,7 +6,7 @@ from sqlalchemy import BigInteger, Column, Integer, String, Table, Text
 
 from chargeback.store.tables.metadata import Name, metadata
 
-# What was seen of owners, and corrections by people (who, why); core/owner_history.py says what holds when.
+# What was seen of owners, and corrections by people (who, why); core/owners/history.py says what holds when.
 owners = Table(
     "owners",
     metadata,

@@ -16,7 +16,7 @@ from yarl import URL
 
 from chargeback.app import Aggregator, prepare, running
 from chargeback.config import read_settings
-from chargeback.core.owners import Namespace
+from chargeback.core.owners.owners import Namespace
 from chargeback.store.database import Database
 from chargeback.store.node_hours import unrated
 from chargeback.store.owners import note_namespaces

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from chargeback.core.explaining import as_json
-from chargeback.explain import explain
+from chargeback.core.explaining.explaining import as_json
+from chargeback.explaining.explain import explain
 from chargeback.store.ledger import lines_of_month
 from tests.chargeback.api.serving import serving
 from tests.chargeback.store.bodies import body, gpu, holding

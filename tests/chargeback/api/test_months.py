@@ -11,7 +11,7 @@ from pathlib import Path
 import bcrypt
 import pytest
 
-from chargeback.month_close import close
+from chargeback.months.close import close
 from tests.chargeback.api.serving import Answer, Server, serving
 from tests.chargeback.store.a_month import MONTH, NOW_MS, draft, fill
 

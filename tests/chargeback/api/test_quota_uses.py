@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from chargeback.core.nodes import Node
-from chargeback.core.owners import Namespace
+from chargeback.core.owners.owners import Namespace
 from chargeback.core.pods import Ask, Pod
 from chargeback.core.quota.refusals import refusal_of
 from chargeback.core.quota.resources import CAP, GUARANTEED

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from chargeback.core.nodes import Node
-from chargeback.core.owners import Namespace
+from chargeback.core.owners.owners import Namespace
 from chargeback.core.quota.limit_ranges import LimitItem, LimitRange
 from chargeback.core.quota.specs import PriorityClass
 from tests.chargeback.api.serving import NOW_MS, Server, serving

@@ -64,7 +64,7 @@ def test_status_has_words_for_every_difference() -> None:
 
 
 def card_problems() -> set[str]:
-    source = (Path(__file__).resolve().parents[3] / "chargeback/core/card.py").read_text()
+    source = (Path(__file__).resolve().parents[3] / "chargeback/core/rating/card.py").read_text()
     return set(re.findall(r'Problem\(kind="(\w+)"', source))
 
 

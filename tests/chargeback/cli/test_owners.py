@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from chargeback.cli.main import main
 from chargeback.core.hours import parse_instant
-from chargeback.core.owners import Namespace
+from chargeback.core.owners.owners import Namespace
 from chargeback.core.policy import Policy
 from chargeback.store.database import open_database, sqlite_url
 from chargeback.store.owners import note_namespaces

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from chargeback.cli.main import main
 from chargeback.cluster.quota_files import read_objects
-from chargeback.core.owners import LabelKeys
+from chargeback.core.owners.owners import LabelKeys
 from chargeback.core.quota.fix import mend
 from chargeback.core.quota.lint import RULES, lint
 

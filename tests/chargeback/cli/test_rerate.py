@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from chargeback.cli.main import main
 from chargeback.core.hours import format_hour
-from chargeback.core.owner_history import CORRECTION, Version
+from chargeback.core.owners.history import CORRECTION, Version
 from chargeback.store.database import Database, open_database, sqlite_url
 from chargeback.store.ledger import lines_of_month
 from chargeback.store.owners import correct_owner

@@ -8,9 +8,9 @@ import pytest
 
 from chargeback.cluster.files import read_namespaces, read_quotas
 from chargeback.cluster.objects import ObjectsError
-from chargeback.core.dimensions import Dimensions
 from chargeback.core.hours import parse_instant
-from chargeback.core.owners import LabelKeys
+from chargeback.core.owners.owners import LabelKeys
+from chargeback.core.rating.dimensions import Dimensions
 
 KEYS = LabelKeys()
 ONE = """

@@ -13,11 +13,11 @@ from chargeback.cluster.event_objects import EventObject, to_refusal
 from chargeback.cluster.node_objects import NodeObject, to_node
 from chargeback.cluster.pod_objects import PodObject, to_pod
 from chargeback.core.claims import ALL_DEVICES, ClaimRequest
-from chargeback.core.dimensions import Dimensions
 from chargeback.core.hours import parse_instant
 from chargeback.core.nodes import NodeKeys
-from chargeback.core.owners import LabelKeys
+from chargeback.core.owners.owners import LabelKeys
 from chargeback.core.pods import Ask, GroupPart, OwnerLabels, Pod
+from chargeback.core.rating.dimensions import Dimensions
 
 KEYS = LabelKeys()
 GPU = "nvidia.com/gpu"

@@ -14,10 +14,11 @@ from chargeback.core.hours import HOUR_MS
 from chargeback.core.lines import NONBILLABLE, OUTAGE, Line
 from chargeback.core.node_hour import Gpu, Holding, Instance, Layout, NodeHour, check
 from chargeback.core.nodes import NodePlaces
-from chargeback.core.owners import Owner, OwnerBook
+from chargeback.core.owners.owners import Owner, OwnerBook
 from chargeback.core.pods import NO_LABELS, OwnerLabels
 from chargeback.core.policy import Policy, PolicyBook
-from chargeback.core.price_entries import (
+from chargeback.core.prices.book import PriceBook
+from chargeback.core.prices.entries import (
     GPU_HOUR,
     GPU_MONTH,
     INSTANCE_HOUR,
@@ -27,9 +28,8 @@ from chargeback.core.price_entries import (
     Price,
     TierFactor,
 )
-from chargeback.core.prices import PriceBook
-from chargeback.core.rating import rate_node_hour
-from chargeback.core.waivers import Waiver
+from chargeback.core.rating.rating import rate_node_hour
+from chargeback.core.rating.waivers import Waiver
 
 HOUR = 497_010  # some hour of 18 UTC: its middle is midnight in Kolkata
 MODEL = "NVIDIA A100-SXM4-80GB"

@@ -7,15 +7,15 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
-from chargeback.core.basis import with_amounts
 from chargeback.core.hours import HOUR_MS, parse_hour, rating_intervals
 from chargeback.core.lines import FREE, HELD, IDLE, UNOWNED, Line, Problem, sku_of
-from chargeback.core.owners import Owner, OwnerBook
-from chargeback.core.plan_book import PlanBook, PlanVersion
-from chargeback.core.plan_hour import settle_hour
+from chargeback.core.owners.owners import Owner, OwnerBook
+from chargeback.core.plans.book import PlanBook, PlanVersion
+from chargeback.core.plans.hour import settle_hour
 from chargeback.core.policy import Policy, PolicyBook
-from chargeback.core.price_entries import RESERVED
-from chargeback.core.prices import GPU_HOUR, Price, PriceBook
+from chargeback.core.prices.book import GPU_HOUR, Price, PriceBook
+from chargeback.core.prices.entries import RESERVED
+from chargeback.core.rating.basis import with_amounts
 
 CLUSTER = "lab"
 HOUR = parse_hour("2026-10-03T10Z")

@@ -9,10 +9,10 @@ from chargeback.core.existence import exist
 from chargeback.core.hours import HOUR_MS, parse_hour
 from chargeback.core.lines import Line
 from chargeback.core.node_hour import Gpu, Holding, Instance, Layout, NodeHour
-from chargeback.core.owners import Owner, OwnerBook
+from chargeback.core.owners.owners import Owner, OwnerBook
 from chargeback.core.policy import Policy, PolicyBook
-from chargeback.core.prices import GPU_HOUR, Price, PriceBook, TierFactor
-from chargeback.core.rating import rate_node_hour
+from chargeback.core.prices.book import GPU_HOUR, Price, PriceBook, TierFactor
+from chargeback.core.rating.rating import rate_node_hour
 
 MODEL = "NVIDIA A100-SXM4-80GB"
 MICROS = 1_000_000

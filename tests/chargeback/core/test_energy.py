@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from chargeback.bodies import read_body
 from chargeback.core import lines as ledger
 from chargeback.core.existence import exist
-from chargeback.core.idle_energy import KINDS
 from chargeback.core.lines import Line
 from chargeback.core.merge import merge
 from chargeback.core.node_hour import Gpu, Holding, Layout, NodeHour, cut
-from chargeback.core.owners import OwnerBook
+from chargeback.core.owners.owners import OwnerBook
 from chargeback.core.policy import Policy, PolicyBook
-from chargeback.core.prices import PriceBook
-from chargeback.core.rating import rate_node_hour
+from chargeback.core.prices.book import PriceBook
+from chargeback.core.rating.idle_energy import KINDS
+from chargeback.core.rating.rating import rate_node_hour
 from exporter import wire
 from tests.chargeback.core.drawn import HOUR, MODEL, node_hours, owner_books, policies, price_books
 

@@ -17,12 +17,12 @@ from chargeback.core.lines import DISCOUNT_KIND, Line
 from chargeback.core.merge import merge
 from chargeback.core.money import whole_micros
 from chargeback.core.node_hour import NodeHour
-from chargeback.core.owners import Owner, OwnerBook
+from chargeback.core.owners.owners import Owner, OwnerBook
 from chargeback.core.policy import Policy
-from chargeback.core.price_entries import GPU_HOUR, Discount, Place
-from chargeback.core.prices import PriceBook
+from chargeback.core.prices.book import PriceBook
+from chargeback.core.prices.entries import GPU_HOUR, Discount, Place
+from chargeback.core.rating.waivers import Waiver
 from chargeback.core.spans import intersect, length
-from chargeback.core.waivers import Waiver
 from tests.chargeback.core.drawn import (
     HOUR,
     MODEL,

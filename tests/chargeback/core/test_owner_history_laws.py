@@ -9,9 +9,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from chargeback.core.owner_history import CLEARED, CORRECTION, Learnt, Version, correct, learn, timeline
-from chargeback.core.owner_rules import OwnerRule, OwnerRules
-from chargeback.core.owners import LabelKeys, Namespace, OwnerBook
+from chargeback.core.owners.history import CLEARED, CORRECTION, Learnt, Version, correct, learn, timeline
+from chargeback.core.owners.owners import LabelKeys, Namespace, OwnerBook
+from chargeback.core.owners.rules import OwnerRule, OwnerRules
 
 START_MS = 1_700_000_000_000
 SECOND_MS = 1000

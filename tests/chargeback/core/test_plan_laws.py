@@ -10,19 +10,19 @@ from fractions import Fraction
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chargeback.core.base_lines import base_lines
 from chargeback.core.existence import exist
 from chargeback.core.hours import HOUR_MS, rating_intervals
 from chargeback.core.lines import BACKED, HOLDERS, IDLE, OVERSOLD, RESERVED, UNBACKED, UNUSED, WAIVED, Line
 from chargeback.core.money import micros_until
 from chargeback.core.node_hour import NodeHour
-from chargeback.core.owners import OwnerBook
-from chargeback.core.plan_book import FILE, SEEN, PlanBook, PlanVersion
-from chargeback.core.plan_hour import settle_hour
+from chargeback.core.owners.owners import OwnerBook
+from chargeback.core.plans.book import FILE, SEEN, PlanBook, PlanVersion
+from chargeback.core.plans.hour import settle_hour
 from chargeback.core.policy import Policy, PolicyBook
-from chargeback.core.price_entries import RESERVED as TERM_RESERVED
-from chargeback.core.prices import GPU_HOUR, INSTANCE_HOUR, Price, PriceBook
-from chargeback.core.rating import rate_node_hour
+from chargeback.core.prices.book import GPU_HOUR, INSTANCE_HOUR, Price, PriceBook
+from chargeback.core.prices.entries import RESERVED as TERM_RESERVED
+from chargeback.core.rating.base_lines import base_lines
+from chargeback.core.rating.rating import rate_node_hour
 from tests.chargeback.core.drawn import (
     HOUR,
     MODEL,

@@ -23,11 +23,11 @@ from fractions import Fraction
 import pytest
 
 from chargeback.core.hours import HOUR_MS, parse_hour
-from chargeback.core.idle_sharing import Held, share_out, weights
 from chargeback.core.lines import Line
-from chargeback.core.owners import Owner
+from chargeback.core.months.idle_sharing import Held, share_out, weights
+from chargeback.core.owners.owners import Owner
 from chargeback.core.policy import Policy
-from chargeback.core.prices import GPU_HOUR, GPU_MONTH, INSTANCE_HOUR, Price, PriceBook, TierFactor
+from chargeback.core.prices.book import GPU_HOUR, GPU_MONTH, INSTANCE_HOUR, Price, PriceBook, TierFactor
 from tests.chargeback.core.published_cards import (
     HOUR,
     MICROS,

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 
 from chargeback.core.costs import Part, grouped
 from chargeback.core.hours import HOUR_MS, local_day, month_span_ms, rating_intervals
-from chargeback.core.idle_sharing import Held, share_out, weights
+from chargeback.core.months.idle_sharing import Held, share_out, weights
 from chargeback.core.node_hour import Holding
-from chargeback.core.owners import Owner
+from chargeback.core.owners.owners import Owner
 from chargeback.core.policy import Policy
-from chargeback.core.prices import GPU_HOUR, GPU_MONTH, Price, PriceBook, TierFactor
+from chargeback.core.prices.book import GPU_HOUR, GPU_MONTH, Price, PriceBook, TierFactor
 from chargeback.core.totals import total_of
-from chargeback.price_file import PriceFileError, parse_prices
+from chargeback.files.prices import PriceFileError, parse_prices
 from tests.chargeback.core.published_cards import (
     HOUR,
     MICROS,

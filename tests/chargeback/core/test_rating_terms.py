@@ -11,14 +11,14 @@ from chargeback.core.lines import NONBILLABLE, OUTAGE, Problem
 from chargeback.core.merge import merge
 from chargeback.core.node_hour import Gpu, Instance, Layout, NodeHour
 from chargeback.core.nodes import NodePlaces
-from chargeback.core.owners import Owner, OwnerBook
+from chargeback.core.owners.owners import Owner, OwnerBook
 from chargeback.core.pods import OwnerLabels
 from chargeback.core.policy import Policy, PolicyBook, PolicyChange
-from chargeback.core.price_entries import GPU_HOUR, NODE_HOUR, ClassTier, Discount, Price, TierFactor
-from chargeback.core.prices import PriceBook
-from chargeback.core.rating import rate_node_hour
-from chargeback.core.waivers import Waiver
-from tests.chargeback.core.test_rating import HALF, HOUR, MODEL, OWNERS, amounts, book, card, held, rate
+from chargeback.core.prices.book import PriceBook
+from chargeback.core.prices.entries import GPU_HOUR, NODE_HOUR, ClassTier, Discount, Price, TierFactor
+from chargeback.core.rating.rating import rate_node_hour
+from chargeback.core.rating.waivers import Waiver
+from tests.chargeback.core.rating.test_rating import HALF, HOUR, MODEL, OWNERS, amounts, book, card, held, rate
 
 QUARTER = HOUR_MS // 4
 START_MS = HOUR * HOUR_MS

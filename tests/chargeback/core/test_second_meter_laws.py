@@ -15,11 +15,11 @@ from chargeback.core.lines import Line
 from chargeback.core.lives import PodLife, PodSlot
 from chargeback.core.money import whole_micros
 from chargeback.core.node_hour import Holding, NodeHour
-from chargeback.core.owners import OwnerBook
+from chargeback.core.owners.owners import OwnerBook
 from chargeback.core.pods import Ask, GroupPart, OwnerLabels
 from chargeback.core.policy import Policy
-from chargeback.core.price_entries import Place
-from chargeback.core.prices import PriceBook
+from chargeback.core.prices.book import PriceBook
+from chargeback.core.prices.entries import Place
 from chargeback.core.second_meter import Metered
 from chargeback.core.spans import intersect, length, subtract, union
 from tests.chargeback.core.drawn import (

@@ -13,11 +13,11 @@ from chargeback.core.lines import Line, Problem
 from chargeback.core.lives import ClusterWord, PodLife, PodSlot
 from chargeback.core.node_hour import Gpu, Holding, Instance, Layout, NodeHour, check
 from chargeback.core.offers import Offer
-from chargeback.core.owners import Owner, OwnerBook
+from chargeback.core.owners.owners import Owner, OwnerBook
 from chargeback.core.pods import Ask
 from chargeback.core.policy import Policy, PolicyBook
-from chargeback.core.prices import GPU_HOUR, Price, PriceBook
-from chargeback.core.rating import rate_node_hour
+from chargeback.core.prices.book import GPU_HOUR, Price, PriceBook
+from chargeback.core.rating.rating import rate_node_hour
 from chargeback.core.reservations import resolve_reservations
 from chargeback.core.second_meter import Metered, meter
 from chargeback.core.spans import Spans

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from chargeback.core.closing import Limits
 from chargeback.core.hours import month_span_ms, parse_hour
+from chargeback.core.months.closing import Limits
 from chargeback.core.nodes import Node
-from chargeback.month_close import approve, close, prepare
+from chargeback.months.close import approve, close, prepare
 from chargeback.store.database import Database
 from chargeback.store.drafts import Draft
 from chargeback.store.node_states import note_nodes

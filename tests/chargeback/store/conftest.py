@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from chargeback.core.owners import Namespace
+from chargeback.core.owners.owners import Namespace
 from chargeback.core.policy import Policy
-from chargeback.price_file import parse_prices
+from chargeback.files.prices import parse_prices
 from chargeback.store.database import Database, open_database, sqlite_url
 from chargeback.store.owners import note_namespaces
 from chargeback.store.policies import begin_policy

@@ -7,11 +7,11 @@ from chargeback.core.adjustments import Adjustment, Scope
 from chargeback.core.hours import HOUR_MS, month_span_ms, parse_hour
 from chargeback.core.lines import Line
 from chargeback.core.nodes import Node
-from chargeback.core.owners import Namespace
+from chargeback.core.owners.owners import Namespace
 from chargeback.core.policy import PolicyChange
-from chargeback.month_close import approve, close, prepare
-from chargeback.month_look import look
-from chargeback.plan_file import parse_plans
+from chargeback.files.plans import parse_plans
+from chargeback.months.close import approve, close, prepare
+from chargeback.months.look import look
 from chargeback.store.adjustments import make_adjustment
 from chargeback.store.database import Database
 from chargeback.store.ledger import lines_of_month

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import date
 
-from chargeback.budget_file import parse_budgets
 from chargeback.budget_reports import budget_report, days_report
 from chargeback.core.budgets import Budget
 from chargeback.core.hours import HOUR_MS
+from chargeback.files.budgets import parse_budgets
 from chargeback.store.audit import entries
 from chargeback.store.budgets import add_budgets, budget_book, budget_history
 from chargeback.store.database import Database

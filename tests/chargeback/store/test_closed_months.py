@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from chargeback.core.hours import month_span_ms
 from chargeback.core.lines import Line
-from chargeback.core.owner_history import CORRECTION, Version
+from chargeback.core.owners.history import CORRECTION, Version
 from chargeback.core.policy import PolicyChange
-from chargeback.month_close import MonthRefused, approve, close, prepare, verified
-from chargeback.price_file import parse_prices
+from chargeback.files.prices import parse_prices
+from chargeback.months.close import MonthRefused, approve, close, prepare, verified
 from chargeback.reports import month_csv
 from chargeback.store.database import Database, open_database, sqlite_url
 from chargeback.store.drafts import digest_of

@@ -10,9 +10,9 @@ from sqlalchemy import select
 
 from chargeback.core.hours import parse_hour
 from chargeback.core.lines import RESTATED, REVERSAL, Line
-from chargeback.core.owners import Namespace
+from chargeback.core.owners.owners import Namespace
 from chargeback.core.policy import Policy
-from chargeback.price_file import parse_prices
+from chargeback.files.prices import parse_prices
 from chargeback.store.database import Database
 from chargeback.store.ledger import SettledMonth, lines_of_month, put_lines, replace_lines
 from chargeback.store.months import DRAFT

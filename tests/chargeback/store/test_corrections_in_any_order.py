@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chargeback.core.lines import CHARGE, Line
-from chargeback.plan_file import parse_plans
+from chargeback.files.plans import parse_plans
 from chargeback.store.database import Database, open_database, sqlite_url
 from chargeback.store.ledger import lines_of_month
 from chargeback.store.plans import import_plans

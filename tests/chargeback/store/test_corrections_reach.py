@@ -11,10 +11,10 @@ import pytest
 from chargeback.core.adjustments import Adjustment, Scope
 from chargeback.core.hours import parse_hour
 from chargeback.core.lines import Line
-from chargeback.core.owner_history import CORRECTION, Version
+from chargeback.core.owners.history import CORRECTION, Version
 from chargeback.core.policy import PolicyChange
-from chargeback.plan_file import parse_plans
-from chargeback.price_file import parse_prices
+from chargeback.files.plans import parse_plans
+from chargeback.files.prices import parse_prices
 from chargeback.store.adjustments import make_adjustment
 from chargeback.store.database import Connection, Database
 from chargeback.store.ledger import lines_of_month

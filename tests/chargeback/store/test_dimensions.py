@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chargeback.core.lines import Line
-from chargeback.core.owners import Namespace, Owner
+from chargeback.core.owners.owners import Namespace, Owner
 from chargeback.core.pods import Ask, OwnerLabels, Pod
 from chargeback.store.database import Database
 from chargeback.store.ledger import lines_of_month

@@ -7,11 +7,11 @@ import json
 import pytest
 from sqlalchemy import delete
 
-from chargeback.core.explaining import as_json
+from chargeback.core.explaining.explaining import as_json
 from chargeback.core.lines import CHARGE, RESTATED, REVERSAL, UNPRICED
 from chargeback.core.money import format_micros
-from chargeback.explain import NoSuchLine, explain
-from chargeback.explain_text import explanation_text
+from chargeback.explaining.explain import NoSuchLine, explain
+from chargeback.explaining.text import explanation_text
 from chargeback.reports import NoLedger
 from chargeback.store.database import Database
 from chargeback.store.tables import node_hour_bodies

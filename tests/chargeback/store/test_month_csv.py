@@ -7,7 +7,7 @@ import io
 import itertools
 from pathlib import Path
 
-from chargeback.core.owners import Namespace
+from chargeback.core.owners.owners import Namespace
 from chargeback.reports import month_csv
 from chargeback.store.database import Database, open_database, sqlite_url
 from chargeback.store.owners import note_namespaces

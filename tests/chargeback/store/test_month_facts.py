@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 
-from chargeback.core.closing import DayCost, Finding, Unfinished
 from chargeback.core.hours import month_span_ms
 from chargeback.core.lines import Line
-from chargeback.core.month_sums import by
+from chargeback.core.months.closing import DayCost, Finding, Unfinished
+from chargeback.core.months.sums import by
 from chargeback.core.nodes import Node, UnmeteredNode
 from chargeback.core.policy import Policy
-from chargeback.month_look import look
-from chargeback.price_file import parse_prices
+from chargeback.files.prices import parse_prices
+from chargeback.months.look import look
 from chargeback.store import month_facts
 from chargeback.store.database import Database
 from chargeback.store.ledger import lines_of_month

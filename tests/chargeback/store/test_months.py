@@ -6,10 +6,10 @@ import threading
 
 import pytest
 
-from chargeback.core.closing import NotWaivable
 from chargeback.core.lines import Line
-from chargeback.month_close import MonthBlocked, MonthRefused, approve, close, discard, prepare, verified
-from chargeback.month_look import look
+from chargeback.core.months.closing import NotWaivable
+from chargeback.months.close import MonthBlocked, MonthRefused, approve, close, discard, prepare, verified
+from chargeback.months.look import look
 from chargeback.reports import month_csv
 from chargeback.store.audit import entries
 from chargeback.store.database import Database

@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from chargeback.core.lines import TRANSFER
 from chargeback.core.policy import PolicyChange
-from chargeback.month_close import approve, close, discard, verified
+from chargeback.months.close import approve, close, discard, verified
 from chargeback.store.database import Database, DatabaseUnavailable, open_database, sqlite_url
 from chargeback.store.drafts import digest_of, drafts_of
 from chargeback.store.ledger import lines_of_month
@@ -252,7 +252,7 @@ def test_a_connection_that_is_cut_in_mid_close(postgres: Postgres) -> None:
 STALLING = """
 import sys, time
 from sqlalchemy import event
-from chargeback.month_close import close
+from chargeback.months.close import close
 from chargeback.store.database import open_database
 from tests.chargeback.store.a_month import MONTH, NOW_MS
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from chargeback.core.existence import KnownGpu
 from chargeback.core.hours import HOUR_MS
-from chargeback.core.owners import Namespace
+from chargeback.core.owners.owners import Namespace
 from chargeback.store.backlogs import conservation_error_ms, due_of, node_hour_backlog
 from chargeback.store.claims import Settled, claim, settle
 from chargeback.store.database import Database, open_database

@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import select, text
 
 from chargeback.core.hours import HOUR_MS
-from chargeback.core.owner_history import CLEARED, CORRECTION, Version
-from chargeback.core.owner_rules import OwnerRule, OwnerRules
-from chargeback.core.owners import Namespace, Owner
+from chargeback.core.owners.history import CLEARED, CORRECTION, Version
+from chargeback.core.owners.owners import Namespace, Owner
+from chargeback.core.owners.rules import OwnerRule, OwnerRules
 from chargeback.store.claims import claim
 from chargeback.store.database import Database, open_database
 from chargeback.store.owners import (

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from chargeback.core.lines import BURST, RESERVED, UNUSED, Line
-from chargeback.core.plan_book import FILE, PlanVersion
-from chargeback.plan_file import PlanFile, parse_plans
+from chargeback.core.plans.book import FILE, PlanVersion
+from chargeback.files.plans import PlanFile, parse_plans
 from chargeback.store.audit import entries
 from chargeback.store.database import Database
 from chargeback.store.ledger import lines_of_month

@@ -11,7 +11,7 @@ from sqlalchemy import insert
 
 from chargeback.core.hours import HOUR_MS, format_instant
 from chargeback.core.policy import Policy, PolicyChange
-from chargeback.price_file import parse_prices
+from chargeback.files.prices import parse_prices
 from chargeback.store.audit import entries
 from chargeback.store.claims import claim
 from chargeback.store.database import Database

@@ -10,8 +10,8 @@ import pytest
 
 from chargeback.core.hours import HOUR_MS, format_instant
 from chargeback.core.policy import Policy
-from chargeback.core.price_changes import first_difference
-from chargeback.price_file import parse_prices
+from chargeback.core.prices.changes import first_difference
+from chargeback.files.prices import parse_prices
 from chargeback.store.audit import entries
 from chargeback.store.claims import claim
 from chargeback.store.database import Database, open_database

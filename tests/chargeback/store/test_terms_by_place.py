@@ -7,7 +7,7 @@ from typing import Any
 
 from chargeback.core.nodes import Node
 from chargeback.core.policy import PolicyChange
-from chargeback.price_file import parse_prices
+from chargeback.files.prices import parse_prices
 from chargeback.store.database import Database
 from chargeback.store.ledger import lines_of_month
 from chargeback.store.node_states import note_nodes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from chargeback.core.hours import month_span_ms
-from chargeback.month_close import SERVER, MonthBlocked, MonthRefused, approve, discard
+from chargeback.months.close import SERVER, MonthBlocked, MonthRefused, approve, discard
 from chargeback.store.database import Database
 from chargeback.tasks.draft_months import draft_month, month_to_draft
 from tests.chargeback.store.a_month import LIMITS, MONTH, NOW_MS, fill

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from chargeback.core.owners import Namespace
+from chargeback.core.owners.owners import Namespace
 from chargeback.core.policy import Policy
 from chargeback.core.quota.resources import GUARANTEED
 from chargeback.core.quota.specs import QuotaSpec

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from chargeback.core.owners import Namespace
+from chargeback.core.owners.owners import Namespace
 from chargeback.core.quota.lint import lint
 from chargeback.core.quota.resources import CAP, GUARANTEED
 from chargeback.core.quota.specs import QuotaObjects

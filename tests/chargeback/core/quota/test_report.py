@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 from chargeback.core.claims import Claim, ClaimRequest
-from chargeback.core.owners import Namespace
+from chargeback.core.owners.owners import Namespace
 from chargeback.core.pods import Ask, Pod
 from chargeback.core.quota.idle_shares import IdleShare
 from chargeback.core.quota.other_keys import KeyUse

@@ -1,0 +1,1 @@
+"""What HTTP and the command line answer, as plain values."""

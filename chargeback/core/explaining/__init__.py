@@ -1,0 +1,1 @@
+"""Why a line says what it says, as values."""

@@ -1,0 +1,1 @@
+"""Whose a namespace is, and since when."""

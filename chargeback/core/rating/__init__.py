@@ -1,0 +1,1 @@
+"""From holdings to lines: one card's time, cut, weighed, priced."""

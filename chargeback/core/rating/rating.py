@@ -1,0 +1,132 @@
+"""Rating: a node-hour becomes ledger lines that balance to the micro, and problems.
+
+A holder's line is the difference of two rounded-down totals of its own slot, so it depends on nobody else; what a
+card's total leaves over lies on the platform's lines of that card, or on a `rounding` line.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+
+from chargeback.core.existence import Existence
+from chargeback.core.hours import HOUR_MS, rating_intervals
+from chargeback.core.lines import Line, Problem
+from chargeback.core.node_hour import Holding, Instance, cut
+from chargeback.core.nodes import NO_PLACES, NodePlaces
+from chargeback.core.owners.owners import OwnerBook
+from chargeback.core.policy import PolicyBook
+from chargeback.core.prices.book import PriceBook
+from chargeback.core.prices.entries import Place
+from chargeback.core.rating.card import rate_card
+from chargeback.core.rating.context import Context
+from chargeback.core.rating.idle_energy import with_idle_energy
+from chargeback.core.rating.timeline import segments
+from chargeback.core.rating.waivers import Waiver
+from chargeback.core.spans import Spans
+
+
+def rate_node_hour(
+    cluster: str,
+    node: str,
+    hour: int,
+    held: Sequence[Holding],
+    existence: Existence,
+    owners: OwnerBook,
+    prices: PriceBook,
+    policies: PolicyBook,
+    until: int = HOUR_MS,
+    *,
+    counted: Sequence[Holding] = (),
+    cordoned: Spans = (),
+    places: NodePlaces = NO_PLACES,
+    waivers: Sequence[Waiver] = (),
+) -> tuple[list[Line], list[Problem]]:
+    """The lines of one node in one hour, before plans are settled; and what is wrong with it.
+
+    held       who held what, after the second meter
+    existence  of the node's cards in that hour
+    until      ms from the hour's start up to which to rate (a running hour is rated up to what was pushed)
+    counted    what agents saw held, before the second meter: it counts where shares are counted
+    cordoned   when no new pods might come to the node
+    places     the node's pool and labels over time
+    waivers    what holders do not pay for; of several that hold the first says what the line is called
+    """
+    intervals = rating_intervals(hour, policies.first.timezone)
+    # At once for all intervals, so that what was measured is shared out among them without loss.
+    within = tuple((each.start, min(each.end, until)) for each in intervals if each.start < until)
+    instances: dict[str, list[Instance]] = {gpu.uuid: [] for gpu in existence.gpus}
+    for instance in existence.instances:
+        instances.setdefault(instance.gpu, []).append(instance)
+    held_on = _by_card(existence, (piece for holding in held for piece in cut(holding, within)))
+    counted_on = _by_card(existence, counted)
+    lines: list[Line] = []
+    problems: list[Problem] = []
+    for interval in intervals:
+        if interval.start >= until:
+            break
+        end = min(interval.end, until)
+        start_ms = hour * HOUR_MS + interval.start
+        pool, labels = places.at(start_ms)
+        cards = tuple(
+            sorted(gpu.uuid for gpu in existence.gpus if _exists(existence.spans[gpu.uuid], interval.start, end))
+        )
+        context = Context(
+            cluster=cluster,
+            node=node,
+            hour=hour,
+            interval=interval,
+            policy=policies.at(start_ms, cluster, pool),
+            prices=prices,
+            owners=owners,
+            place=Place(cluster=cluster, pool=pool, labels=labels, cards=cards),
+            # Prices are those of the whole interval, also while it is still running.
+            price_span=(start_ms, hour * HOUR_MS + interval.end),
+            waivers=[each for each in waivers if each.cluster in (None, cluster) and each.node in (None, node)],
+        )
+        for gpu in existence.gpus:
+            if gpu.uuid in cards:
+                mine = [piece for piece in held_on[gpu.uuid] if interval.start <= piece.start < end]
+                found = segments(
+                    gpu,
+                    existence.spans[gpu.uuid],
+                    instances[gpu.uuid],
+                    mine,
+                    context.policy,
+                    interval.start,
+                    end,
+                    counted=counted_on[gpu.uuid],
+                    cordoned=cordoned,
+                )
+                made, wrong = rate_card(context, gpu, mine, found)
+                lines += made
+                problems += wrong
+    return with_idle_energy(lines, existence, counted or held, held), problems
+
+
+def _by_card(existence: Existence, holdings: Iterable[Holding]) -> dict[str, list[Holding]]:
+    """By the uuid of the card. That of an instance may have been used on another card before: it goes by time."""
+    records: dict[str, list[Instance]] = {}
+    for instance in existence.instances:
+        records.setdefault(instance.uuid, []).append(instance)
+    found: dict[str, list[Holding]] = {gpu.uuid: [] for gpu in existence.gpus}
+    for holding in holdings:
+        mine = records.get(holding.device, [])
+        if len({record.gpu for record in mine}) <= 1:
+            card = mine[0].gpu if mine else holding.device
+            found.setdefault(card, []).append(holding)
+            continue
+        borders = {at for record in mine for at in (record.start, record.end) if holding.start < at < holding.end}
+        for piece in cut(holding, tuple(itertools.pairwise(sorted({holding.start, holding.end, *borders})))):
+            found.setdefault(_home(mine, piece.start), []).append(piece)
+    return found
+
+
+def _home(records: Sequence[Instance], at: int) -> str:
+    """On which card an instance is: where it came last, or where it will come first."""
+    came = [record for record in records if record.start <= at]
+    return max(came, key=lambda record: record.start).gpu if came else min(records, key=lambda r: r.start).gpu
+
+
+def _exists(spans: Spans, start: int, end: int) -> bool:
+    return any(a < end and start < b for a, b in spans)

@@ -1,0 +1,1 @@
+"""Explaining a line of the ledger: what is read for it, and how people are told."""

@@ -1,0 +1,1 @@
+"""Files that people write: YAML, read whole, all problems at once."""

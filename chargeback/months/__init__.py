@@ -1,0 +1,1 @@
+"""Looking at a month, drafting and closing it: one transaction each."""

@@ -1,0 +1,1 @@
+"""Samples of the metrics, from values of the core."""
