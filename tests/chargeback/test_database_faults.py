@@ -21,14 +21,12 @@ from sqlalchemy import text
 
 from chargeback.core.lines import Line
 from chargeback.core.nodes import Node
-from chargeback.store.backlogs import node_hour_backlog
 from chargeback.store.database import Database, DatabaseUnavailable, open_database, sqlite_url
 from chargeback.store.ledger import lines_of_month
 from chargeback.store.node_states import note_nodes
 from chargeback.store.schema import migrate
 from chargeback.tasks.close_hours import close_all, close_due, keep_closing
 from exporter import wire
-from tests.chargeback.api.serving import serving
 from tests.chargeback.store.bodies import CLUSTER, GRACE_MS, HOUR, body, gpu, holding, put, start_ms
 from tests.chargeback.store.conftest import begin, database, url
 from tests.postgres import Postgres, find_binaries, postgres, start_postgres
@@ -74,11 +72,6 @@ def fill(database: Database) -> None:
 def ledger(database: Database) -> list[Line]:
     with database.read() as connection:
         return list(lines_of_month(connection, "2026-10"))
-
-
-def due(database: Database) -> int:
-    with database.read() as connection:
-        return sum(each.due for each in node_hour_backlog(connection, END_MS))
 
 
 @pytest.fixture(scope="module")
@@ -159,30 +152,6 @@ def test_a_postgresql_that_dies_while_an_hour_is_closed(mortal: Postgres, undist
     close_all(database, END_MS, GRACE_MS)
     assert ledger(database) == undisturbed
     database.close()
-
-
-async def test_the_server_outlives_its_database(
-    mortal: Postgres, tmp_path: Path, caplog: pytest.LogCaptureFixture, undisturbed: list[Line]
-) -> None:
-    """Pushes are answered 503 while it is away, and taken again afterwards; closing goes on by itself."""
-    url = mortal.new_database()
-    async with serving(tmp_path, END_MS, database=url) as server:
-        sent = list(bodies())
-        assert (await server.put(sent[0])).status == 200
-        await asyncio.to_thread(mortal.kill)
-        with caplog.at_level(logging.WARNING):
-            refused = await server.put(sent[1])
-            assert refused.status == 503
-            assert refused.json["field"] == "database"
-            assert (await server.get("/healthz")).status == 200
-            while "closing hours failed" not in caplog.text:
-                await asyncio.sleep(0.05)
-        await asyncio.to_thread(mortal.start_again)
-        for each in sent[1:]:
-            assert (await server.put(each)).status == 200
-        await asyncio.to_thread(until, lambda: not due(server.database))
-        held = [line for line in await asyncio.to_thread(ledger, server.database) if line.kind == "held"]
-    assert held == [line for line in undisturbed if line.kind == "held"]
 
 
 @contextmanager
