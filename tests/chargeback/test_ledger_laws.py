@@ -170,12 +170,16 @@ def test_the_order_in_which_bodies_come_is_no_matter(
 @told
 @given(stories())
 def test_the_past_stays_as_it_was(on_sqlite: NewLedger, story: Story) -> None:
-    """Law 6: what holds from an instant on leaves every line that ended before as it was, with its versions."""
+    """Law 6: what holds from an instant on leaves every line that ended before as it was, with its versions.
+
+    A file of plans says all that there is, so a later one also takes back what an earlier one said of the past.
+    """
     ledger = on_sqlite(story)
+    first_plan = next((step for step in story.steps if isinstance(step, Plan)), None)
     for step in story.steps:
         before = truth(all_lines(ledger.database), ledger.timezone)
         ledger.tell(step)
-        if isinstance(step, Relabel | Plan | Repolicy) and not _is_frozen(ledger):
+        if (isinstance(step, Relabel | Repolicy) or step is first_plan) and not _is_frozen(ledger):
             after = truth(all_lines(ledger.database), ledger.timezone)
             hour = step.from_ms // 3_600_000
             assert [line for line in after if line.hour < hour] == [line for line in before if line.hour < hour]
@@ -192,7 +196,7 @@ def test_every_amount_can_be_explained(on_sqlite: NewLedger, story: Story) -> No
     lines = all_lines(ledger.database)
     counting = {line.line_id for line in net(lines)} | {line.line_id for line in lines if line.part == REVERSAL}
     for line in sorted(lines, key=lambda line: line.line_id)[:EXPLAINED_MOST]:
-        found = explain(ledger.database, line.line_id, ledger.now_ms)
+        found = explain(ledger.database, line.line_id)
         assert found.line_id == line.line_id
         if line.line_id in counting:
             assert found.reproduced is True, (line, found.why)
@@ -211,7 +215,9 @@ def test_what_is_asked_for_does_not_change_what_it_is(on_sqlite: NewLedger, stor
         alone = costs(ledger.database, *days, (wanted,), {wanted: frozenset(row.group)}, ledger.now_ms)
         assert [each for each in alone if each.provisional == row.provisional] == [row]
     lines = all_lines(ledger.database)
-    assert sum(row.amount_micros or 0 for row in every) == sum(line.amount_micros or 0 for line in lines)
+    # What waits for a draft to be decided on is shown as provisional.
+    rated = [row for row in every if not row.provisional]
+    assert sum(row.amount_micros or 0 for row in rated) == sum(line.amount_micros or 0 for line in lines)
 
 
 @told

@@ -276,9 +276,10 @@ def test_wrong_use(tmp_path: Path, objects: list[Object], said: str) -> None:
 
 def test_no_source() -> None:
     """Neither a file nor a cluster."""
+    said = "no cluster here: want --quotas FILE or --kubeconfig; `chargeback plans used` asks the ledger\n"
     for command in ("quota", "plans"):
         ended = run(command, "show")
-        assert (ended.exit_code, ended.stderr) == (2, "no cluster here: name a file with --quotas, or --kubeconfig\n")
+        assert (ended.exit_code, ended.stderr) == (2, said)
 
 
 def test_the_documented_examples_run(monkeypatch: pytest.MonkeyPatch) -> None:
