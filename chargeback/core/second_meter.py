@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import cached_property
 from typing import NamedTuple
 
 from chargeback.core.existence import Existence
 from chargeback.core.hours import HOUR_MS
 from chargeback.core.lines import Problem
 from chargeback.core.lives import ClusterWord, PodLife, PodSlot
-from chargeback.core.namesakes import Namesakes, namesakes
+from chargeback.core.namesakes import namesakes
 from chargeback.core.node_hour import Holding, cut
 from chargeback.core.offers import Offer, offers
 from chargeback.core.pods import devices_asked_for
@@ -102,7 +103,7 @@ class _Work:
         self._word = word
         self._before = before
         self._until = until
-        self._offers = {offer.slot: offer for offer in offers(existence, until)}
+        self._existence = existence
         self._namesakes = namesakes(word.lives, self._start_ms, word.followed_ms)
         self._holdings: list[Holding] = []
         self._seen: dict[str, list[Holding]] = {}  # by the pod's uid, where the API knows it
@@ -111,11 +112,18 @@ class _Work:
         self._differences = dict.fromkeys(DIFFERENCES, 0)
         self._problems: list[Problem] = []
 
+    @cached_property
+    def _offers(self) -> dict[Slot, Offer]:
+        """Worked out where a pod is not simply where agents see it."""
+        return {offer.slot: offer for offer in offers(self._existence, self._until)}
+
     def clip(self, holdings: Iterable[Holding]) -> None:
         """Take from what agents saw what lies between a pod's end and the next bind of its name."""
         for holding in holdings:
-            name = (holding.namespace, holding.pod)
-            pods = self._namesakes.get(name, Namesakes((), self._start_ms, self._word.followed_ms))
+            pods = self._namesakes.get((holding.namespace, holding.pod))
+            if pods is None:  # the API never knew it
+                self._take(holding, "")
+                continue
             left = subtract(((holding.start, holding.end),), pods.over())
             for late in cut(holding, subtract(((holding.start, holding.end),), left)):
                 self._differences[LATE] += (late.end - late.start) * len(holding.shares)
@@ -148,13 +156,13 @@ class _Work:
             for share in what.shares
         }
         for (device, share, _), what in sorted(slots.items()):
+            own, _ = self._stays(life, what, (device, share))
+            if not subtract(self._window(life), own):
+                continue  # it was seen for as long as it was there
             # A share may be held though nobody offers it (a plugin that is away): it is there when its device is.
             offer = self._offers.get((device, share)) or self._offers.get((device, 0))
             if offer is None:
                 continue
-            own, _ = self._stays(life, what, (device, share))
-            if not subtract(self._window(life), own):
-                continue  # it was seen for as long as it was there
             missing = self._missing(life, what, (device, share), offer, seen_ms - self._start_ms)
             for span in missing:
                 self._take(_holding(life, what, (device, share), span), life.uid)

@@ -10,8 +10,11 @@ Spans = tuple[Span, ...]
 
 def union(spans: Iterable[Span]) -> Spans:
     """Sorted, disjoint, touching spans joined."""
+    ordered = sorted(spans)
+    if len(ordered) == 1:  # most are
+        return tuple(ordered) if ordered[0][0] < ordered[0][1] else ()
     joined: list[Span] = []
-    for start, end in sorted(spans):
+    for start, end in ordered:
         if joined and start <= joined[-1][1]:
             joined[-1] = (joined[-1][0], max(joined[-1][1], end))
         elif start < end:
@@ -20,6 +23,9 @@ def union(spans: Iterable[Span]) -> Spans:
 
 
 def intersect(left: Spans, right: Spans) -> Spans:
+    if len(left) == len(right) == 1:
+        start, end = max(left[0][0], right[0][0]), min(left[0][1], right[0][1])
+        return ((start, end),) if start < end else ()
     both = [(max(a, c), min(b, d)) for a, b in left for c, d in right if max(a, c) < min(b, d)]
     return union(both)
 

@@ -12,7 +12,7 @@ from fractions import Fraction
 from math import lcm
 
 from chargeback.core.money import split
-from chargeback.core.node_hour import Holding, cut
+from chargeback.core.node_hour import WHOLE, Holding, cut
 from chargeback.core.policy import Policy
 from chargeback.core.rating.timeline import Device, Held, Segment
 
@@ -99,7 +99,33 @@ class _Open:
 
 def stretches(holdings: Sequence[Holding], policy: Policy, segments: Sequence[Segment]) -> list[Stretch]:
     """Of all holdings of one card in one rating interval, in their order and each in order of time."""
-    return _Slots(holdings, policy, segments).stretches() if holdings else []
+    if not holdings:
+        return []
+    if (steady := _steady(holdings, policy, segments)) is not None:
+        return [steady]
+    return _Slots(holdings, policy, segments).stretches()
+
+
+# What one share of a card that nobody shares is, from the first moment on.
+_WHOLE = (Alike(shares=(0,), den=1, card=1, device=1, card_before=0, device_before=0),)
+
+
+def _steady(holdings: Sequence[Holding], policy: Policy, segments: Sequence[Segment]) -> Stretch | None:
+    """Of one holding of a whole card for all the time: what follows from it need not be worked out. Else None."""
+    if len(segments) != 1 or len(holdings) != 1 or len(segments[0].devices) != 1 or len(segments[0].held) != 1:
+        return None
+    holding, segment = holdings[0], segments[0]
+    device, held = segment.devices[0], segment.held[0]
+    is_whole = device.weight is held.weight is WHOLE and device.shares == 1 and held.share == 0
+    if not is_whole or (holding.start, holding.end) != (segment.start, segment.end) or holding.shares != (0,):
+        return None
+    return Stretch(
+        holding=holding,
+        device=device,
+        faulted=policy.faulted == "credit" and not segment.healthy,
+        busy_ms=holding.busy_ms if _is_usage_known(holding) else None,
+        alike=_WHOLE,
+    )
 
 
 class _Slots:
@@ -168,7 +194,7 @@ class _Slots:
     def _stretches_of(self, number: int, used: dict[tuple[str, int, Who], int]) -> list[Stretch]:
         """used: by slot and holder, what of it was used so far."""
         holding = self._holdings[number]
-        known = holding.busy_ms is not None and holding.busy_ms <= holding.end - holding.start
+        known = _is_usage_known(holding)
         found = self._found[number]
         made = []
         for each, piece in zip(found, cut(holding, tuple((e.start, e.end) for e in found)), strict=True):
@@ -195,6 +221,10 @@ class _Slots:
                 Stretch(holding=piece, device=each.device, faulted=each.faulted, busy_ms=busy_ms, alike=alike)
             )
         return made
+
+
+def _is_usage_known(holding: Holding) -> bool:
+    return holding.busy_ms is not None and holding.busy_ms <= holding.end - holding.start
 
 
 def _over(weight: Fraction, den: int) -> int:
