@@ -31,7 +31,7 @@ from chargeback.store.policies import TermsConflict, begin_policy, policy_book
 from chargeback.store.retention import Keep
 from chargeback.store.schema import migrate
 from chargeback.store.terms import PricesRefused, import_prices
-from chargeback.tasks.close_hours import keep_closing
+from chargeback.tasks.close_hours import keep_closing, spare_collector
 from chargeback.tasks.draft_months import keep_drafting
 from chargeback.tasks.follow_cluster import ClusterTables, Noter, keep_following
 from chargeback.tasks.follow_files import keep_reading, read_files
@@ -121,6 +121,7 @@ async def serve(
     settings: Settings, clock: Clock | None = None, ready: Callable[[str], None] = lambda url: None
 ) -> None:
     """Serve until SIGTERM or SIGINT. ready: called with the URL once requests are answered."""
+    spare_collector()
     clock = clock or SystemClock()
     database = await asyncio.to_thread(prepare, settings, clock)
     aggregator = Aggregator(

@@ -6,11 +6,12 @@ import sys
 import time
 
 from chargeback.store.database import open_database
-from chargeback.tasks.close_hours import close_due
+from chargeback.tasks.close_hours import close_due, spare_collector
 
 
 def main(url: str, now_ms: str, grace_ms: str) -> None:
     """Prints how many node-hours it closed, and its CPU time for them in s."""
+    spare_collector()
     database = open_database(url)
     print("ready", flush=True)
     sys.stdin.readline()

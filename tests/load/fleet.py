@@ -24,6 +24,8 @@ from tests.chargeback.store.bodies import CLUSTER, GRACE_MS, body, gpu, holding,
 
 CARDS_A_NODE = 8
 NAMESPACES = 40
+# As agents say of a card that is not in MIG mode.
+WHOLE = wire.Layout(start=0, end=HOUR_MS, mig=False, shares=1)
 # Bodies stored in one transaction.
 BATCH = 500
 
@@ -43,11 +45,11 @@ class Fleet:
             yield body(
                 f"node-{number:05}",
                 hour,
-                gpus=[gpu(card) for card in cards],
+                gpus=[gpu(card, layouts=[WHOLE]) for card in cards],
                 holdings=[
                     holding(
                         card,
-                        namespace="alpha" if place % 2 else "beta",
+                        namespace="alpha",
                         pod=f"train-{number}-{place}",
                         pod_uid=f"uid-{number}-{place}",
                         busy_ms=chance.randrange(HOUR_MS),
