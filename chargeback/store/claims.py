@@ -11,12 +11,12 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, null, select, text, tuple_, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, null, select, text, update
 
 from chargeback.store.bulk import unnested
 from chargeback.store.database import take
 from chargeback.store.months import frozen, share_ledger
-from chargeback.store.node_hours import IS_IT, Known, NodeHourKey, read_known, write_known
+from chargeback.store.node_hours import IS_IT, Known, NodeHourKey, grouped, read_known, write_known
 from chargeback.store.partitions import first_kept_hour
 from chargeback.store.tables import node_hours
 
@@ -43,21 +43,38 @@ def claim(connection: Connection, now_ms: int, limit: int) -> list[Claimed]:
         return []
     due = [node_hours.c.due_ms <= now_ms, node_hours.c.hour >= first_kept_hour(connection)]
     due += [~node_hours.c.hour.between(first, last) for first, last in frozen(connection)]
-    if connection.dialect.name != "sqlite":
-        due.append(tuple_(node_hours.c.cluster, node_hours.c.node).in_(_lock_nodes(connection, due, limit)))
-    query = select(node_hours).where(*due).order_by(*_ORDER).limit(limit).with_for_update(skip_locked=True)
+    if connection.dialect.name == "sqlite":
+        rows = connection.execute(select(node_hours).where(*due).order_by(*_ORDER).limit(limit)).all()
+    else:
+        # By their keys, not by what is due: of a backlog only what is wanted is read.
+        keys = _of_free_nodes(connection, due, limit)
+        rows = [
+            row
+            for each in grouped(keys)
+            for row in connection.execute(
+                select(node_hours).where(*due, *_among(*each)).with_for_update(skip_locked=True)
+            )
+        ]
+        rows.sort(key=lambda row: (row.hour, row.cluster.encode(), row.node.encode()))
     return [
         Claimed(NodeHourKey(cluster=row.cluster, node=row.node, hour=row.hour), row.revision, read_known(row.known))
-        for row in connection.execute(query)
+        for row in rows
     ]
 
 
-def _lock_nodes(connection: Connection, due: Collection[ColumnElement[bool]], limit: int) -> list[tuple[str, str]]:
-    """Nodes of the first node-hours that are due which nobody else is rating, nor will until the transaction ends."""
-    first = select(node_hours.c.cluster, node_hours.c.node).where(*due).order_by(*_ORDER).limit(limit * _LOOKS)
-    nodes = {f"{row.cluster}/{row.node}": (row.cluster, row.node) for row in connection.execute(first)}
-    mine = {"class": _LOCK, "nodes": list(nodes), "limit": limit}
-    return [nodes[name] for name in connection.execute(_TRY_LOCKS, mine).scalars()]
+def _of_free_nodes(connection: Connection, due: Collection[ColumnElement[bool]], limit: int) -> list[NodeHourKey]:
+    """The first node-hours that are due of nodes which nobody else is rating, nor will until the transaction ends."""
+    columns = (node_hours.c.cluster, node_hours.c.node, node_hours.c.hour)
+    first = connection.execute(select(*columns).where(*due).order_by(*_ORDER).limit(limit * _LOOKS)).all()
+    names = list(dict.fromkeys(f"{row.cluster}/{row.node}" for row in first))
+    locked = connection.execute(_TRY_LOCKS, {"class": _LOCK, "nodes": names, "limit": limit})
+    free = set(locked.scalars())
+    mine = [row for row in first if f"{row.cluster}/{row.node}" in free]
+    return [NodeHourKey(cluster=row.cluster, node=row.node, hour=row.hour) for row in mine[:limit]]
+
+
+def _among(cluster: str, nodes: Collection[str], hours: Collection[int]) -> tuple[ColumnElement[bool], ...]:
+    return (node_hours.c.cluster == cluster, node_hours.c.node.in_(nodes), node_hours.c.hour.in_(hours))
 
 
 _ORDER = (node_hours.c.hour, node_hours.c.cluster, node_hours.c.node)
@@ -69,9 +86,8 @@ _TRY_LOCKS = text(
 
 def take_hours(connection: Connection, keys: Collection[NodeHourKey]) -> None:
     """Have those node-hours that are there to oneself until the transaction ends; never waits. Raises Busy."""
-    wanted = sorted((key.cluster, key.node, key.hour) for key in keys)
-    if wanted:
-        take(connection, node_hours, tuple_(node_hours.c.cluster, node_hours.c.node, node_hours.c.hour).in_(wanted))
+    for each in grouped(keys):
+        take(connection, node_hours, *_among(*each))
 
 
 def _is(key: NodeHourKey) -> tuple[ColumnElement[bool], ...]:

@@ -42,7 +42,7 @@ def upgrade() -> None:
         sa.Column("what", Name, primary_key=True),
         sa.Column("month", sa.String(7), nullable=False),
     )
-    op.create_index("node_hours_hour", "node_hours", ["cluster", "hour"])
+    op.create_index("node_hours_hour", "node_hours", ["cluster", "hour", "node"])
     op.drop_index("node_hours_due", "node_hours")
     for name, those in _SOME_HOURS:
         op.execute(f"CREATE INDEX {name} ON node_hours (hour, cluster, node) WHERE {those}")

@@ -55,7 +55,7 @@ node_hours = Table(
             ("differing", "differences <> '{}'"),
         )
     ),
-    Index("node_hours_hour", "cluster", "hour"),
+    Index("node_hours_hour", "cluster", "hour", "node"),
 )
 
 nodes = Table(
