@@ -161,6 +161,28 @@ def namespaces() -> Iterator[Placed]:
     yield Placed(panel=panel, width=24, height=8)
 
 
+def budgets() -> Iterator[Placed]:
+    """What cost centers may spend this month, and what they will have spent at its end."""
+    spent, planned = q.budget("budget_spent"), q.budget("budget")
+    expected = q.budget("budget_forecast", 'bound="expected"')
+    table = table_panel(
+        "Budgets this month",
+        "What may be spent, what is, and where a straight line leads: low and high are two deviations. There is no "
+        f"forecast in a month's first three days. {PROVISIONAL}",
+        PLAIN,
+        {"cost_center": "Cost center", "currency": "Currency"},
+        (
+            Column(title="Budget", expr=planned),
+            Column(title="Spent", expr=spent),
+            Column(title="Used", expr=f"{spent} / ({planned} > 0)", unit=RATIO, decimals=0),
+            Column(title="Low", expr=q.budget("budget_forecast", 'bound="low"')),
+            Column(title="Expected", expr=expected),
+            Column(title="High", expr=q.budget("budget_forecast", 'bound="high"')),
+        ),
+    )
+    yield Placed(panel=table, width=24, height=8)
+
+
 def platform() -> Iterator[Placed]:
     """What no cost center pays. Only the cluster is picked here: nobody's time belongs to no team."""
     accounts = (
@@ -267,8 +289,14 @@ def account_health() -> Iterator[Placed]:
     unpriced = q.health("chargeback_unpriced_gpu_seconds")
     query = Query(expr=f"sum by (cluster, model) ({unpriced}) / {q.SECONDS_PER_HOUR}", legend="{{cluster}} {{model}}")
     yield Placed(panel=bar_panel("Unpriced GPU-hours", description, PLAIN, query, decimals=1), width=8, height=8)
-    description = "Node-hours that wait to be rated. It should return to zero a few minutes after each hour."
-    lines = (Query(expr=q.health("chargeback_rating_backlog"), legend="{{cluster}}"),)
+    description = (
+        "Node-hours that wait to be rated, and hours whose plans wait to be settled. Both should return to zero a "
+        "few minutes after each hour."
+    )
+    lines = (
+        Query(expr=q.health("chargeback_rating_backlog"), legend="{{cluster}}"),
+        Query(expr=q.health("chargeback_plan_backlog"), legend="{{cluster}} plans"),
+    )
     yield Placed(panel=line_panel("Rating backlog", description, COUNT, lines), width=8, height=7)
     description = (
         "Card-time that the ledger has too much or too little. Anything but zero is a fault of ours: report it."
@@ -301,6 +329,7 @@ def account_health() -> Iterator[Placed]:
 SECTIONS = {
     "Cost per cost center": cost_centers,
     "Namespaces and SKUs": namespaces,
+    "Budgets": budgets,
     "What no cost center pays": platform,
     "Quotas": quotas,
     "Is the account complete?": account_health,

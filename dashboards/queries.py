@@ -41,6 +41,12 @@ def platform_share(period: str) -> str:
     return f"({nobodys}) / ({all_of_it} > 0)"
 
 
+def budget(figure: str, *matchers: str) -> str:
+    """A figure of the selected cost centers' budgets of this month: `budget`, `budget_spent` or `budget_forecast`."""
+    value = once(f"chargeback_{figure}", 'cost_center=~"$cost_center"', *matchers)
+    return f"sum by (cost_center, currency) ({value})"
+
+
 def quota(figure: str, *, by: tuple[str, ...] = (), condition: str = "") -> str:
     """`hard`, `used`, `guaranteed` or `cap` of every quota in sight, with all its labels or with those of `by`."""
     value = once(f"chargeback_quota_{figure}", PICKED) + (f" {condition}" if condition else "")

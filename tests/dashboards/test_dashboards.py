@@ -19,6 +19,9 @@ UNITS = {"locale", "short", "percentunit", "s"}
 NOT_SHOWN = {
     "chargeback_build_info": "a version is looked up, not watched",
     "chargeback_pushes_accepted_total": "the push ages say whether bodies arrive",
+    "chargeback_budget_threshold": "an alert's matter: the panel shows how much of a budget is used",
+    "chargeback_month_state": "`chargeback status` and the page say which month waits for whom",
+    "chargeback_month_unclosed_seconds": "an alert's matter, as the state of months",
     "chargeback_owner_lookalikes": "`chargeback owners list` names them, once and for all",
     "chargeback_rendered_timestamp_seconds": "an alert's matter: a page that is stuck looks fresh on a dashboard",
 }
