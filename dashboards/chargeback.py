@@ -293,11 +293,11 @@ def account_health() -> Iterator[Placed]:
         "Node-hours that wait to be rated, and hours whose plans wait to be settled. Both should return to zero a "
         "few minutes after each hour."
     )
-    lines = (
+    waiting = (
         Query(expr=q.health("chargeback_rating_backlog"), legend="{{cluster}}"),
         Query(expr=q.health("chargeback_plan_backlog"), legend="{{cluster}} plans"),
     )
-    yield Placed(panel=line_panel("Rating backlog", description, COUNT, lines), width=8, height=7)
+    yield Placed(panel=line_panel("Rating backlog", description, COUNT, waiting), width=8, height=7)
     description = (
         "Card-time that the ledger has too much or too little. Anything but zero is a fault of ours: report it."
     )
