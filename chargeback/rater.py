@@ -22,6 +22,7 @@ from chargeback.core.prices.book import PriceBook
 from chargeback.core.prices.entries import Place
 from chargeback.core.rating.payers import payer
 from chargeback.core.rating.rating import rate_node_hour
+from chargeback.core.rating.twins import Twins
 from chargeback.core.reservations import resolve_reservations
 from chargeback.core.second_meter import Sight, meter
 from chargeback.core.watching import without_watching
@@ -46,6 +47,7 @@ class Terms:
     connection: Connection
     policies: PolicyBook
     prices: PriceBook
+    twins: Twins = field(default_factory=Twins)
     _owners: dict[str, OwnerBook] = field(default_factory=dict)
     _plans: dict[str, PlanBook] = field(default_factory=dict)
 
@@ -104,6 +106,7 @@ def rate(terms: Terms, key: NodeHourKey, evidence: Evidence, *, running: bool = 
         cordoned=word.cordoned,
         places=places,
         waivers=evidence.waivers(key),
+        twins=terms.twins,
     )
     return Rated(
         lines=lines,

@@ -21,7 +21,8 @@ from chargeback.core.prices.entries import Place
 from chargeback.core.rating.card import rate_card
 from chargeback.core.rating.context import Context
 from chargeback.core.rating.idle_energy import with_idle_energy
-from chargeback.core.rating.timeline import segments
+from chargeback.core.rating.timeline import is_steady, segments
+from chargeback.core.rating.twins import Twins, key_of
 from chargeback.core.rating.waivers import Waiver
 from chargeback.core.spans import Spans
 
@@ -41,6 +42,7 @@ def rate_node_hour(
     cordoned: Spans = (),
     places: NodePlaces = NO_PLACES,
     waivers: Sequence[Waiver] = (),
+    twins: Twins | None = None,
 ) -> tuple[list[Line], list[Problem]]:
     """The lines of one node in one hour, before plans are settled; and what is wrong with it.
 
@@ -51,7 +53,9 @@ def rate_node_hour(
     cordoned   when no new pods might come to the node
     places     the node's pool and labels over time
     waivers    what holders do not pay for; of several that hold the first says what the line is called
+    twins      of other nodes, as long as the terms are the same; this one's are added
     """
+    twins = twins if twins is not None else Twins()
     intervals = rating_intervals(hour, policies.first.timezone)
     # At once for all intervals, so that what was measured is shared out among them without loss.
     within = tuple((each.start, min(each.end, until)) for each in intervals if each.start < until)
@@ -87,18 +91,20 @@ def rate_node_hour(
         for gpu in existence.gpus:
             if gpu.uuid in cards:
                 mine = [piece for piece in held_on[gpu.uuid] if interval.start <= piece.start < end]
+                lives, own, seen = existence.spans[gpu.uuid], instances[gpu.uuid], counted_on[gpu.uuid]
+                key = None
+                if len(mine) <= 1 and is_steady(gpu, lives, own, (*mine, *seen), cordoned, interval.start, end):
+                    holding = mine[0] if mine else None
+                    key = key_of(context, gpu, holding, interval.start, end)
+                    if key is not None and (alike := twins.lines(key, context, gpu, holding)) is not None:
+                        lines += alike
+                        continue
                 found = segments(
-                    gpu,
-                    existence.spans[gpu.uuid],
-                    instances[gpu.uuid],
-                    mine,
-                    context.policy,
-                    interval.start,
-                    end,
-                    counted=counted_on[gpu.uuid],
-                    cordoned=cordoned,
+                    gpu, lives, own, mine, context.policy, interval.start, end, counted=seen, cordoned=cordoned
                 )
                 made, wrong = rate_card(context, gpu, mine, found)
+                if key is not None and not wrong:
+                    twins.learn(key, context, gpu, made)
                 lines += made
                 problems += wrong
     return with_idle_energy(lines, existence, counted or held, held), problems

@@ -77,7 +77,7 @@ def segments(
     counted   what agents saw held: a device has at least as many shares, whoever is billed for them
     cordoned  when no new pods might come
     """
-    if _is_steady(gpu, lives, instances, (*holdings, *counted), cordoned, start, end):
+    if is_steady(gpu, lives, instances, (*holdings, *counted), cordoned, start, end):
         return [_steady(gpu, holdings, start, end)]
     cuts = _cuts(gpu, (lives, gpu.observed, gpu.unhealthy, cordoned), (*instances, *holdings, *counted), start, end)
     made: list[Segment] = []
@@ -105,7 +105,7 @@ def segments(
     return made
 
 
-def _is_steady(
+def is_steady(
     gpu: Gpu,
     lives: Spans,
     instances: Sequence[Instance],
