@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, null, select, text, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, null, select, text, update
 
 from chargeback.store.bulk import unnested
 from chargeback.store.database import take
@@ -24,6 +24,7 @@ from chargeback.store.tables import node_hours
 _LOCK = 0x6E6F6465
 # So many times a claim's node-hours are looked at, to find nodes that nobody is at.
 _LOOKS = 4
+_TRIES = 10
 
 
 class Claimed(NamedTuple):
@@ -46,6 +47,16 @@ def claim(connection: Connection, now_ms: int, limit: int) -> list[Claimed]:
     if connection.dialect.name == "sqlite":
         rows = connection.execute(select(node_hours).where(*due).order_by(*_ORDER).limit(limit)).all()
     else:
+        rows = _lock_some(connection, due, limit)
+    return [
+        Claimed(NodeHourKey(cluster=row.cluster, node=row.node, hour=row.hour), row.revision, read_known(row.known))
+        for row in rows
+    ]
+
+
+def _lock_some(connection: Connection, due: Collection[ColumnElement[bool]], limit: int) -> list[Row[Any]]:
+    """Rows of node-hours that are due, and nobody else's: none, only where there are none left."""
+    for _ in range(_TRIES):
         # By their keys, not by what is due: of a backlog only what is wanted is read.
         keys = _of_free_nodes(connection, due, limit)
         rows = [
@@ -55,11 +66,10 @@ def claim(connection: Connection, now_ms: int, limit: int) -> list[Claimed]:
                 select(node_hours).where(*due, *_among(*each)).with_for_update(skip_locked=True)
             )
         ]
-        rows.sort(key=lambda row: (row.hour, row.cluster.encode(), row.node.encode()))
-    return [
-        Claimed(NodeHourKey(cluster=row.cluster, node=row.node, hour=row.hour), row.revision, read_known(row.known))
-        for row in rows
-    ]
+        if rows or not keys:
+            return sorted(rows, key=lambda row: (row.hour, row.cluster.encode(), row.node.encode()))
+        # What was due when it was looked for, another has rated until it was locked: there may be more.
+    return []
 
 
 def _of_free_nodes(connection: Connection, due: Collection[ColumnElement[bool]], limit: int) -> list[NodeHourKey]:
