@@ -8,7 +8,7 @@ its last observation. So the account of a node is a fold over its hours, whateve
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from chargeback.core.hours import HOUR_MS, rating_intervals
@@ -91,13 +91,17 @@ def exist(
     listed = {gpu.uuid: gpu for gpu in (merged.gpus if merged else ())}
     carried = {known.uuid: known for known in before}
     instances = list(merged.instances if merged else ())
+    listings = list(_listings(bodies))
+    held_on: dict[str, list[Holding]] = {}
+    for holding in merged.holdings if merged else ():
+        held_on.setdefault(holding.device, []).append(holding)
     spans: dict[str, Spans] = {}
     known_after: list[KnownGpu] = []
     gpus: list[Gpu] = []
     for uuid in sorted(listed.keys() | carried.keys()):
         gpu = listed.get(uuid) or _unobserved(carried[uuid])
         last = carried[uuid].last_observed_ms - start_ms if uuid in carried else None
-        omitted = sorted(_omissions(bodies, uuid))
+        omitted = sorted(first for uuids, first in listings if uuid not in uuids)
         lives, last = _lives(union(gpu.observed), last, omitted, until, present)
         if not lives:
             continue
@@ -109,7 +113,7 @@ def exist(
         silent = last is not None and last + SILENT_MS <= until
         if lives[-1][1] == until and last is not None and (present is not None or not silent):
             own = [i for i in instances if i.gpu == uuid]
-            known_after.append(_known(gpu, own, merged.holdings if merged else (), start_ms, last))
+            known_after.append(_known(gpu, own, held_on, start_ms, last))
     return Existence(gpus=tuple(gpus), instances=tuple(instances), spans=spans, known=tuple(known_after))
 
 
@@ -136,14 +140,12 @@ def _silence_ends(last: int, present: Spans | None) -> int:
     return next((end for start, end in present if start <= since <= end), since)
 
 
-def _omissions(bodies: Sequence[NodeHour], uuid: str) -> list[int]:
-    """The first observation of every body that does not list the card."""
-    firsts = []
+def _listings(bodies: Sequence[NodeHour]) -> Iterator[tuple[set[str], int]]:
+    """The cards that each body lists, and from when on it omits all others: its first observation."""
     for body in bodies:
-        if all(gpu.uuid != uuid for gpu in body.gpus):
-            seen = [span[0] for gpu in body.gpus for span in gpu.observed]
-            firsts += [min(seen)] if seen else []
-    return firsts
+        seen = [span[0] for gpu in body.gpus for span in gpu.observed]
+        if seen:
+            yield {gpu.uuid for gpu in body.gpus}, min(seen)
 
 
 def _unobserved(known: KnownGpu) -> Gpu:
@@ -173,7 +175,7 @@ def _with_layout_before(gpu: Gpu, known: KnownGpu, until: int) -> tuple[Gpu, lis
 
 
 def _known(
-    gpu: Gpu, instances: Sequence[Instance], holdings: Sequence[Holding], start_ms: int, last: int
+    gpu: Gpu, instances: Sequence[Instance], held_on: Mapping[str, Sequence[Holding]], start_ms: int, last: int
 ) -> KnownGpu:
     """The card as it was when it was last observed. last: ms from the hour's start."""
     at = max(last, 1) - 1
@@ -181,7 +183,7 @@ def _known(
 
     def shares(device: str, offered: int) -> int:
         """As many as are held, though a plugin that is away offers fewer."""
-        held = {share for h in holdings if h.device == device and h.start <= at < h.end for share in h.shares}
+        held = {share for h in held_on.get(device, ()) if h.start <= at < h.end for share in h.shares}
         return max(offered, len(held))
 
     return KnownGpu(

@@ -117,10 +117,9 @@ def _by_card(existence: Existence, holdings: Iterable[Holding]) -> dict[str, lis
         records.setdefault(instance.uuid, []).append(instance)
     found: dict[str, list[Holding]] = {gpu.uuid: [] for gpu in existence.gpus}
     for holding in holdings:
-        mine = records.get(holding.device, [])
-        if len({record.gpu for record in mine}) <= 1:
-            card = mine[0].gpu if mine else holding.device
-            found.setdefault(card, []).append(holding)
+        mine = records.get(holding.device)
+        if mine is None or len({record.gpu for record in mine}) == 1:
+            found.setdefault(mine[0].gpu if mine else holding.device, []).append(holding)
             continue
         borders = {at for record in mine for at in (record.start, record.end) if holding.start < at < holding.end}
         for piece in cut(holding, tuple(itertools.pairwise(sorted({holding.start, holding.end, *borders})))):

@@ -129,9 +129,23 @@ def is_steady(
         and end <= gpu.layouts[0].end
         and covers(lives, start, end)
         and covers(gpu.observed, start, end)
-        and all(h.start <= start and end <= h.end and h.shares == (0,) for h in holdings)
-        and len({(h.holder, h.claim) for h in holdings}) <= 1
+        and _is_one(holdings, start, end)
     )
+
+
+def _is_one(holdings: Sequence[Holding], start: int, end: int) -> bool:
+    """Whether all are of one holder, on share 0, for all the time."""
+    first: Holding | None = None
+    for holding in holdings:
+        if holding is first:
+            continue
+        if holding.start > start or holding.end < end or holding.shares != (0,):
+            return False
+        if first is None:
+            first = holding
+        elif (holding.holder, holding.claim) != (first.holder, first.claim):
+            return False
+    return True
 
 
 def _steady(gpu: Gpu, holdings: Sequence[Holding], start: int, end: int) -> Segment:
