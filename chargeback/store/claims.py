@@ -94,8 +94,8 @@ def take_hours(connection: Connection, keys: Collection[NodeHourKey]) -> None:
         return  # has one writer anyway
     one = [literal(1).label("one")]
     for each in grouped(keys):
-        taken = rows_of(connection, node_hours, each, one, locked=True)
-        if len(taken) < len(rows_of(connection, node_hours, each, one)):
+        taken = len(rows_of(connection, node_hours, each, one, locked=True))
+        if taken < len(each[1]) * len(each[2]) and taken < len(rows_of(connection, node_hours, each, one)):
             raise Busy("node-hours are in other hands")
 
 
