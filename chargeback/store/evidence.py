@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import zlib
+import gzip
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from chargeback.bodies import decode, to_node_hour
 from chargeback.core.hours import HOUR_MS
@@ -16,15 +16,12 @@ from chargeback.core.nodes import NodePlaces
 from chargeback.core.rating.waivers import Waiver
 from chargeback.core.second_meter import Sight
 from chargeback.store.adjustments import waivers_of
-from chargeback.store.bulk import rows_of
 from chargeback.store.feeds import followed
 from chargeback.store.node_hours import NOTHING, Known, NodeHourKey, grouped, read_known
 from chargeback.store.node_states import StateRows, places_in, spans_in, states_of
 from chargeback.store.pods import FEED, lives_of_nodes, slots_of
 from chargeback.store.tables import node_hour_bodies, node_hours
 
-# Of zlib: with the header of gzip, which `gzip` itself reads in Python.
-_GZIP = 31
 # A node's name means nothing without its cluster's.
 NodeKey = tuple[str, str]
 
@@ -132,19 +129,24 @@ def _read_bodies(
 ) -> None:
     """They were checked when they came."""
     table = node_hour_bodies.c
-    columns = (table.node, table.hour, table.instance, table.body)
-    rows = rows_of(connection, node_hour_bodies, (cluster, nodes, hours), columns)
-    for row in sorted(rows, key=lambda row: row.instance.encode()):
+    query = (
+        select(table.node, table.hour, table.body)
+        .where(table.cluster == cluster, table.node.in_(nodes), table.hour.in_(hours))
+        .order_by(table.node, table.hour, table.instance)
+    )
+    for row in connection.execute(query):
         key = NodeHourKey(cluster=cluster, node=row.node, hour=row.hour)
-        evidence._bodies.setdefault(key, []).append(to_node_hour(decode(zlib.decompress(row.body, wbits=_GZIP))))
+        evidence._bodies.setdefault(key, []).append(to_node_hour(decode(gzip.decompress(row.body))))
 
 
 def _read_left(
     connection: Connection, evidence: Evidence, cluster: str, nodes: Sequence[str], hours: Sequence[int]
 ) -> None:
     table = node_hours.c
-    columns = (table.node, table.hour, table.known)
-    for row in rows_of(connection, node_hours, (cluster, nodes, hours), columns):
+    query = select(table.node, table.hour, table.known).where(
+        table.cluster == cluster, table.node.in_(nodes), table.hour.in_(hours)
+    )
+    for row in connection.execute(query):
         evidence.leave(NodeHourKey(cluster=cluster, node=row.node, hour=row.hour), read_known(row.known))
 
 

@@ -12,6 +12,7 @@ from tests.postgres import Postgres, find_binaries, start_postgres
 OPTIONS = (
     "shared_buffers=1GB",
     "max_wal_size=8GB",
+    "wal_compression=on",
     "checkpoint_completion_target=0.9",
     "work_mem=32MB",
     "jit=off",

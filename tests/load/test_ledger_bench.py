@@ -22,7 +22,6 @@ from chargeback.store.database import Database, open_database
 from chargeback.store.ledger import put_lines, read_line
 from chargeback.store.schema import migrate
 from chargeback.store.tables import lines
-from chargeback.tasks.close_hours import BATCH
 from tests.chargeback.store.bodies import GRACE_MS, HOUR, start_ms
 from tests.chargeback.store.conftest import begin
 from tests.load.fleet import Fleet, put_lines_of
@@ -88,18 +87,15 @@ def close_with(replicas: int, database: Database, hour: int) -> tuple[float, lis
 
 
 def copy_alone(database: Database, hour: int) -> tuple[float, int]:
-    """Take an hour's lines away and store them again by COPY, in transactions of the same size: seconds, how many."""
+    """Take an hour's lines away and store them again by COPY, in one transaction: seconds, and how many lines."""
     with database.write() as connection:
         rows = connection.execute(select(lines).where(lines.c.hour == hour)).all()
         found = [(read_line(row), row.revision) for row in rows]
         connection.execute(lines.delete().where(lines.c.hour == hour))
 
-    size = len(found) * BATCH // NODES
-
     def store() -> None:
-        for first in range(0, len(found), size):
-            with database.write() as connection:
-                put_lines(connection, found[first : first + size])
+        with database.write() as connection:
+            put_lines(connection, found)
 
     return seconds(store), len(found)
 
