@@ -6,7 +6,23 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import JSON, Column, Connection, String, Table, Text, bindparam, cast, func
+from sqlalchemy import (
+    ARRAY,
+    JSON,
+    Column,
+    ColumnElement,
+    Connection,
+    Integer,
+    Row,
+    String,
+    Table,
+    Text,
+    bindparam,
+    cast,
+    func,
+    select,
+    true,
+)
 from sqlalchemy import column as sql_column
 from sqlalchemy.exc import DBAPIError
 
@@ -39,6 +55,47 @@ def unnested(connection: Connection, columns: Sequence[Column[Any]], rows: Itera
     plain = (sql_column(each.name, Text if isinstance(each.type, String) else each.type) for each in columns)
     records_of = func.json_to_recordset(cast(text, JSON))
     return records_of.table_valued(*plain, name="given", joins_implicitly=True).render_derived(with_types=True)
+
+
+def rows_of(
+    connection: Connection,
+    table: Table,
+    group: tuple[str, Sequence[str], Sequence[int]],
+    columns: Sequence[ColumnElement[Any]],
+    *where: ColumnElement[bool],
+    locked: bool = False,
+) -> Sequence[Row[Any]]:
+    """Columns of a cluster's rows of some nodes in some hours, in no order. locked: and lock them, but not others'.
+
+    On PostgreSQL each is looked up by itself: the newest hour is one of which no statistics know yet, and the planner
+    takes it for empty and would rather read all of it.
+    """
+    cluster, nodes, hours = group
+    if connection.dialect.name == "sqlite":
+        among = (table.c.cluster == cluster, table.c.node.in_(nodes), table.c.hour.in_(hours))
+        return connection.execute(select(*columns).where(*among, *where)).all()
+    node = (
+        func.unnest(bindparam("of_nodes", list(nodes), ARRAY(Text)))
+        .table_valued("node", name="of_nodes")
+        .render_derived()
+    )
+    hour = (
+        func.unnest(bindparam("of_hours", list(hours), ARRAY(Integer)))
+        .table_valued("hour", name="of_hours")
+        .render_derived()
+    )
+    one = select(*columns).where(
+        table.c.cluster == cluster,
+        table.c.node == node.c.node,
+        table.c.hour == hour.c.hour,
+        table.c.hour.between(min(hours), max(hours)),  # the partitions
+        *where,
+    )
+    # Either keeps the planner from joining in its own way.
+    one = one.with_for_update(skip_locked=True) if locked else one.offset(0)
+    each = one.correlate(node, hour).lateral("found")
+    query = select(each).select_from(node.join(hour, true()).join(each, true()))
+    return connection.execute(query).all()
 
 
 def _copy(connection: Connection, statement: str, rows: Iterable[Sequence[Any]]) -> None:

@@ -6,7 +6,7 @@ import gzip
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from chargeback.bodies import decode, to_node_hour
 from chargeback.core.hours import HOUR_MS
@@ -16,6 +16,7 @@ from chargeback.core.nodes import NodePlaces
 from chargeback.core.rating.waivers import Waiver
 from chargeback.core.second_meter import Sight
 from chargeback.store.adjustments import waivers_of
+from chargeback.store.bulk import rows_of
 from chargeback.store.feeds import followed
 from chargeback.store.node_hours import NOTHING, Known, NodeHourKey, grouped, read_known
 from chargeback.store.node_states import StateRows, places_in, spans_in, states_of
@@ -129,12 +130,9 @@ def _read_bodies(
 ) -> None:
     """They were checked when they came."""
     table = node_hour_bodies.c
-    query = (
-        select(table.node, table.hour, table.body)
-        .where(table.cluster == cluster, table.node.in_(nodes), table.hour.in_(hours))
-        .order_by(table.node, table.hour, table.instance)
-    )
-    for row in connection.execute(query):
+    columns = (table.node, table.hour, table.instance, table.body)
+    rows = rows_of(connection, node_hour_bodies, (cluster, nodes, hours), columns)
+    for row in sorted(rows, key=lambda row: row.instance.encode()):
         key = NodeHourKey(cluster=cluster, node=row.node, hour=row.hour)
         evidence._bodies.setdefault(key, []).append(to_node_hour(decode(gzip.decompress(row.body))))
 
@@ -143,10 +141,8 @@ def _read_left(
     connection: Connection, evidence: Evidence, cluster: str, nodes: Sequence[str], hours: Sequence[int]
 ) -> None:
     table = node_hours.c
-    query = select(table.node, table.hour, table.known).where(
-        table.cluster == cluster, table.node.in_(nodes), table.hour.in_(hours)
-    )
-    for row in connection.execute(query):
+    columns = (table.node, table.hour, table.known)
+    for row in rows_of(connection, node_hours, (cluster, nodes, hours), columns):
         evidence.leave(NodeHourKey(cluster=cluster, node=row.node, hour=row.hour), read_known(row.known))
 
 
