@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from chargeback.core.hours import HOUR_MS, rating_intervals
 from chargeback.core.node_hour import MEMORY_SLICES, Gpu, Holding, Instance, Layout, NodeHour
-from chargeback.core.spans import Spans, intersect, length, union
+from chargeback.core.spans import Spans, covers, intersect, length, union
 
 # Without a Kubernetes API nobody tells us that a node has gone: a silent card stays on the account so long.
 SILENT_MS = 72 * HOUR_MS
@@ -66,7 +66,10 @@ class Existence:
         found: dict[str, int] = {}
         for interval in rating_intervals(hour, timezone):
             within = ((interval.start, interval.end),)
-            ms = sum(length(intersect(spans, within)) for spans in self.spans.values())
+            ms = sum(
+                within[0][1] - within[0][0] if covers(spans, *within[0]) else length(intersect(spans, within))
+                for spans in self.spans.values()
+            )
             found[interval.month] = found.get(interval.month, 0) + ms
         return found
 
@@ -121,6 +124,8 @@ def _lives(
     observed: Spans, last: int | None, omitted: Sequence[int], until: int, present: Spans | None
 ) -> tuple[Spans, int | None]:
     """When the card lives in [0, until), and its last observation. last: before this hour (≤ 0), or None."""
+    if observed == ((0, until),):
+        return observed, until
     lives: list[tuple[int, int]] = []
     for start, end in (*observed, (until, until)):
         if last is not None and last < start:

@@ -122,6 +122,8 @@ def cut(holding: Holding, at: Spans) -> list[Holding]:
 
     Where the spans do not cover the whole holding, the usage outside them is left out.
     """
+    if len(at) == 1 and at[0][0] <= holding.start and holding.end <= at[0][1]:
+        return [holding]
     inside = [
         (max(holding.start, start), min(holding.end, end))
         for start, end in at

@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
+from functools import cached_property
 from typing import Any
 
 SHARING = ("configured", "active")
@@ -96,7 +97,7 @@ class PolicyBook:
         dated = {name: self._say(name, since_ms, cluster, pool)[-1] for name in FIELDS if name not in UNDATED}
         return dated | self._undated()
 
-    @property
+    @cached_property
     def first(self) -> Policy:
         """As the ledger began; but in the timezone and currency that it has now."""
         undated = {name: change.values[name] for name, change in self._undated().items()}

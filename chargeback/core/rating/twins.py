@@ -6,9 +6,9 @@ differ in names and in what was measured, and in nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from functools import partial
 
 from chargeback.core.lines import DISCOUNT_KIND, FREE, HELD, Line
 from chargeback.core.node_hour import WHOLE, Gpu, Holding
@@ -25,27 +25,34 @@ _NAMES = tuple(each.name for each in fields(Line))
 class Twins:
     """Lines by what they follow from, as long as owners, prices and policy are the same: for one transaction."""
 
-    _lines: dict[Key, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    _lines: dict[Key, tuple[Line, Sequence[Callable[..., Line]]]] = field(default_factory=dict)
 
     def lines(self, key: Key, context: Context, gpu: Gpu, holding: Holding | None) -> list[Line] | None:
         """A card's lines, of a twin's; None where none was learnt yet."""
         known = self._lines.get(key)
         if known is None:
             return None
-        mine: dict[str, Any] = {"node": context.node, "device": gpu.uuid, "parent": gpu.uuid}
+        twin, (make, *discount) = known
+        node, card = context.node, gpu.uuid
         if holding is None:
-            return [Line(**{**known[0], **mine})]
-        mine |= {"pod": holding.pod, "container": holding.container}
-        used = holding.busy_ms
-        usage = {
-            "busy_ms": used,
-            "memory_byte_seconds": holding.memory_byte_seconds,
-            "energy_mj": holding.energy_mj,
-            "used_num": used,
-            "usage_micros": None if used is None else telescoped(known[0]["hourly"], 0, used, 1),
-        }
-        held = Line(**{**known[0], **mine, **usage})
-        return [held, *(Line(**{**each, **mine, "base": held.line_id}) for each in known[1:])]
+            return [make(node=node, device=card, parent=card)]
+        pod, container, used = holding.pod, holding.container, holding.busy_ms
+        held = make(
+            node=node,
+            device=card,
+            parent=card,
+            pod=pod,
+            container=container,
+            busy_ms=used,
+            memory_byte_seconds=holding.memory_byte_seconds,
+            energy_mj=holding.energy_mj,
+            used_num=used,
+            usage_micros=None if used is None or twin.hourly is None else telescoped(twin.hourly, 0, used, 1),
+        )
+        if not discount:
+            return [held]
+        names = {"node": node, "device": card, "parent": card, "pod": pod, "container": container}
+        return [held, *(make(**names, base=held.line_id) for make in discount)]
 
     def learn(self, key: Key, context: Context, gpu: Gpu, lines: Sequence[Line]) -> None:
         """What was worked out for a card, if it holds for others: no price of it may be its own part of a node's."""
@@ -53,7 +60,8 @@ class Twins:
         if rate is None or NODE_HOUR in (rate.unit, lines[0].unit) or lines[0].amount_micros is None:
             return
         if kinds in ([FREE], [HELD], [HELD, DISCOUNT_KIND]):
-            self._lines[key] = [{name: getattr(line, name) for name in _NAMES} for line in lines]
+            makers = [partial(Line, **{name: getattr(line, name) for name in _NAMES}) for line in lines]
+            self._lines[key] = lines[0], makers
 
 
 def key_of(context: Context, gpu: Gpu, holding: Holding | None, start: int, end: int) -> Key | None:
