@@ -188,8 +188,10 @@ def _known(
 
     def shares(device: str, offered: int) -> int:
         """As many as are held, though a plugin that is away offers fewer."""
-        held = {share for h in held_on.get(device, ()) if h.start <= at < h.end for share in h.shares}
-        return max(offered, len(held))
+        on = held_on.get(device, ())
+        if not on or (len(on) == 1 and len(on[0].shares) <= offered):
+            return offered
+        return max(offered, len({share for h in on if h.start <= at < h.end for share in h.shares}))
 
     return KnownGpu(
         uuid=gpu.uuid,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
+import zlib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -23,6 +23,8 @@ from chargeback.store.node_states import StateRows, places_in, spans_in, states_
 from chargeback.store.pods import FEED, lives_of_nodes, slots_of
 from chargeback.store.tables import node_hour_bodies, node_hours
 
+# Of zlib: with the header of gzip, which `gzip` itself reads in Python.
+_GZIP = 31
 # A node's name means nothing without its cluster's.
 NodeKey = tuple[str, str]
 
@@ -134,7 +136,7 @@ def _read_bodies(
     rows = rows_of(connection, node_hour_bodies, (cluster, nodes, hours), columns)
     for row in sorted(rows, key=lambda row: row.instance.encode()):
         key = NodeHourKey(cluster=cluster, node=row.node, hour=row.hour)
-        evidence._bodies.setdefault(key, []).append(to_node_hour(decode(gzip.decompress(row.body))))
+        evidence._bodies.setdefault(key, []).append(to_node_hour(decode(zlib.decompress(row.body, wbits=_GZIP))))
 
 
 def _read_left(
