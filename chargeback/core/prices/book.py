@@ -72,7 +72,7 @@ class Reason:
 
 
 class PriceBook:
-    """One version of the book. Entries of the same key never overlap (`price_file.py` checks that)."""
+    """One version of the book. Entries of the same key never overlap (`files/prices.py` checks that)."""
 
     def __init__(
         self,

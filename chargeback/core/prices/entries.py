@@ -1,7 +1,7 @@
 """What stands in a price book: prices, factors of tiers, discounts, tiers of PriorityClasses; all dated, half-open.
 
 An entry names what it is for; what it does not name, it is for all of. Of one key no two entries hold at once
-(`price_file.py` checks that), so that the ranks below leave nothing to chance.
+(`files/prices.py` checks that), so that the ranks below leave nothing to chance.
 """
 
 from __future__ import annotations
@@ -38,7 +38,18 @@ NOWHERE = Place()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Price:
+class Dated:
+    """Holds in [from_ms, until_ms), unix ms; None: for ever."""
+
+    from_ms: int = 0
+    until_ms: int | None = None
+
+    def holds(self, at_ms: int) -> bool:
+        return self.from_ms <= at_ms and (self.until_ms is None or at_ms < self.until_ms)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price(Dated):
     """Micros of a unit, valid in [from_ms, until_ms). model: None for a price of any node (`node-hour`) only.
 
     node_labels: in bytewise order of keys; a node must have them all.
@@ -54,11 +65,6 @@ class Price:
     cluster: str | None = None
     pool: str | None = None
     node_labels: Labels = ()
-    from_ms: int = 0
-    until_ms: int | None = None
-
-    def holds(self, at_ms: int) -> bool:
-        return self.from_ms <= at_ms and (self.until_ms is None or at_ms < self.until_ms)
 
     @property
     def is_list(self) -> bool:
@@ -111,7 +117,7 @@ class Price:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TierFactor:
+class TierFactor(Dated):
     """Times what a price that names no tier says, for holders of this tier."""
 
     tier: str
@@ -119,11 +125,6 @@ class TierFactor:
     model: str | None = None
     cluster: str | None = None
     pool: str | None = None
-    from_ms: int = 0
-    until_ms: int | None = None
-
-    def holds(self, at_ms: int) -> bool:
-        return self.from_ms <= at_ms and (self.until_ms is None or at_ms < self.until_ms)
 
     @property
     def key(self) -> Key:
@@ -143,7 +144,7 @@ class TierFactor:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Discount:
+class Discount(Dated):
     """Times what a cost center's holders would pay, after the tier's factor. contract: its name, for people."""
 
     cost_center: str
@@ -151,11 +152,6 @@ class Discount:
     contract: str | None = None
     model: str | None = None
     cluster: str | None = None
-    from_ms: int = 0
-    until_ms: int | None = None
-
-    def holds(self, at_ms: int) -> bool:
-        return self.from_ms <= at_ms and (self.until_ms is None or at_ms < self.until_ms)
 
     @property
     def key(self) -> Key:
@@ -172,16 +168,11 @@ class Discount:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClassTier:
+class ClassTier(Dated):
     """The tier of pods of a PriorityClass."""
 
     priority_class: str
     tier: str
-    from_ms: int = 0
-    until_ms: int | None = None
-
-    def holds(self, at_ms: int) -> bool:
-        return self.from_ms <= at_ms and (self.until_ms is None or at_ms < self.until_ms)
 
     @property
     def key(self) -> Key:
