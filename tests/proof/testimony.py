@@ -1,0 +1,192 @@
+"""What a witness is told, and what it says: values alone, in whole milliseconds, micros and plain fractions.
+
+Nothing here, nor in `watching.py` and `witness.py`, may come from the programs whose bill is doubted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+HOST = ""  # as a namespace: a process that no pod has
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """A card is in the node from now on."""
+
+    at_ms: int
+    gpu: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slice:
+    """A MIG instance. part: of the card's compute, such as 3/7; price lists name its profile."""
+
+    device: str
+    profile: str
+    part: Fraction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mig:
+    """A card is cut like this from now on. slices: all of them; None: it is whole, and out of MIG mode."""
+
+    at_ms: int
+    gpu: str
+    slices: tuple[Slice, ...] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What one process does on a device from now on.
+
+    device      the card's UUID or the instance's
+    namespace   HOST where no pod has the process
+    sm_percent  of the device; None: the driver cannot say
+    over        the process has ended
+    """
+
+    at_ms: int
+    device: str
+    pid: int
+    namespace: str = HOST
+    pod: str = ""
+    container: str = ""
+    sm_percent: int | None = 0
+    memory_mib: int = 0
+    over: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Power:
+    """What a card draws from now on."""
+
+    at_ms: int
+    gpu: str
+    watts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lost:
+    """A card answers no more, or does again. node-wide things are `Blind`."""
+
+    at_ms: int
+    gpu: str
+    lost: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """Of a card's hour, or, with a profile, of that instance's. term: `reserved`, or any. micros: of an hour."""
+
+    model: str
+    micros: int
+    profile: str | None = None
+    tier: str | None = None
+    term: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prices:
+    """The whole price book. It holds from the hour in which it was told, as one that is imported by force does.
+
+    factors    of tiers that no price names, by tier
+    discounts  by cost center
+    """
+
+    at_ms: int
+    prices: tuple[Price, ...]
+    factors: tuple[tuple[str, Fraction], ...] = ()
+    discounts: tuple[tuple[str, Fraction], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A namespace is guaranteed so many devices of a resource from an instant on; 0: no more."""
+
+    at_ms: int
+    namespace: str
+    guaranteed: int
+    resource: str = "nvidia.com/gpu"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blind:
+    """Nobody could observe the node: what the scenario did on purpose. Only here may the product have gaps."""
+
+    at_ms: int
+    until_ms: int
+    why: str
+
+
+Told = Card | Mig | Load | Power | Lost | Prices | Plan | Blind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """A container held one slot of a device, by the API server's stamps: from its bind to the end of its last second.
+
+    account      who owns the namespace meanwhile: its cost center, or `unowned`
+    share        of the device; 0 where it is not shared
+    part         of the card: 1, 3/7, 1/4
+    from_ms      the bind's second
+    until_ms     the second after the last in which it ran; None: it still runs
+    evidence     what the witness saw, for whoever doubts it
+    """
+
+    account: str
+    namespace: str
+    pod: str
+    container: str
+    gpu: str
+    device: str
+    share: int
+    part: Fraction
+    from_ms: int
+    until_ms: int
+    evidence: tuple[str, ...] = ()
+    uid: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totals:
+    """Of one account. gpu_s: seconds of whole cards."""
+
+    gpu_s: Fraction = Fraction(0)
+    busy_s: Fraction = Fraction(0)
+    joules: Fraction = Fraction(0)
+    list_micros: int = 0
+    amount_micros: int = 0
+
+    def __add__(self, other: Totals) -> Totals:
+        return Totals(
+            gpu_s=self.gpu_s + other.gpu_s,
+            busy_s=self.busy_s + other.busy_s,
+            joules=self.joules + other.joules,
+            list_micros=self.list_micros + other.list_micros,
+            amount_micros=self.amount_micros + other.amount_micros,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Testimony:
+    """What was so from `from_ms` until `until_ms`. accounts: by name, holders' alone; holds: by time."""
+
+    from_ms: int
+    until_ms: int
+    holds: tuple[Hold, ...]
+    told: tuple[Told, ...] = ()
+    accounts: dict[str, Totals] = field(default_factory=dict)
+
+    def blind(self) -> Iterator[tuple[int, int]]:
+        return ((each.at_ms, each.until_ms) for each in self.told if isinstance(each, Blind))
+
+    def totals(self) -> Totals:
+        return total(self.accounts.values())
+
+
+def total(parts: Iterable[Totals]) -> Totals:
+    return sum(parts, Totals())
