@@ -80,7 +80,7 @@ class Lost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
-    """Of a card's hour, or, with a profile, of that instance's. term: `reserved`, or any. micros: of an hour."""
+    """What an hour of a card costs, or, with a profile, of that instance. term: `reserved`; None: for any."""
 
     model: str
     micros: int
@@ -105,12 +105,16 @@ class Prices:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A namespace is guaranteed so many devices of a resource from an instant on; 0: no more."""
+    """A namespace is guaranteed so many devices of a resource from an instant on; 0: no more.
+
+    model  what a unit is priced as: a whole card of this model
+    """
 
     at_ms: int
     namespace: str
     guaranteed: int
     resource: str = "nvidia.com/gpu"
+    model: str = "NVIDIA H100 80GB HBM3"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,37 +133,54 @@ Told = Card | Mig | Load | Power | Lost | Prices | Plan | Blind
 class Hold:
     """A container held one slot of a device, by the API server's stamps: from its bind to the end of its last second.
 
-    account      who owns the namespace meanwhile: its cost center, or `unowned`
-    share        of the device; 0 where it is not shared
-    part         of the card: 1, 3/7, 1/4
-    from_ms      the bind's second
-    until_ms     the second after the last in which it ran; None: it still runs
-    evidence     what the witness saw, for whoever doubts it
+    account   who owns the namespace meanwhile: its cost center, or `unowned`. tier: its label of that name
+    gpu       the card. profile: of the MIG instance; None: the card is whole
+    part      of the card: 1, 3/7, 1/4. whole: what the device is of it, shared or not
+    share     of the device; 0 where it is not shared
+    from_ms   the bind's second
+    until_ms  the second after the last in which it ran, or the end of the testimony
+    uid       of the pod
+    evidence  what the witness saw, for whoever doubts it
+
+    Where its owner or its part of the card changes it is another hold, that begins where this one ends.
     """
 
     account: str
+    tier: str | None = None
     namespace: str
     pod: str
     container: str
+    resource: str = "nvidia.com/gpu"
     gpu: str
+    model: str
+    profile: str | None = None
     device: str
-    share: int
-    part: Fraction
+    share: int = 0
+    part: Fraction = Fraction(1)
+    whole: Fraction = Fraction(1)
     from_ms: int
     until_ms: int
-    evidence: tuple[str, ...] = ()
     uid: str = ""
+    evidence: tuple[str, ...] = ()
+
+    @property
+    def slot(self) -> tuple[str, int]:
+        return (self.device, self.share)
+
+    @property
+    def holder(self) -> tuple[str, str, str]:
+        return (self.namespace, self.pod, self.container)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Totals:
-    """Of one account. gpu_s: seconds of whole cards."""
+    """Of one account, exactly. gpu_s: seconds of whole cards."""
 
     gpu_s: Fraction = Fraction(0)
     busy_s: Fraction = Fraction(0)
     joules: Fraction = Fraction(0)
-    list_micros: int = 0
-    amount_micros: int = 0
+    list_micros: Fraction = Fraction(0)
+    amount_micros: Fraction = Fraction(0)
 
     def __add__(self, other: Totals) -> Totals:
         return Totals(

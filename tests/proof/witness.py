@@ -12,11 +12,20 @@ from the kubelet's own note. It is told (`testimony.Told`) what only the stage k
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.proof.testimony import Testimony, Told
+from tests.proof.lives import Life, Owners, clock
+from tests.proof.reckoning import accounts
+from tests.proof.testimony import Card, Hold, Mig, Testimony, Told
+from tests.proof.watching import Note, Object, Watch
+
+SHARE = "::"  # between a device and the number of its share
 
 
 class Witness:
@@ -25,6 +34,13 @@ class Witness:
     def __init__(self, api_url: str, token: str, checkpoint: Path) -> None:
         """checkpoint: the kubelet's note of what it has given to whom (`kubelet_internal_checkpoint`)."""
         self._told: list[Told] = []
+        self._lives: dict[str, Life] = {}
+        self._owners = Owners()
+        self._note = Note(checkpoint)
+        self._watches = (
+            Watch(api_url, token, "/api/v1/pods", self._see_pod),
+            Watch(api_url, token, "/api/v1/namespaces", self._owners.see),
+        )
 
     def __enter__(self) -> Self:
         self.start()
@@ -37,14 +53,134 @@ class Witness:
 
     def start(self) -> None:
         """Watching has begun on return."""
-        raise NotImplementedError
+        self._note.start()
+        for watch in self._watches:
+            watch.start()
 
     def stop(self) -> None:
-        raise NotImplementedError
+        for watch in self._watches:
+            watch.stop()
+        self._note.stop()
 
     def told(self, what: Told) -> None:
         self._told.append(what)
 
     def testify(self, from_ms: int, until_ms: int) -> Testimony:
         """What was so between two instants, over all namespaces. Both are unix ms."""
-        raise NotImplementedError
+        told = tuple(sorted(self._told, key=lambda each: each.at_ms))
+        makes = _Makes(told)
+        holds: list[Hold] = []
+        for life in list(self._lives.values()):
+            holds += self._holds_of(life, makes, from_ms, until_ms)
+        ordered = tuple(sorted(holds, key=lambda hold: (hold.from_ms, hold.device, hold.share, hold.holder)))
+        return Testimony(
+            from_ms=from_ms,
+            until_ms=until_ms,
+            holds=ordered,
+            told=told,
+            accounts=accounts(ordered, told, self._owners.over, from_ms, until_ms),
+        )
+
+    def _see_pod(self, what: str, pod: Object, at_ms: int) -> None:
+        meta = pod["metadata"]
+        uid = str(meta["uid"])
+        life = self._lives.setdefault(uid, Life(uid=uid, namespace=meta["namespace"], name=meta["name"]))
+        life.see(what, pod, at_ms)
+
+    def _holds_of(self, life: Life, makes: _Makes, from_ms: int, until_ms: int) -> Iterator[Hold]:
+        """All that the pod held within a span, cut where its owner or its part of the card changes."""
+        if life.bound_ms is None:
+            return
+        begin_ms, end_ms = max(life.bound_ms, from_ms), min(life.until_ms() or until_ms, until_ms)
+        for container, device_id in self._given(life):
+            device, _, share = device_id.partition(SHARE)
+            make = makes.of(device, life.bound_ms)
+            whole = Hold(
+                account="",
+                namespace=life.namespace,
+                pod=life.name,
+                container=container,
+                resource=self._resource(device_id),
+                gpu=make.gpu,
+                model=make.model,
+                profile=make.profile,
+                device=device,
+                share=int(share or 0),
+                whole=make.part,
+                from_ms=begin_ms,
+                until_ms=end_ms,
+                uid=life.uid,
+                evidence=(*life.evidence, f"the kubelet gave it {device_id}"),
+            )
+            for a, b, shares in self._shares(device, begin_ms, end_ms):
+                for c, d, owner in self._owners.over(life.namespace, a, b):
+                    yield replace(
+                        whole, account=owner.account, tier=owner.tier, part=make.part / shares, from_ms=c, until_ms=d
+                    )
+
+    def _given(self, life: Life) -> Iterator[tuple[str, str]]:
+        """Containers and ids. What an init container had, others of the pod go on with."""
+        taken: set[str] = set()
+        for container in (*life.containers, *life.init):
+            for device_id in sorted(self._note.given.get((life.uid, container), frozenset()) - taken):
+                taken.add(device_id)
+                yield container, device_id
+
+    def _resource(self, device_id: str) -> str:
+        """Under what name it was offered last."""
+        for _, offers in reversed(self._note.offered):
+            for resource, ids in offers.items():
+                if device_id in ids:
+                    return resource
+        return ""
+
+    def _shares(self, device: str, from_ms: int, until_ms: int) -> Iterator[tuple[int, int, int]]:
+        """In how many shares the device was offered, one after the other. A plugin that is away changes nothing."""
+        counts: list[tuple[int, int]] = []
+        for at_ms, offers in self._note.offered:
+            ids = frozenset().union(*offers.values())
+            if count := sum(each.partition(SHARE)[0] == device for each in ids):
+                counts.append((at_ms, count))
+        found = [counts[0][1]] if counts else [1]
+        borders = [from_ms]
+        for at_ms, count in counts[1:]:
+            if at_ms <= from_ms:
+                found[-1] = count
+            elif at_ms < until_ms and count != found[-1]:
+                found.append(count)
+                borders.append(at_ms)
+        for (a, b), count in zip(itertools.pairwise([*borders, until_ms]), found, strict=True):
+            if a < b:
+                yield a, b, count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Make:
+    """What a device is. part: of its card."""
+
+    gpu: str
+    model: str
+    profile: str | None
+    part: Fraction
+
+
+class _Makes:
+    """What devices are, as it was told: MIG instances come, go, and come again under the same UUID."""
+
+    def __init__(self, told: Sequence[Told]) -> None:
+        self._models = {each.gpu: each.model for each in told if isinstance(each, Card)}
+        self._made: dict[str, list[tuple[int, _Make]]] = {}
+        for each in told:
+            if isinstance(each, Mig):
+                for made in each.slices or ():
+                    make = _Make(gpu=each.gpu, model=self._models[each.gpu], profile=made.profile, part=made.part)
+                    self._made.setdefault(made.device, []).append((each.at_ms, make))
+
+    def of(self, device: str, at_ms: int) -> _Make:
+        """The last that was made by then; the first, where all were told later."""
+        if device in self._models:
+            return _Make(gpu=device, model=self._models[device], profile=None, part=Fraction(1))
+        made = self._made.get(device)
+        if made is None:
+            raise LookupError(f"{device} was given away at {clock(at_ms)}, and nobody told of such a device")
+        return [make for when, make in made if when <= at_ms or when == made[0][0]][-1]

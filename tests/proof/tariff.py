@@ -1,0 +1,83 @@
+"""What an hour of a slot costs, and a part of it: by the rules of docs/prices.md and docs/arithmetic.md, once more.
+
+Micros are millionths of the currency. A share costs its part of the device, a device its part of the card, unless its
+MIG profile has a price of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from tests.proof.testimony import Hold, Plan, Price, Prices
+
+HOUR_MS = 3_600_000
+RESERVED = "reserved"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hourly:
+    """Micros of an hour of a slot: at the card's own price, and at what its holder pays."""
+
+    listed: Fraction
+    amount: Fraction
+
+
+class Tariff:
+    """One price book."""
+
+    def __init__(self, book: Prices) -> None:
+        self._book = book
+
+    def card(self, model: str) -> Fraction | None:
+        """The card's own price; None: it has none, and its time is unpriced."""
+        own = [
+            each for each in self._book.prices if each.model == model and not (each.profile or each.tier or each.term)
+        ]
+        return Fraction(own[0].micros) if own else None
+
+    def of(self, hold: Hold, term: str | None = None) -> Hourly | None:
+        """What the hold's slot costs; None: its card has no price."""
+        listed = self.card(hold.model)
+        if listed is None:
+            return None
+        price = self._price(hold.model, hold.profile, hold.tier, term)
+        base = price.micros * (hold.part / hold.whole if price.profile else hold.part)
+        return Hourly(
+            listed=listed * hold.part, amount=base * self._factor(price, hold.tier) * self._discount(hold.account)
+        )
+
+    def unit(self, plan: Plan, account: str, tier: str | None) -> Fraction:
+        """What an hour of a unit of the plan costs, held or not."""
+        price = self._price(plan.model, None, tier, RESERVED)
+        return price.micros * self._factor(price, tier) * self._discount(account)
+
+    def _price(self, model: str, profile: str | None, tier: str | None, term: str | None) -> Price:
+        """The first of those that match: by term, then by profile and tier, profile, tier, neither."""
+        matching = [
+            each
+            for each in self._book.prices
+            if each.model == model
+            and each.profile in (None, profile)
+            and each.tier in (None, tier)
+            and each.term in (None, term)
+        ]
+        return min(matching, key=lambda each: (each.term is None, each.profile is None, each.tier is None))
+
+    def _factor(self, price: Price, tier: str | None) -> Fraction:
+        if price.tier is not None or tier is None:
+            return Fraction(1)
+        return dict(self._book.factors).get(tier, Fraction(1))
+
+    def _discount(self, account: str) -> Fraction:
+        return dict(self._book.discounts).get(account, Fraction(1))
+
+
+def exact(hourly: Fraction, ms: Fraction | int) -> Fraction:
+    """What so many milliseconds cost, in micros and their parts."""
+    return hourly * ms / HOUR_MS
+
+
+def telescoped(hourly: Fraction, before_ms: Fraction | int, ms: Fraction | int) -> int:
+    """Whole micros: E(b) - E(a), each rounded down, where before_ms lie between the hour's start and a."""
+    return exact(hourly, before_ms + ms) // 1 - exact(hourly, before_ms) // 1
