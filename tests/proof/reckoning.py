@@ -9,8 +9,8 @@ from fractions import Fraction
 
 from tests.proof.courses import busy_ms, courses, energy_mj
 from tests.proof.lives import Owner
-from tests.proof.tariff import HOUR_MS, RESERVED, Tariff, exact
-from tests.proof.testimony import Hold, Plan, Prices, Told, Totals
+from tests.proof.tariff import HOUR_MS, RESERVED, Tariffs, exact, hours
+from tests.proof.testimony import Hold, Plan, Told, Totals
 
 SECOND_MS = 1000
 # Owners of a namespace, one after the other: from, until, owner.
@@ -33,7 +33,7 @@ def accounts(
 ) -> dict[str, Totals]:
     """By name, in order."""
     told = tuple(told)
-    tariff = tariff_of(told)
+    tariffs = Tariffs(told)
     guarantees = plans_of(holds, told, from_ms, until_ms)
     found: dict[str, Totals] = {}
 
@@ -41,7 +41,7 @@ def accounts(
         found[account] = found.get(account, Totals()) + totals
 
     for number, (hold, course) in enumerate(zip(holds, courses(holds, told), strict=True)):
-        listed, amount = _money(hold, tariff, _within(number, hold, guarantees))
+        listed, amount = _money(number, hold, tariffs, guarantees)
         add(
             hold.account,
             Totals(
@@ -54,15 +54,9 @@ def accounts(
         )
     for each in guarantees:
         for a, b, owner in owners_over(each.plan.namespace, each.from_ms, each.until_ms):
-            unit = tariff.unit(each.plan, owner.account, owner.tier) if tariff else Fraction(0)
-            add(owner.account, Totals(amount_micros=each.unused * exact(unit, b - a)))
+            unit = tariffs.at(a).unit(each.plan, owner.account, owner.tier)
+            add(owner.account, Totals(amount_micros=each.unused * exact(unit or Fraction(0), b - a)))
     return dict(sorted(found.items()))
-
-
-def tariff_of(told: Iterable[Told]) -> Tariff | None:
-    """By the last price book: it holds from ever, and what was rated before is rated anew."""
-    books = [each for each in told if isinstance(each, Prices)]
-    return Tariff(books[-1]) if books else None
 
 
 def plans_of(holds: Sequence[Hold], told: Iterable[Told], from_ms: int, until_ms: int) -> list[Guarantee]:
@@ -74,7 +68,7 @@ def plans_of(holds: Sequence[Hold], told: Iterable[Told], from_ms: int, until_ms
     for each in told:
         if isinstance(each, Plan):
             changes.setdefault((each.namespace, each.resource), []).append(each)
-    found = []
+    found: list[Guarantee] = []
     for (namespace, resource), plans in changes.items():
         mine = [
             (number, hold)
@@ -118,22 +112,16 @@ def _pieces(
         yield Guarantee(from_ms=a, until_ms=b, plan=plan, within=within, unused=plan.guaranteed - len(within))
 
 
-def _within(number: int, hold: Hold, guarantees: Iterable[Guarantee]) -> int:
-    """For how many ms a hold is within a guarantee."""
-    spans = (
-        min(hold.until_ms, each.until_ms) - max(hold.from_ms, each.from_ms)
-        for each in guarantees
-        if number in each.within
-    )
-    return sum(ms for ms in spans if ms > 0)
-
-
-def _money(hold: Hold, tariff: Tariff | None, reserved_ms: int) -> tuple[Fraction, Fraction]:
+def _money(number: int, hold: Hold, tariffs: Tariffs, guarantees: Sequence[Guarantee]) -> tuple[Fraction, Fraction]:
     """At list price and as it is charged; nothing where it has no price."""
-    hourly = tariff and tariff.of(hold)
-    if tariff is None or hourly is None:
-        return Fraction(0), Fraction(0)
-    reserved = tariff.of(hold, RESERVED)
-    assert reserved is not None
-    ms = hold.until_ms - hold.from_ms
-    return exact(hourly.listed, ms), exact(hourly.amount, ms - reserved_ms) + exact(reserved.amount, reserved_ms)
+    listed = amount = Fraction(0)
+    for a, b in hours(hold.from_ms, hold.until_ms):
+        hourly, reserved = tariffs.at(a).of(hold), tariffs.at(a).of(hold, RESERVED)
+        if hourly is None or reserved is None:
+            continue
+        within_ms = sum(
+            max(0, min(b, each.until_ms) - max(a, each.from_ms)) for each in guarantees if number in each.within
+        )
+        listed += exact(hourly.listed, b - a)
+        amount += exact(hourly.amount, b - a - within_ms) + exact(reserved.amount, within_ms)
+    return listed, amount

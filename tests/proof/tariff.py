@@ -6,10 +6,11 @@ MIG profile has a price of its own.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
-from tests.proof.testimony import Hold, Plan, Price, Prices
+from tests.proof.testimony import Hold, Plan, Price, Prices, Told
 
 HOUR_MS = 3_600_000
 RESERVED = "reserved"
@@ -47,8 +48,10 @@ class Tariff:
             listed=listed * hold.part, amount=base * self._factor(price, hold.tier) * self._discount(hold.account)
         )
 
-    def unit(self, plan: Plan, account: str, tier: str | None) -> Fraction:
-        """What an hour of a unit of the plan costs, held or not."""
+    def unit(self, plan: Plan, account: str, tier: str | None) -> Fraction | None:
+        """What an hour of a unit of the plan costs, held or not; None: it has no price."""
+        if self.card(plan.model) is None:
+            return None
         price = self._price(plan.model, None, tier, RESERVED)
         return price.micros * self._factor(price, tier) * self._discount(account)
 
@@ -71,6 +74,29 @@ class Tariff:
 
     def _discount(self, account: str) -> Fraction:
         return dict(self._book.discounts).get(account, Fraction(1))
+
+
+class Tariffs:
+    """The price books one after the other: each holds from the hour in which it was told, the first from ever."""
+
+    def __init__(self, told: Iterable[Told]) -> None:
+        books = sorted((each for each in told if isinstance(each, Prices)), key=lambda each: each.at_ms)
+        self._books = [(each.at_ms // HOUR_MS, Tariff(each)) for each in books]
+
+    def at(self, at_ms: int) -> Tariff:
+        """The last that was told by the end of that hour."""
+        if not self._books:
+            return Tariff(Prices(at_ms=at_ms, prices=()))
+        told = [tariff for hour, tariff in self._books if hour <= at_ms // HOUR_MS]
+        return told[-1] if told else self._books[0][1]
+
+
+def hours(from_ms: int, until_ms: int) -> Iterator[tuple[int, int]]:
+    """A span in pieces that each lie in one hour."""
+    while from_ms < until_ms:
+        end_ms = min(until_ms, (from_ms // HOUR_MS + 1) * HOUR_MS)
+        yield from_ms, end_ms
+        from_ms = end_ms
 
 
 def exact(hourly: Fraction, ms: Fraction | int) -> Fraction:
