@@ -30,7 +30,7 @@ CONTROLLERS = "resourcequota-controller,namespace-controller,garbage-collector-c
 NODE_TOKEN = "node-token"
 NODE_CONTROLLERS = (
     "serviceaccount-controller,root-ca-certificate-publisher-controller,node-lifecycle-controller,"
-    "daemonset-controller,job-controller"
+    "daemonset-controller,job-controller,deployment-controller,replicaset-controller"
 )
 
 

@@ -29,13 +29,19 @@ def device_plugin(
     offers    what the node shall offer then, as resource: count
     replicas  shares a device is offered in, by resource: time-slicing
     """
+    write_settings(node, nvml, replicas or {})
+    with plugin_daemon(node, nvml, library) as daemon:
+        wait_offered(node, daemon, offers)
+        yield daemon
+
+
+def plugin_daemon(node: Node, nvml: FakeNvml, library: Path) -> Daemon:
+    """The program, not started: it reads what `write_settings` wrote. Skips where it is not here."""
     program = binaries.find("nvidia-device-plugin")
     if program is None:
         pytest.skip(f"no nvidia-device-plugin here: {binaries.HOW}")
     folder = node.plane.folder
-    _write_mig_minors(node, nvml)
-    (folder / "device-plugin.json").write_text(json.dumps(_settings(replicas or {})))
-    daemon = node.sandbox.daemon(
+    return node.sandbox.daemon(
         [str(program), "--config-file", str(folder / "device-plugin.json")],
         folder / "device-plugin.log",
         env={
@@ -44,21 +50,29 @@ def device_plugin(
             "DP_DISABLE_HEALTHCHECKS": "all",  # else a card that a test has lost would be off the offer
         },
     )
+
+
+def wait_offered(node: Node, daemon: Daemon, offers: Mapping[str, int]) -> None:
+    """Until the API server shows exactly this."""
     wanted = {resource: str(count) for resource, count in offers.items()}
-    with daemon:
-        try:
-            wait_for("what the plugin offers", lambda: _offered(node) == wanted, READY_WITHIN_S)
-        except AssertionError as error:
-            raise AssertionError(f"{error}: {_offered(node)}\n{daemon.said()}") from None
-        yield daemon
+    try:
+        wait_for("what the plugin offers", lambda: offered(node) == wanted, READY_WITHIN_S)
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {offered(node)}\n{daemon.said()}") from None
 
 
-def _offered(node: Node) -> dict[str, str]:
+def offered(node: Node) -> dict[str, str]:
     """A resource of an earlier plugin stays, at 0."""
     return {resource: count for resource, count in node.allocatable().items() if count != "0"}
 
 
-def _settings(replicas: Mapping[str, int]) -> dict[str, Any]:
+def write_settings(node: Node, nvml: FakeNvml, replicas: Mapping[str, int], *, renamed: bool = False) -> None:
+    """What the plugin reads when it starts. renamed: what is shared has a name of its own, NAME.shared."""
+    _write_mig_minors(node, nvml)
+    (node.plane.folder / "device-plugin.json").write_text(json.dumps(_settings(replicas, renamed=renamed)))
+
+
+def _settings(replicas: Mapping[str, int], *, renamed: bool) -> dict[str, Any]:
     settings: dict[str, Any] = {
         "version": "v1",
         "flags": {
@@ -69,7 +83,7 @@ def _settings(replicas: Mapping[str, int]) -> dict[str, Any]:
     }
     if replicas:
         resources = [{"name": name, "replicas": count} for name, count in replicas.items()]
-        settings["sharing"] = {"timeSlicing": {"resources": resources}}
+        settings["sharing"] = {"timeSlicing": {"renameByDefault": renamed, "resources": resources}}
     return settings
 
 

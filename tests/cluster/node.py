@@ -62,8 +62,7 @@ class Container:
     @property
     def node_pid(self) -> int:
         """Its pid as the node's driver would name it: that of the sandbox."""
-        status = Path(f"/proc/{self.pid}/status").read_text()
-        return int(next(line for line in status.splitlines() if line.startswith("NSpid:")).split()[2])
+        return node_pid(self.pid)
 
     @property
     def env(self) -> dict[str, str]:
@@ -81,6 +80,12 @@ class Container:
         return Path(f"/proc/{self.pid}/root")
 
 
+def node_pid(pid: int) -> int:
+    """The pid that a process of the sandbox has there."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith("NSpid:")).split()[2])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
     """A node that is Ready. kubelet_folder: its /var/lib/kubelet, seen from outside."""
@@ -90,6 +95,7 @@ class Node:
     sandbox: Sandbox
     cgroups: CgroupTree
     kubelet: Daemon
+    runtime: Daemon
 
     @property
     def kubelet_folder(self) -> Path:
@@ -181,7 +187,9 @@ def node(plane: ControlPlane, folder: Path, name: str) -> Iterator[Node]:
             *("--hostname-override", name, "--root-dir", "/var/lib/kubelet"),
         ]
         daemon = running.enter_context(sandbox.daemon([str(kubelet), *arguments], folder / "kubelet.log"))
-        made = Node(name=name, plane=plane, sandbox=sandbox, cgroups=cgroups, kubelet=daemon)
+        made = Node(
+            name=name, plane=plane, sandbox=sandbox, cgroups=cgroups, kubelet=daemon, runtime=runtime
+        )  # fmt: skip
         _wait_ready(made)
         yield made
 
@@ -228,6 +236,9 @@ def _kubelet_settings(cgroup: str) -> dict[str, Any]:
         "fileCheckFrequency": "1s",
         "staticPodPath": f"/var/lib/kubelet/{STATIC_PODS}",
         "volumePluginDir": "/var/lib/kubelet/volume-plugins",
+        # A container that is killed again and again is begun again as soon.
+        "featureGates": {"KubeletCrashLoopBackOffMax": True},
+        "crashLoopBackOff": {"maxContainerRestartPeriod": "1s"},
     }
 
 

@@ -96,6 +96,13 @@ class FakeGpu:
         """Draw this power from now on; the energy counter stands at `energy_mj` and grows with it."""
         self.set(power_mw=round(watts * 1000), energy_mj=energy_mj, energy_ns=time.monotonic_ns())
 
+    def draw_on(self, watts: float) -> None:
+        """Draw this power from now on; the energy counter goes on from where it stands."""
+        with self._change() as row:
+            now_ns = time.monotonic_ns()
+            row.energy_mj += row.power_mw * (now_ns - row.energy_ns) // 10**9
+            row.power_mw, row.energy_ns = round(watts * 1000), now_ns
+
     def add_instance(
         self, profile: str, *, slot: int | None = None, gi: int | None = None, ci: int = 0, name: str | None = None,
         start: int | None = None,
@@ -148,6 +155,14 @@ class FakeGpu:
             process.peak_bytes, process.started_us = peak_mib * MIB, started_us
             row.process_count += 1
 
+    def remove_process(self, pid: int) -> None:
+        """It has ended: whatever it had on this card, the others' entries stay."""
+        with self._change() as row:
+            kept = [bytes(each) for each in row.processes[: row.process_count] if each.pid != pid]
+            for number, entry in enumerate(kept):
+                row.processes[number] = layout.Process.from_buffer_copy(entry)
+            row.process_count = len(kept)
+
     def clear_processes(self) -> None:
         self.set(process_count=0)
 
@@ -170,9 +185,13 @@ class FakeInstance:
 
     def work(self, percent: int) -> None:
         """Time passes in which the SMs of its GPU instance are so busy, as GPM counts it."""
+        self.count(100, percent)
+
+    def count(self, ticks: int, busy_ticks: int) -> None:
+        """So much more for GPM to tell."""
         with self._gpu._change() as row:
-            row.slots[self.slot].gpm_ticks += 100
-            row.slots[self.slot].gpm_busy_ticks += percent
+            row.slots[self.slot].gpm_ticks += ticks
+            row.slots[self.slot].gpm_busy_ticks += busy_ticks
 
     def add_process(self, pid: int, *, memory_mib: int | None = 0) -> None:
         self._gpu.add_process(pid, memory_mib=memory_mib, gi=self.gi, ci=self.ci)

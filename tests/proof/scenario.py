@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 GPU = "nvidia.com/gpu"
+H100 = "NVIDIA H100 80GB HBM3"
 
 Part = Literal["agent", "aggregator", "database", "kubelet", "plugin", "containerd", "api-server"]
 Role = Literal["main", "init", "sidecar"]
@@ -46,11 +47,12 @@ class Price:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a namespace is guaranteed, and pays for whether it is used or not."""
+    """What a namespace is guaranteed, and pays for whether it is used or not. price_key: what a unit is priced as."""
 
     guaranteed: int
     resource: str = GPU
     cap: int | None = None
+    price_key: str = H100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,9 +189,7 @@ class Guarantee(Step):
     """A plan from now on; guaranteed 0 ends it."""
 
     namespace: str
-    guaranteed: int
-    resource: str = GPU
-    cap: int | None = None
+    plan: Plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,19 +1,22 @@
 """The stage of the proof: one GPU node of real parts, which lives for all scenarios of a pass.
 
-Control plane, kubelet, containerd, NVIDIA's device plugin, the shipped agent, the aggregator on PostgreSQL, and a wire
-between the last two that can be cut. What is simulated is the silicon alone.
+Control plane, kubelet, containerd, NVIDIA's device plugin, the shipped agent, the aggregator on PostgreSQL, and a
+wire between the last two that can be cut. What is simulated is the silicon alone.
 """
 
 from __future__ import annotations
 
-import json
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
+
+import pytest
 
 from tests.cluster import shipped_agent
 from tests.cluster.control_plane import ControlPlane, Refused, apply_shipped_rights, control_plane
@@ -23,14 +26,17 @@ from tests.nvml.fake import FakeNvml, build
 from tests.postgres import Postgres, find_binaries, start_postgres
 from tests.programs import wait_for
 from tests.proof.aggregator import Aggregator
+from tests.proof.books import Books
 from tests.proof.driver import Driver, driver
 from tests.proof.plugin import Plugin, plugin
+from tests.proof.scenario import H100, Part
 from tests.proof.testimony import Told
 
 NODE = "n1"
 CLUSTER = "default"  # as the shipped settings have it
 # What the node has in every scenario: the last is there for another price, and always cut.
-MODELS = ("NVIDIA H100 80GB HBM3",) * 4 + ("NVIDIA A100-SXM4-80GB",)
+A100 = "NVIDIA A100-SXM4-80GB"
+MODELS = (H100,) * 4 + (A100,)
 ALWAYS_CUT = {4: ("2g.20gb", "2g.20gb", "2g.20gb")}
 CALM_WITHIN_S = 90.0
 HANDS = 24  # steps that are under way at once
@@ -44,7 +50,9 @@ def now_ms() -> int:
 class Stage:
     """What a scenario acts upon. tell: where everything that is done to the node is told; the runner sets it.
 
-    hands  start what has to outlive a step: a daemon ends with the thread that started it
+    hands   start what has to outlive a step: a daemon ends with the thread that started it
+    locks   of parts: nobody kills one that is about to start
+    killed  how often each part was
     """
 
     plane: ControlPlane
@@ -53,11 +61,20 @@ class Stage:
     plugin: Plugin
     postgres: Postgres
     aggregator: Aggregator
+    books: Books
     wire: Relay
     agent_url: str
     hands: ThreadPoolExecutor
     tell: Callable[[Told], None] = lambda told: None
-    killed: dict[str, int] = field(default_factory=dict)
+    killed: Counter[str] = field(default_factory=Counter)
+    locks: dict[str, threading.RLock] = field(
+        default_factory=lambda: {part: threading.RLock() for part in get_args(Part)}
+    )
+
+    def listen(self, tell: Callable[[Told], None]) -> None:
+        """Whatever is done to the node is told from now on, and first how its cards are."""
+        self.tell = self.driver.tell = tell
+        self.driver.tell_all()
 
     def call(self, method: str, path: str, body: Any = None, *, kind: str = "application/json") -> Any:
         """Ask the API server, again and again while it is down. Raises Refused."""
@@ -93,8 +110,12 @@ class Stage:
         except (OSError, Refused):
             return None
 
-    def note_killed(self, part: str) -> None:
-        self.killed[part] = self.killed.get(part, 0) + 1
+    def create_namespace(self, name: str, labels: Mapping[str, str]) -> None:
+        """With the account that its pods want."""
+        metadata = {"name": name, "labels": dict(labels)}
+        self.call("POST", "/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+        accounts = f"/api/v1/namespaces/{name}/serviceaccounts"
+        wait_for(f"the account of {name}", lambda: self.call("GET", accounts)["items"])
 
 
 @contextmanager
@@ -102,8 +123,6 @@ def stage(folder: Path) -> Iterator[Stage]:
     """Start all of it in a folder, and stop all of it again. Skips where a part is not here."""
     binaries = find_binaries()
     if binaries is None:
-        import pytest
-
         pytest.skip("no `initdb` and `postgres` here: they come with Debian's package `postgresql`")
     with ExitStack() as stack:
         hands = stack.enter_context(ThreadPoolExecutor(HANDS, "hand"))
@@ -119,11 +138,11 @@ def stage(folder: Path) -> Iterator[Stage]:
         apply_shipped_rights(plane)
         aggregator = stack.enter_context(Aggregator(folder, plane, postgres.new_database(), CLUSTER))
         wire = stack.enter_context(relay(aggregator.url))
-        offer = stack.enter_context(plugin(machine, nvml, library))
+        offer = stack.enter_context(plugin(machine, cards, library))
         metrics = shipped_agent.apply_agent(machine, nvml, library, wire.url)
         made = Stage(
             plane=plane, node=machine, driver=cards, plugin=offer, postgres=postgres, aggregator=aggregator,
-            wire=wire, agent_url=metrics, hands=hands,
+            books=Books(aggregator, folder), wire=wire, agent_url=metrics, hands=hands,
         )  # fmt: skip
         wait_for("the agent is ready", made.agent_ready)
         yield made
