@@ -19,7 +19,7 @@ PLATFORM = frozenset({"free", "unsold", "unpartitioned", "rounding", "gap", "unh
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """A row. card_ms: of whole cards, exactly. Money in micros; None is what is empty in the file."""
+    """A row. card_ms: of whole cards; quantity_ms: of the price's unit. Money in micros. None: it is empty."""
 
     line_id: str
     from_ms: int
@@ -38,6 +38,7 @@ class Line:
     container: str
     evidence: str
     card_ms: Fraction
+    quantity_ms: Fraction
     busy_ms: int | None
     energy_mj: int | None
     list_micros: int | None
@@ -86,6 +87,7 @@ def _line(row: dict[str, str]) -> Line:
         container=row["container"],
         evidence=row["evidence"],
         card_ms=Fraction(int(row["gpu_ms_num"]), int(row["ms_den"])),
+        quantity_ms=Fraction(int(row["quantity_ms_num"]), int(row["ms_den"])),
         busy_ms=_whole(row["busy_ms"]),
         energy_mj=_whole(row["energy_mj"]),
         list_micros=_micros(row["list_amount"]),
