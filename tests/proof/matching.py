@@ -44,7 +44,7 @@ class Stay:
 
 @dataclass(slots=True)
 class Match:
-    """A stay and its lines, in order of time. guessed: no agent saw the pod, and its device is the product's guess."""
+    """A stay and its lines, in order of time. guessed: no agent saw the pod, and its device is guessed."""
 
     stay: Stay
     lines: list[Line]
