@@ -24,8 +24,6 @@ from tests.chargeback.store.bodies import CLUSTER, GRACE_MS, body, gpu, holding,
 
 CARDS_A_NODE = 8
 NAMESPACES = 40
-# As agents say of a card that is not in MIG mode.
-WHOLE = wire.Layout(start=0, end=HOUR_MS, mig=False, shares=1)
 # Bodies stored in one transaction.
 BATCH = 500
 
@@ -37,22 +35,27 @@ class Fleet:
     nodes: int
     seed: int = 1
 
-    def bodies(self, hour: int) -> Iterator[wire.NodeHour]:
-        """Every node's whole hour: each card is held by one pod for all of it, and measured."""
+    def bodies(self, hour: int, *, until: int = HOUR_MS) -> Iterator[wire.NodeHour]:
+        """Every node's hour, up to then: each card is held by one pod for all of it, and measured."""
+        whole = wire.Layout(start=0, end=until, mig=False, shares=1)  # as agents say of a card not in MIG mode
         for number in range(self.nodes):
             chance = random.Random(f"{self.seed}/{number}/{hour}")
             cards = [f"GPU-{number:05}-{card}" for card in range(CARDS_A_NODE)]
             yield body(
                 f"node-{number:05}",
                 hour,
-                gpus=[gpu(card, layouts=[WHOLE]) for card in cards],
+                seq=until,
+                through=until,
+                final=until == HOUR_MS,
+                gpus=[gpu(card, observed=[(0, until)], layouts=[whole]) for card in cards],
                 holdings=[
                     holding(
                         card,
+                        end=until,
                         namespace="alpha",
                         pod=f"train-{number}-{place}",
                         pod_uid=f"uid-{number}-{place}",
-                        busy_ms=chance.randrange(HOUR_MS),
+                        busy_ms=chance.randrange(until),
                         memory_byte_seconds=chance.randrange(80 * 10**9 * 3600),
                         energy_mj=chance.randrange(700 * 3600 * 1000),
                     )
@@ -61,8 +64,11 @@ class Fleet:
             )
 
     def put_hour(self, database: Database, hour: int) -> None:
-        """Store an hour's bodies; they are due when the grace has passed."""
-        sent = self.bodies(hour)
+        """Store an hour's bodies, and of the next hour what agents have pushed when that one's grace has passed."""
+        self._put(database, hour, self.bodies(hour))
+        self._put(database, hour + 1, self.bodies(hour + 1, until=GRACE_MS))
+
+    def _put(self, database: Database, hour: int, sent: Iterator[wire.NodeHour]) -> None:
         while True:
             with database.write() as connection:
                 for count, each in enumerate(sent, start=1):
