@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -26,6 +26,8 @@ from sqlalchemy import (
 from sqlalchemy import column as sql_column
 from sqlalchemy.exc import DBAPIError
 
+from chargeback.store.database import insert_or
+
 
 def bulk_insert(connection: Connection, table: Table, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Put rows, each with a value for every named column: texts, integers, booleans, bytes or None.
@@ -42,15 +44,31 @@ def bulk_insert(connection: Connection, table: Table, columns: Sequence[str], ro
     _copy(connection, f"COPY {table.name} ({quoted}) FROM STDIN", rows)
 
 
-def unnested(connection: Connection, columns: Sequence[Column[Any]], rows: Iterable[Sequence[Any]]) -> Any:
-    """Rows as a table of PostgreSQL's, `given`, with these columns: so one statement can update them all.
+def upsert(
+    connection: Connection,
+    table: Table,
+    rows: Sequence[Mapping[str, Any]],
+    news: Callable[[Any], Mapping[str, Any]],
+    where: ColumnElement[bool] | None = None,
+) -> None:
+    """Put rows, in their order; where one of the same primary key is there, it takes the `news` of what came instead.
 
-    As one JSON parameter, which costs the driver and the server less than an array a column.
+    rows: all of the same columns. where: of the row that is there; without it all take the news. It is locked anyway.
     """
-    assert connection.dialect.name != "sqlite"
-    names = [column.name for column in columns]
-    records = [dict(zip(names, row, strict=True)) for row in rows]
-    text = bindparam("given", msgspec.json.encode(records).decode(), Text())
+    if not rows:
+        return
+    names, keys = list(rows[0]), [column.name for column in table.primary_key]
+    new, values = insert_or(connection, table), rows
+    if connection.dialect.name != "sqlite" and len(rows) > 1:
+        given = _given(rows, [table.c[name] for name in names])
+        new, values = new.from_select(names, select(*(given.c[name] for name in names))), []
+    put = new.on_conflict_do_update(index_elements=keys, set_=news(new.excluded), where=where)
+    connection.execute(put, values)
+
+
+def _given(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column[Any]]) -> Any:
+    """Rows as a table of PostgreSQL's: as one JSON parameter, for an array a column costs driver and server more."""
+    text = bindparam("given", msgspec.json.encode(rows).decode(), Text())
     # Collations are the columns' own.
     plain = (sql_column(each.name, Text if isinstance(each.type, String) else each.type) for each in columns)
     records_of = func.json_to_recordset(cast(text, JSON))

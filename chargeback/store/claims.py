@@ -11,12 +11,12 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, literal, null, select, text, update
+from sqlalchemy import ColumnElement, Connection, Row, func, literal, select, update
 
-from chargeback.store.bulk import rows_of, unnested
+from chargeback.store.bulk import rows_of, upsert
 from chargeback.store.database import Busy
 from chargeback.store.months import frozen, share_ledger
-from chargeback.store.node_hours import IS_IT, Known, NodeHourKey, grouped, read_known, write_known
+from chargeback.store.node_hours import Known, NodeHourKey, grouped, read_known, row_of, write_known
 from chargeback.store.partitions import first_kept_hour
 from chargeback.store.tables import node_hours
 
@@ -73,19 +73,14 @@ def _lock_some(connection: Connection, due: Collection[ColumnElement[bool]], lim
 def _of_free_nodes(connection: Connection, due: Collection[ColumnElement[bool]], limit: int) -> list[NodeHourKey]:
     """The first node-hours that are due of nodes which nobody else is rating, nor will until the transaction ends."""
     columns = (node_hours.c.cluster, node_hours.c.node, node_hours.c.hour)
-    first = connection.execute(select(*columns).where(*due).order_by(*_ORDER).limit(limit * _LOOKS)).all()
-    names = list(dict.fromkeys(f"{row.cluster}/{row.node}" for row in first))
-    locked = connection.execute(_TRY_LOCKS, {"class": _LOCK, "nodes": names, "limit": limit})
-    free = set(locked.scalars())
-    mine = [row for row in first if f"{row.cluster}/{row.node}" in free]
-    return [NodeHourKey(cluster=row.cluster, node=row.node, hour=row.hour) for row in mine[:limit]]
+    # Limited within: else the planner might try locks before it knows which are the first.
+    first = select(*columns).where(*due).order_by(*_ORDER).limit(limit * _LOOKS).subquery("first")
+    name = func.hashtext(first.c.cluster + "/" + first.c.node)
+    free = select(first).where(func.pg_try_advisory_xact_lock(_LOCK, name)).limit(limit)
+    return [NodeHourKey(cluster=row.cluster, node=row.node, hour=row.hour) for row in connection.execute(free)]
 
 
 _ORDER = (node_hours.c.hour, node_hours.c.cluster, node_hours.c.node)
-_TRY_LOCKS = text(
-    "SELECT name FROM unnest(CAST(:nodes AS text[])) AS name"
-    " WHERE pg_try_advisory_xact_lock(CAST(:class AS integer), hashtext(name)) LIMIT :limit"
-)
 
 
 def take_hours(connection: Connection, keys: Collection[NodeHourKey]) -> None:
@@ -94,8 +89,8 @@ def take_hours(connection: Connection, keys: Collection[NodeHourKey]) -> None:
         return  # has one writer anyway
     one = [literal(1).label("one")]
     for each in grouped(keys):
-        taken = rows_of(connection, node_hours, each, one, locked=True)
-        if len(taken) < len(rows_of(connection, node_hours, each, one)):
+        taken = len(rows_of(connection, node_hours, each, one, locked=True))
+        if taken < len(each[1]) * len(each[2]) and taken < len(rows_of(connection, node_hours, each, one)):
             raise Busy("node-hours are in other hands")
 
 
@@ -118,29 +113,20 @@ class Settled:
 def settle(connection: Connection, rated: Iterable[Settled]) -> None:
     """Note that node-hours were rated."""
     rows = [
-        {
-            "its_cluster": each.key.cluster,
-            "its_node": each.key.node,
-            "its_hour": each.key.hour,
-            "now_revision": each.revision,
-            "now_known": write_known(each.known),
-            "now_error_ms": each.error_ms,
-            "now_differences": json.dumps(dict(each.differences)),
-            "now_existed": json.dumps(dict(each.existed), sort_keys=True),
+        row_of(each.key)
+        | {
+            "due_ms": None,
+            "revision": each.revision,
+            "known": write_known(each.known),
+            "error_ms": each.error_ms,
+            "differences": json.dumps(dict(each.differences)),
+            "existed": json.dumps(dict(each.existed), sort_keys=True),
         }
         for each in rated
     ]
-    names = ("revision", "known", "error_ms", "differences", "existed")
-    if rows and connection.dialect.name != "sqlite":
-        columns = [node_hours.c[name] for name in ("cluster", "node", "hour", *names)]
-        given = unnested(connection, columns, [tuple(row.values()) for row in rows])
-        is_it = and_(*(node_hours.c[name] == given.c[name] for name in ("cluster", "node", "hour")))
-        news: dict[str, Any] = {name: given.c[name] for name in names} | {"due_ms": null()}
-        connection.execute(update(node_hours).where(is_it).values(news))
-        return
-    values: dict[str, Any] = {name: bindparam(f"now_{name}") for name in names} | {"due_ms": null()}
-    if rows:
-        connection.execute(update(node_hours).where(*IS_IT).values(values), rows)
+    news = ("due_ms", "revision", "known", "error_ms", "differences", "existed")
+    # They are all there. As an UPDATE the planner would rather read the whole table.
+    upsert(connection, node_hours, rows, lambda excluded: {name: excluded[name] for name in news})
 
 
 def postpone(connection: Connection, key: NodeHourKey, due_ms: int) -> None:

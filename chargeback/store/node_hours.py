@@ -5,7 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from operator import attrgetter
 
 import msgspec
 from sqlalchemy import Connection, bindparam, func, literal_column, select, update
@@ -13,12 +14,15 @@ from sqlalchemy import Connection, bindparam, func, literal_column, select, upda
 from chargeback.core.existence import KnownGpu
 from chargeback.core.hours import HOUR_MS
 from chargeback.core.node_hour import NodeHour
+from chargeback.store.bulk import upsert
 from chargeback.store.database import insert_or, lock, take
 from chargeback.store.partitions import first_kept_hour, utc_month, want_months
 from chargeback.store.tables import node_hour_bodies, node_hours, nodes
 
 # The ledger keeps bodies for long; the fastest level already makes them four times smaller.
 _GZIP_LEVEL = 1
+# Everybody locks node-hours in this order.
+_ORDER = ("hour", "cluster", "node")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +35,11 @@ class NodeHourKey:
 def after_of(key: NodeHourKey) -> NodeHourKey:
     """The node's next hour."""
     return NodeHourKey(cluster=key.cluster, node=key.node, hour=key.hour + 1)
+
+
+def row_of(key: NodeHourKey) -> dict[str, object]:
+    """A key as columns of its table."""
+    return {"cluster": key.cluster, "node": key.node, "hour": key.hour}
 
 
 def grouped(keys: Iterable[NodeHourKey]) -> Iterator[tuple[str, list[str], list[int]]]:
@@ -92,18 +101,17 @@ def make_each_due(
     """
     begun: list[dict[str, object]] = []
     there: list[dict[str, object]] = []
-    for key, create in sorted(keys, key=lambda each: (each[0].hour, each[0].cluster, each[0].node)):
+    unrated = {"revision": 0, "known": write_known(NOTHING), "error_ms": 0}
+    for key, create in sorted(keys, key=lambda each: attrgetter(*_ORDER)(each[0])):
         if create:
             first_due = max(now_ms, (key.hour + 1) * HOUR_MS + grace_ms)
-            begun.append(asdict(key) | {"due_ms": first_due})
+            begun.append(row_of(key) | {"due_ms": first_due} | unrated)
         else:
             there.append({"its_cluster": key.cluster, "its_node": key.node, "its_hour": key.hour})
-    due_ms = func.coalesce(node_hours.c.due_ms, now_ms)
-    if begun:
-        new = insert_or(connection, node_hours).values(revision=0, known=write_known(NOTHING), error_ms=0)
-        keys_of = ["cluster", "node", "hour"]
-        connection.execute(new.on_conflict_do_update(index_elements=keys_of, set_={"due_ms": due_ms}), begun)
+    # What is due already is not written again.
+    upsert(connection, node_hours, begun, lambda _: {"due_ms": now_ms}, where=node_hours.c.due_ms.is_(None))
     if there:
+        due_ms = func.coalesce(node_hours.c.due_ms, now_ms)
         connection.execute(update(node_hours).where(*IS_IT).values(due_ms=due_ms), there)
 
 
