@@ -1,10 +1,11 @@
 """A recording: what the doors of a real agent and a real aggregator heard, each with its time; and the same, shifted.
 
-A gzipped file, a JSON object a line, told apart by `what`: a head, then beats and news of the API as they came, then
-what the real aggregator billed in the end. Times are unix ms of the one machine that all of it ran on.
+A gzipped file, a JSON object a line, told apart by `what`: a head, then beats and news of the API as they came, and
+what was done to the cards; then what the real aggregator billed in the end. Times are unix ms of the one machine that
+all of it ran on.
 
-The driver's answers are kept as its door gives them, not byte for byte: samples of processes carry the machine's own
-clock, which a shifted replay has not. All else is as it came: bytes of the kubelet, text of /proc, objects of the API.
+The driver's answers are kept as its door gives them, not byte for byte: samples of processes carry the clock of the
+machine, which a shifted replay has not. All else is as it came: the kubelet's bytes, /proc's texts, the API's objects.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +23,8 @@ from typing import Any, Literal
 import msgspec
 
 from exporter.reading import NodeReading
+from tests.proof import testimony
+from tests.proof.testimony import Told
 
 FOLDER = Path(__file__).with_name("recordings")
 NAMES = ("cards", "mig")
@@ -77,6 +81,36 @@ class News(msgspec.Struct, frozen=True, kw_only=True, tag_field="what", tag="new
     objects: tuple[msgspec.Raw, ...] = ()
 
 
+class Word(msgspec.Struct, frozen=True, kw_only=True, tag_field="what", tag="word"):
+    """What was done to the cards, as the witness is told (`testimony.Told`). fields: without the time."""
+
+    at_ms: int
+    of: str
+    fields: dict[str, Any]
+
+    @classmethod
+    def of_told(cls, told: Told) -> Word:
+        fields = msgspec.to_builtins(told, enc_hook=_written)
+        return cls(at_ms=fields.pop("at_ms"), of=type(told).__name__, fields=fields)
+
+    @property
+    def told(self) -> Told:
+        found: Told = msgspec.convert(
+            {"at_ms": self.at_ms, **self.fields}, type=getattr(testimony, self.of), dec_hook=_unwritten
+        )
+        return found
+
+
+def _written(value: Any) -> str:
+    assert isinstance(value, Fraction)
+    return str(value)
+
+
+def _unwritten(kind: type, value: Any) -> Any:
+    assert kind is Fraction
+    return Fraction(value)
+
+
 class Billed(msgspec.Struct, frozen=True, kw_only=True, tag_field="what", tag="billed"):
     """What the real run ended with: each hour's last body, and the provisional export of every line."""
 
@@ -85,7 +119,8 @@ class Billed(msgspec.Struct, frozen=True, kw_only=True, tag_field="what", tag="b
     export: str
 
 
-Entry = Head | Beat | News | Billed
+Heard = Beat | News | Word
+Entry = Head | Heard | Billed
 _DECODER = msgspec.json.Decoder(Entry)
 
 
@@ -94,12 +129,17 @@ class Recording:
     """A run as it was heard, oldest first."""
 
     head: Head
-    heard: tuple[Beat | News, ...]
+    heard: tuple[Heard, ...]
     billed: Billed
 
     @cached_property
     def beats(self) -> tuple[Beat, ...]:
         return tuple(each for each in self.heard if isinstance(each, Beat))
+
+    @cached_property
+    def told(self) -> tuple[Told, ...]:
+        """What was done to the cards."""
+        return tuple(each.told for each in self.heard if isinstance(each, Word))
 
     @property
     def began_ms(self) -> int:
@@ -131,7 +171,7 @@ class Recording:
         return replace(self, heard=tuple(each for each in self.heard if each.at_ms < at_ms))
 
 
-def _shifted(entry: Beat | News, by_ms: int) -> Beat | News:
+def _shifted(entry: Heard, by_ms: int) -> Heard:
     moved = msgspec.structs.replace(entry, at_ms=entry.at_ms + by_ms)
     if isinstance(moved, News):
         return msgspec.structs.replace(moved, objects=tuple(_object_shifted(each, by_ms) for each in moved.objects))
@@ -159,7 +199,7 @@ def read(data: bytes) -> Recording:
     head, *heard, billed = entries
     assert isinstance(head, Head), "a recording begins with its head"
     assert isinstance(billed, Billed), "a recording ends with what was billed"
-    return Recording(head, tuple(each for each in heard if isinstance(each, Beat | News)), billed)
+    return Recording(head, tuple(each for each in heard if isinstance(each, Heard)), billed)
 
 
 def read_lines(data: bytes) -> list[Entry]:
@@ -177,7 +217,7 @@ def write(recording: Recording) -> bytes:
 
 def merged(head: Head, heard: Iterable[Entry], billed: Billed) -> Recording:
     """One recording of what several recorders wrote."""
-    both = [each for each in heard if isinstance(each, Beat | News)]
+    both = [each for each in heard if isinstance(each, Heard)]
     return Recording(head, tuple(sorted(both, key=lambda each: each.at_ms)), billed)
 
 
