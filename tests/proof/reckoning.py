@@ -122,6 +122,7 @@ def _money(number: int, hold: Hold, tariffs: Tariffs, guarantees: Sequence[Guara
         within_ms = sum(
             max(0, min(b, each.until_ms) - max(a, each.from_ms)) for each in guarantees if number in each.within
         )
-        listed += exact(hourly.listed, b - a)
-        amount += exact(hourly.amount, b - a - within_ms) + exact(reserved.amount, within_ms)
+        share = hold.part / hold.whole
+        listed += exact(hourly.listed, (b - a) * share)
+        amount += exact(hourly.amount, (b - a - within_ms) * share) + exact(reserved.amount, within_ms * share)
     return listed, amount

@@ -1,7 +1,7 @@
-"""What an hour of a slot costs, and a part of it: by the rules of docs/prices.md and docs/arithmetic.md, once more.
+"""What an hour of a device costs, and a part of it: by the rules of docs/prices.md and docs/arithmetic.md, once more.
 
-Micros are millionths of the currency. A share costs its part of the device, a device its part of the card, unless its
-MIG profile has a price of its own.
+Micros are millionths of the currency. A device costs its part of the card, unless its MIG profile has a price of its
+own; one of its N shares for a while is the device for an Nth of that while.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ RESERVED = "reserved"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hourly:
-    """Micros of an hour of a slot: at the card's own price, and at what its holder pays."""
+    """Micros of an hour of a device: at the card's own price, and at what its holder pays."""
 
     listed: Fraction
     amount: Fraction
@@ -38,15 +38,14 @@ class Tariff:
         return Fraction(own[0].micros) if own else None
 
     def of(self, hold: Hold, term: str | None = None) -> Hourly | None:
-        """What the hold's slot costs; None: its card has no price."""
+        """What the hold's device costs; None: its card has no price."""
         listed = self.card(hold.model)
         if listed is None:
             return None
         price = self._price(hold.model, hold.profile, hold.tier, term)
-        base = price.micros * (hold.part / hold.whole if price.profile else hold.part)
-        return Hourly(
-            listed=listed * hold.part, amount=base * self._factor(price, hold.tier) * self._discount(hold.account)
-        )
+        whole = Fraction(1) if price.profile else hold.whole
+        factor = self._factor(price, hold.tier) * self._discount(hold.account)
+        return Hourly(listed=listed * hold.whole, amount=price.micros * whole * factor)
 
     def unit(self, plan: Plan, account: str, tier: str | None) -> Fraction | None:
         """What an hour of a unit of the plan costs, held or not; None: it has no price."""

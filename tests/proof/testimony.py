@@ -138,7 +138,8 @@ class Hold:
     part      of the card: 1, 3/7, 1/4. whole: what the device is of it, shared or not
     share     of the device; 0 where it is not shared
     from_ms   the bind's second
-    until_ms  the second after the last in which it ran, or the end of the testimony
+    until_ms  the end of the last second in which it ran, or of the testimony
+    stamped   that second is the API server's; False: it is when the witness heard that the pod was gone
     uid       of the pod
     evidence  what the witness saw, for whoever doubts it
 
@@ -160,6 +161,7 @@ class Hold:
     whole: Fraction = Fraction(1)
     from_ms: int
     until_ms: int
+    stamped: bool = True
     uid: str = ""
     evidence: tuple[str, ...] = ()
 

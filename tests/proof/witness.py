@@ -91,7 +91,7 @@ class Witness:
         """All that the pod held within a span, cut where its owner or its part of the card changes."""
         if life.bound_ms is None:
             return
-        begin_ms, end_ms = max(life.bound_ms, from_ms), min(life.until_ms() or until_ms, until_ms)
+        begin_ms, end_ms = max(life.bound_ms, from_ms), life.until_ms() or until_ms
         for container, device_id in self._given(life):
             device, _, share = device_id.partition(SHARE)
             make = makes.of(device, life.bound_ms)
@@ -109,6 +109,7 @@ class Witness:
                 whole=make.part,
                 from_ms=begin_ms,
                 until_ms=end_ms,
+                stamped=life.finished_ms is not None,
                 uid=life.uid,
                 evidence=(*life.evidence, f"the kubelet gave it {device_id}"),
             )
