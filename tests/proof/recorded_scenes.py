@@ -21,7 +21,7 @@ CARD, SLICE_1, SLICE_3, SLICE_4 = (
     "nvidia.com/gpu",
     *(f"nvidia.com/mig-{p}" for p in ("1g.10gb", "3g.40gb", "4g.40gb")),
 )
-# A micro a millisecond, slices with a price of their own, a tier that pays less: as the product reads it, and as told.
+# A micro a millisecond, slices with a price of their own, a tier that pays less: as it is read, and as it is told.
 PRICES = f"""
 currency: USD
 prices:

@@ -5,7 +5,7 @@ what was done to the cards; then what the real aggregator billed in the end. Tim
 all of it ran on.
 
 The driver's answers are kept as its door gives them, not byte for byte: samples of processes carry the clock of the
-machine, which a shifted replay has not. All else is as it came: the kubelet's bytes, /proc's texts, the API's objects.
+machine, which a shifted replay has not. All else is as it came: bytes of the kubelet, texts of /proc, API objects.
 """
 
 from __future__ import annotations
