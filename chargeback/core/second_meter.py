@@ -157,7 +157,7 @@ class _Work:
         }
         for (device, share, _), what in sorted(slots.items()):
             own, _ = self._stays(life, what, (device, share))
-            if not subtract(self._window(life), own):
+            if not subtract(self._window(life, seen_ms), own):
                 continue  # it was seen for as long as it was there
             # A share may be held though nobody offers it (a plugin that is away): it is there when its device is.
             offer = self._offers.get((device, share)) or self._offers.get((device, 0))
@@ -177,10 +177,12 @@ class _Work:
         starts = [self._start_ms + holding.start for holding in self._seen.get(life.uid, ())]
         return min(starts + ([life.seen_ms] if life.seen_ms is not None else []), default=None)
 
-    def _window(self, life: PodLife) -> Spans:
-        """When the pod is known to have held, within the hour."""
+    def _window(self, life: PodLife, seen_ms: int = 0) -> Spans:
+        """When the pod is known to have held, within the hour: by the API's word, and until it was first seen to."""
         start = max(life.bound_ms - self._start_ms, 0)
-        end = min(life.alive_ms - self._start_ms, self._until)
+        was_over = life.ended_ms is not None and seen_ms >= life.ended_ms  # an old kubelet listed it
+        alive_ms = life.alive_ms if was_over else max(life.alive_ms, seen_ms)
+        end = min(alive_ms - self._start_ms, self._until)
         return ((start, end),) if start < end else ()
 
     def _missing(self, life: PodLife, what: PodSlot, slot: Slot, offer: Offer, seen: int) -> Spans:
@@ -189,7 +191,7 @@ class _Work:
         Consumers of one claim hold a slot together: none of them is in another's way.
         """
         own, others = self._stays(life, what, slot)
-        free = subtract(intersect(self._window(life), offer.present), union(others + own))
+        free = subtract(intersect(self._window(life, self._start_ms + seen), offer.present), union(others + own))
         if not free:
             return ()
         # Before the first sight, but not before the slot's previous holder ended.

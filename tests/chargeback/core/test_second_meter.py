@@ -41,6 +41,15 @@ def test_a_holding_begins_when_its_pod_was_bound() -> None:
     assert [(sight.uid, sight.at_ms) for sight in metered.sights] == [("uid-p", unix(10.1))]
 
 
+@pytest.mark.parametrize("bound", [10, 10 - SECOND])
+def test_a_pod_that_was_first_seen_in_its_last_second(bound: float) -> None:
+    """By the API, which has its end to the second, it may have been over before; but it was seen."""
+    short = life("p", bound, 10 + SECOND, alive=10)
+    metered = Told(gpus=(card(),), saw=(saw("p", 10 + SECOND / 4, 10 + 2 * SECOND),), lives=(short,)).metered()
+    seen, end = pytest.approx(10 + SECOND / 4), pytest.approx(10 + SECOND)
+    assert who(metered) == [("p", "GPU-1", pytest.approx(bound), seen, "api"), ("p", "GPU-1", seen, end, "agent")]
+
+
 def test_a_finished_pod_that_an_old_kubelet_lists_ends_when_it_ended() -> None:
     """For the rest of the hour, with what it did prorated."""
     metered = Told(

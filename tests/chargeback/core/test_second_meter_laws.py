@@ -194,7 +194,12 @@ def test_the_order_in_which_things_are_told_does_not_matter(told: Told, chance: 
 def test_the_second_meter_adds_only_where_nobody_is(told: Told) -> None:
     """What it adds lies in its pod's life and its card's existence, and on no slot that another holds meanwhile."""
     metered, existence = told.metered(), told.existence()
-    window = {life.uid: ((life.bound_ms - START_MS, life.alive_ms - START_MS),) for life in told.lives}
+    first_seen = {sight.uid: sight.at_ms for sight in metered.sights}
+    window = {}
+    for life in told.lives:
+        seen_ms = first_seen.get(life.uid, life.seen_ms or 0)
+        known_ms = life.alive_ms if seen_ms >= (life.ended_ms or 2**60) else max(life.alive_ms, seen_ms)
+        window[life.uid] = ((life.bound_ms - START_MS, known_ms - START_MS),)
     card_of = {gpu.uuid: gpu.uuid for gpu in existence.gpus} | {i.uuid: i.gpu for i in existence.instances}
     for number, added in enumerate(metered.holdings):
         if added.evidence != "api":
