@@ -138,7 +138,7 @@ SCRIPTS = {
             (2, lambda scene: scene.start("ml", "train", **{CARD: 2})),
             (4, lambda scene: scene.work("ml", "train", 70, 380)),
             (6, lambda scene: scene.start("web", "serve", **{CARD: 1})),
-            (9, lambda scene: scene.work("web", "serve", 25, 110, memory_mib=4_096)),
+            (6.1, lambda scene: scene.work("web", "serve", 25, 30, memory_mib=4_096)),
             (12, lambda scene: scene.job("ml", "short-0", 3, **{CARD: 1})),
             (16, lambda scene: scene.job("ml", "short-1", 3, **{CARD: 1})),
             (20, lambda scene: scene.job("ml", "short-2", 3, **{CARD: 1})),
@@ -160,7 +160,7 @@ SCRIPTS = {
         until_s=74,
         steps=(
             (2, lambda scene: scene.start("ml", "tune", **{SLICE_3: 1})),
-            (4, lambda scene: scene.work("ml", "tune", 80, 160)),
+            (2.1, lambda scene: scene.work("ml", "tune", 50, 30)),
             (6, lambda scene: scene.start("web", "serve", **{SLICE_1: 2})),
             (9, lambda scene: scene.work("web", "serve", 30, 40, memory_mib=1_024)),
             (14, lambda scene: scene.start("nobody", "whole", **{CARD: 1})),
