@@ -43,6 +43,12 @@ class HeardApi:
         queue.put_nowait(news)
         await asyncio.wait_for(queue.join(), WITHIN_S)
 
+    async def stay(self) -> None:
+        """Nothing has happened up to now: the server ends each watch in its time, and is asked again."""
+        for kind in self._kinds:
+            for event in ("ENDED", "OPENED"):
+                await self.tell(News(at_ms=self.now_ms(), kind=kind.name, event=event))
+
     async def close(self) -> None:
         for task in self._tasks:
             task.cancel()

@@ -88,12 +88,17 @@ class HeardNode:
 
 
 class BeatClock:
-    """The agent's clock: it wakes when the recorded agent beat, however long it means to sleep."""
+    """The agent's clock: it wakes when the recorded agent beat, however long it means to sleep.
+
+    Whoever begins when the recording is over sees nothing at all.
+    """
 
     def __init__(self, clock: VirtualClock, node: HeardNode, beats: tuple[Beat, ...]) -> None:
         self._clock, self._node = clock, node
-        self._waiting = [beat for beat in beats if beat.at_ms > clock.now_ms()]
-        node.set(next(beat for beat in beats if beat.at_ms >= clock.now_ms()))
+        now_ms = clock.now_ms()
+        self._waiting = [beat for beat in beats if beat.at_ms > now_ms]
+        unheard = Beat(at_ms=now_ms, failure="the recording is over")
+        node.set(next((beat for beat in beats if beat.at_ms == now_ms), unheard))
 
     def now_ms(self) -> int:
         return self._clock.now_ms()

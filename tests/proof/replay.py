@@ -48,8 +48,8 @@ from tests.proof.heard_node import BeatClock, HeardNode
 from tests.proof.recording import Beat, News, Recording, Word
 from tests.proof.virtual_clock import VirtualClock
 
-# Pushes of the running hour: often, so that a cut-off replay has most of it.
-PUSH_EVERY_S = 5.0
+# At the latest, whatever chance says, the agent has pushed its running hour again.
+PUSHED_S = 40.0
 # Of an aggregator's word: changes that come together are noted together.
 TOGETHER_MS = 500
 GRACE_MS = 600_000
@@ -57,9 +57,31 @@ TIMEOUT_S = 5.0
 WHO = "ann"
 
 
+class AggregatorDoor:
+    """Where the aggregator listens, while it is open: closed, nobody answers the agent."""
+
+    def __init__(self, runner: web.AppRunner) -> None:
+        self._runner = runner
+        self._site: web.TCPSite | None = None
+        self._port = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._port}"
+
+    async def open(self) -> None:
+        self._site = web.TCPSite(self._runner, "127.0.0.1", self._port)
+        await self._site.start()
+        self._port = self._runner.addresses[0][1]
+
+    async def close(self) -> None:
+        assert self._site is not None
+        await self._site.stop()
+
+
 @dataclass(kw_only=True)
 class Run:
-    """Both programs, and the recording that is played to them. wire: what the agent pushes through; None: cut."""
+    """Both programs, and the recording that is played to them. door: the aggregator's."""
 
     recording: Recording
     folder: Path
@@ -70,14 +92,14 @@ class Run:
     api: HeardApi
     node: HeardNode
     session: aiohttp.ClientSession
-    url: str
+    door: AggregatorDoor
     _agent_tasks: list[asyncio.Task[None]] = field(default_factory=list)
     _spool: Spool | None = None
     _played: int = 0
     _noted_ms: int = 0
 
     async def play(self, until_ms: int | None = None) -> None:
-        """What was heard until an instant (and not at it), or to the end; the agent has pushed what it knows."""
+        """What was heard until an instant (and not at it), or to the end."""
         for entry in self.recording.heard[self._played :]:
             if until_ms is not None and entry.at_ms >= until_ms:
                 break
@@ -86,24 +108,26 @@ class Run:
                 await self._beat(entry)
             elif isinstance(entry, News):
                 await self._hear(entry)
-        await self.wait(2 * PUSH_EVERY_S)
         await self.noter.note()
 
+    async def settle(self) -> None:
+        """Time for the agent to push all that it knows."""
+        await self.wait(PUSHED_S)
+
     async def wait(self, seconds: float) -> None:
-        """Time passes, and nothing is heard meanwhile."""
+        """Time passes, and nothing is heard meanwhile: once the recording is over, nothing happens in the cluster."""
         await self.clock.advance(self.clock.now_ms() + round(seconds * 1000))
+        if self._played == len(self.recording.heard):
+            await self.api.stay()
+            await self.noter.note()
 
     async def kill_agent(self) -> None:
-        """As SIGKILL between two beats: what is on its disk stays. The next beat finds another agent there."""
+        """As SIGKILL between two beats: what is on its disk stays, and the next agent goes on from there."""
         await self.clock.stop(*self._agent_tasks)
         self._agent_tasks.clear()
         if self._spool is not None:
             self._spool.close()
             self._spool = None
-
-    def cut(self) -> None:
-        """Nobody answers the agent any more."""
-        self.url = "http://127.0.0.1:9"  # the discard port: nobody listens
 
     def rate(self, at_ms: int | None = None) -> None:
         """Close what is due, as `serve` does again and again; or, by an instant, as if it were that."""
@@ -127,10 +151,10 @@ class Run:
         close(database, month, WHO, now_ms)
 
     async def _beat(self, beat: Beat) -> None:
-        if not self._agent_tasks:
-            await self.clock.advance(beat.at_ms)
-            self._start_agent()
         await self.clock.advance(beat.at_ms)
+        if not self._agent_tasks:
+            self.start_agent()
+            await self.clock.advance(beat.at_ms)
 
     async def _hear(self, news: News) -> None:
         await self.clock.advance(news.at_ms)
@@ -139,8 +163,8 @@ class Run:
             await self.noter.note()
             self._noted_ms = self.clock.now_ms()
 
-    def _start_agent(self) -> None:
-        """As `exporter/cli.py` wires it, on doors that the recording is behind."""
+    def start_agent(self) -> None:
+        """As `exporter/cli.py` wires it, on doors that the recording is behind. After its end it is blind."""
         head, disk = self.recording.head, DirectCalls()
         clock = BeatClock(self.clock, self.node, self.recording.beats)
         collectors = Collectors(
@@ -153,10 +177,10 @@ class Run:
         )
         self._spool = Spool(self.folder / "spool", cluster=head.cluster, node=head.node, now_ms=clock.now_ms())
         agent = Agent(collectors, self._spool, clock=clock, beat_ms=head.beat_ms, disk=disk, pushing=True)
-        door = Door(self.session, self.url, cluster=head.cluster, node=head.node, token_file=None)
+        door = Door(self.session, self.door.url, cluster=head.cluster, node=head.node, token_file=None)
         pusher = Pusher(door, self._spool, clock=self.clock, disk=partial(disk.call, timeout_s=TIMEOUT_S))
         agent.pushes = pusher
-        eternal = (agent.run(), pusher.push_finished(), pusher.push_running(agent.running, every_s=PUSH_EVERY_S))
+        eternal = (agent.run(), pusher.push_finished(), pusher.push_running(agent.running))
         self._agent_tasks = [self.clock.start(each) for each in eternal]
 
 
@@ -185,24 +209,26 @@ async def replaying(recording: Recording, folder: Path, *, timezone: str = "UTC"
         api = HeardApi(clock, kinds(settings.label_keys, settings.pod_labels, settings.node_keys), news)
         stack.push_async_callback(api.close)
         api.follow(aggregator.tables)
+        connector = aiohttp.TCPConnector(force_close=True)  # an open connection would outlive a closed door
         noter = Noter(
             database=aggregator.database, cluster=head.cluster, tables=aggregator.tables, source="api",
             now_ms=clock.now_ms,
         )  # fmt: skip
         run = Run(
             recording=recording, folder=folder, clock=clock, settings=settings, aggregator=aggregator, noter=noter,
-            api=api, node=node, session=await stack.enter_async_context(aiohttp.ClientSession()),
-            url=await _serve(stack, aggregator),
+            api=api, node=node, session=await stack.enter_async_context(aiohttp.ClientSession(connector=connector)),
+            door=await _serve(stack, aggregator),
         )  # fmt: skip
         stack.enter_context(node.kubelet(folder / "kubelet.sock"))
         stack.push_async_callback(run.kill_agent)
         yield run
 
 
-async def _serve(stack: AsyncExitStack, aggregator: Aggregator) -> str:
-    """The aggregator's HTTP, on loopback; its URL."""
+async def _serve(stack: AsyncExitStack, aggregator: Aggregator) -> AggregatorDoor:
+    """The aggregator's HTTP, on loopback."""
     runner = web.AppRunner(make_app(aggregator), auto_decompress=False)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    return f"http://127.0.0.1:{runner.addresses[0][1]}"
+    door = AggregatorDoor(runner)
+    await door.open()
+    return door
