@@ -14,7 +14,8 @@ from tests.proof.courses import Course, busy_ms, courses, energy_mj, swings, tol
 from tests.proof.export import Line
 from tests.proof.matching import API, Match
 
-LATE_MS = 3_000  # beats of a second, and one may be missed
+LATE_MS = 1_500  # a change counts so much too late, with beats of a second
+NEAR_MS = 3_000  # so near to a line's ends, or to a time without sight, it is open what the driver could tell
 READ_MS = 300  # a counter is read so long before or after its beat
 LONG_MS = 8_000  # over so long a line a driver that can tell has told
 
@@ -37,7 +38,7 @@ def _course(match: Match, found: Sequence[tuple[Course, ...]]) -> tuple[Course, 
 
 
 def _check_busy(case: Case, line: Line, of_shares: Sequence[Sequence[Course]]) -> Iterator[Difference]:
-    inner = (line.from_ms + LATE_MS, line.until_ms - LATE_MS)
+    inner = (line.from_ms + NEAR_MS, line.until_ms - NEAR_MS)
     known = [told_all_along(course, *inner) for course in of_shares]
     truly = sum((busy_ms(course, line.from_ms, line.until_ms) for course in of_shares), Fraction(0))
 
@@ -75,7 +76,7 @@ def _check_energy(line: Line, of_shares: Sequence[Sequence[Course]]) -> Iterator
 
 
 def _swing(course: Sequence[Course], line: Line) -> tuple[Fraction, Fraction]:
-    return swings(course, line.from_ms - LATE_MS, line.until_ms + LATE_MS)
+    return swings(course, line.from_ms - NEAR_MS, line.until_ms + NEAR_MS)
 
 
 def _ever_told(course: Sequence[Course], from_ms: int, until_ms: int) -> bool:
@@ -84,4 +85,4 @@ def _ever_told(course: Sequence[Course], from_ms: int, until_ms: int) -> bool:
 
 def _was_blind(case: Case, line: Line) -> bool:
     spans = [*case.blind(), *case.lost(line.gpu)]
-    return any(a - LATE_MS < line.until_ms and line.from_ms < b + LATE_MS for a, b in spans)
+    return any(a - NEAR_MS < line.until_ms and line.from_ms < b + NEAR_MS for a, b in spans)
