@@ -322,7 +322,7 @@ def test_a_pod_that_no_agent_saw_may_be_on_any_card_of_its_price() -> None:
 def test_a_guarantee() -> None:
     """Two cards: red fills one unit, and pays for the other."""
     told = (*TOLD, Plan(at_ms=at(0), namespace="red", guaranteed=1))
-    unused = {"device": "plan", "gpu": "", "namespace": "red", "resource": "nvidia.com/gpu", "gpu_ms_num": 0}
+    unused: Row = {"device": "plan", "gpu": "", "namespace": "red", "resource": "nvidia.com/gpu", "gpu_ms_num": 0}
     rows = good()
     for each in rows[1:3]:
         each["kind"] = "reserved"
