@@ -18,9 +18,10 @@ from chargeback.core.owners.owners import OwnerBook
 from chargeback.core.plans.book import PlanBook
 from chargeback.core.plans.hour import settle_hour
 from chargeback.core.policy import PolicyBook
+from chargeback.core.prices.asked import Asked
 from chargeback.core.prices.book import PriceBook
 from chargeback.core.prices.entries import Place
-from chargeback.core.rating.payers import payer
+from chargeback.core.rating.payers import Payer, payer
 from chargeback.core.rating.rating import rate_node_hour
 from chargeback.core.rating.twins import Twins
 from chargeback.core.reservations import resolve_reservations
@@ -120,31 +121,30 @@ def rate(terms: Terms, key: NodeHourKey, evidence: Evidence, *, running: bool = 
 
 def _same_price(terms: Terms, key: NodeHourKey, places: NodePlaces) -> Callable[[Sequence[Offer], PodLife], bool]:
     """Whether a pod would pay the same for each of some slots."""
-    span = (key.hour * HOUR_MS, (key.hour + 1) * HOUR_MS)
-    pool, labels = places.at(span[0])
+    start_ms = key.hour * HOUR_MS
+    pool, labels = places.at(start_ms)
     # A node's price is the same for each of its cards, but for what its sharing out rounds: as if it had one.
     place = Place(cluster=key.cluster, pool=pool, labels=labels, cards=("",))
 
+    prices = terms.prices
+
+    def asked(offer: Offer, who: Payer) -> Asked:
+        return Asked(
+            model=offer.model,
+            start_ms=start_ms,
+            end_ms=start_ms + HOUR_MS,
+            place=place,
+            profile=offer.profile,
+            shared=offer.shares > 1,
+            tier=who.tier,
+            cost_center=who.cost_center,
+        )
+
     def same(offers: Sequence[Offer], life: PodLife) -> bool:
-        at_ms = max(life.bound_ms, span[0])
-        who = payer(terms.owners(key.cluster), terms.prices, life.namespace, life.labels, life.priority_class, at_ms)
+        at_ms = max(life.bound_ms, start_ms)
+        who = payer(terms.owners(key.cluster), prices, life.namespace, life.labels, life.priority_class, at_ms)
         # What part of a card a slot is: by its profile and the number of shares.
-        rates = {
-            (
-                terms.prices.holder_rate(
-                    each.model,
-                    each.profile,
-                    who.tier,
-                    *span,
-                    place,
-                    shared=each.shares > 1,
-                    cost_center=who.cost_center,
-                ),
-                each.profile,
-                each.shares,
-            )
-            for each in offers
-        }
+        rates = {(prices.holder_rate(asked(each, who)), each.profile, each.shares) for each in offers}
         return len(rates) <= 1
 
     return same

@@ -9,6 +9,7 @@ from fractions import Fraction
 from chargeback.cli.listing import Row
 from chargeback.core.hours import HOUR_MS, format_instant, rating_intervals
 from chargeback.core.money import MICROS, format_decimal
+from chargeback.core.prices.asked import Asked
 from chargeback.core.prices.book import PriceBook, Rate
 from chargeback.core.prices.changes import says
 from chargeback.core.prices.entries import RESERVED, SHARED, Entry, Labels, Place, Price, name_of
@@ -48,16 +49,18 @@ def answer(book: PriceBook, asked: Question) -> tuple[Mapping[str, str | None], 
     cards = tuple(f"card {number:04d}" for number in range(asked.cards))
     place = Place(cluster=asked.cluster, pool=asked.pool, labels=asked.labels, cards=cards)
     found = book.why(
-        asked.model,
-        asked.profile,
-        asked.tier,
-        start_ms,
-        end_ms,
-        place,
-        cards[0],
-        shared=asked.sharing == SHARED,
-        cost_center=asked.cost_center,
-        reserved=asked.term == RESERVED,
+        Asked(
+            model=asked.model,
+            start_ms=start_ms,
+            end_ms=end_ms,
+            place=place,
+            card=cards[0],
+            profile=asked.profile,
+            shared=asked.sharing == SHARED,
+            reserved=asked.term == RESERVED,
+            tier=asked.tier,
+            cost_center=asked.cost_center,
+        )
     )
     priced = found.rate is not None
     own_tier = bool(found.chosen) and found.chosen[0].tier is not None

@@ -21,6 +21,7 @@ from chargeback.core.explaining.line import (
 from chargeback.core.explaining.sums import adjustment_section, transfer_section
 from chargeback.core.explaining.terms import Recording, owner_section, plan_section, policy_section, price_section
 from chargeback.core.lines import Line
+from chargeback.core.prices.asked import Asked
 from chargeback.core.prices.book import Place, PriceBook, Reason
 from chargeback.explaining.line_case import LineCase, read_case
 from chargeback.rater import Terms, read_terms
@@ -168,8 +169,10 @@ def _reason(case: LineCase, book: PriceBook) -> Reason | None:
         tier, cost_center = (owner.tier, owner.cost_center) if owner else (None, None)
     answers = [
         book.why(
-            line.model, line.profile, tier, *case.span, place, line.parent,
-            shared=shared, cost_center=cost_center, reserved=kind in _GUARANTEED,
+            Asked(
+                model=line.model, start_ms=case.span[0], end_ms=case.span[1], place=place, card=line.parent,
+                profile=line.profile, shared=shared, reserved=kind in _GUARANTEED, tier=tier, cost_center=cost_center,
+            )
         )
         for shared in (False, True)
     ]  # fmt: skip

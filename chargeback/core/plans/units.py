@@ -14,6 +14,7 @@ from chargeback.core.lines import CORDONED, FREE, UNHEALTHY, UNSOLD, Line
 from chargeback.core.owners.owners import Owner
 from chargeback.core.plans.book import PlanVersion
 from chargeback.core.plans.key import PriceKey, profile_of, read_price_key
+from chargeback.core.prices.asked import Asked
 from chargeback.core.prices.book import INSTANCE_HOUR, NODE_HOUR, Place, PriceBook, Rate
 from chargeback.core.reservations import EVIDENCE as BY_SCHEDULER
 
@@ -91,15 +92,18 @@ class Units:
             sizes = " and ".join(sorted(str(slot.weight) for slot in slots))
             return None, f"devices of {key} are {sizes} of a card: want a resource for each"
         (slot,) = slots
-        rate = prices.reserved_rate(
-            key.model,
-            key.profile or None,
-            owner.tier if owner else None,
-            *span,
-            place,
+        asked = Asked(
+            model=key.model,
+            start_ms=span[0],
+            end_ms=span[1],
+            place=place,
+            profile=key.profile or None,
             shared=slot.part != 1,
+            reserved=True,
+            tier=owner.tier if owner else None,
             cost_center=owner.cost_center if owner else None,
         )
+        rate = prices.holder_rate(asked)
         if rate is None:
             return None, f"{key} has no price"
         if rate.unit == NODE_HOUR:

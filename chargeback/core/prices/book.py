@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from chargeback.core.hours import HOUR_MS, local_day, midnight_ms
+from chargeback.core.prices.asked import Asked
 from chargeback.core.prices.entries import (
     GPU_HOUR,
     GPU_MONTH,
@@ -32,8 +33,8 @@ from chargeback.core.prices.entries import (
 from chargeback.core.prices.spread import hourly_of_card, hourly_of_month
 
 __all__ = [
-    "GPU_HOUR", "GPU_MONTH", "INSTANCE_HOUR", "NODE_HOUR", "NOWHERE", "UNITS", "ClassTier", "Discount", "Place",
-    "Price", "PriceBook", "Rate", "Reason", "TierFactor", "hourly_of_card", "hourly_of_month", "is_border",
+    "GPU_HOUR", "GPU_MONTH", "INSTANCE_HOUR", "NODE_HOUR", "NOWHERE", "UNITS", "Asked", "ClassTier", "Discount",
+    "Place", "Price", "PriceBook", "Rate", "Reason", "TierFactor", "hourly_of_card", "hourly_of_month", "is_border",
 ]  # fmt: skip
 
 
@@ -97,49 +98,14 @@ class PriceBook:
         models = {price.model for price in ranked if price.model is not None}
         self._of = {model: [price for price in ranked if price.model in (None, model)] for model in models}
 
-    def list_rate(
-        self, model: str, start_ms: int, end_ms: int, place: Place = NOWHERE, card: str = ""
-    ) -> Rate | None:
-        """The card's own price in a rating interval; None: unpriced."""
-        price = next(self._listed(model, start_ms, place, card), None)
-        return None if price is None else self._rate(price, Fraction(1), start_ms, end_ms, place, card)
+    def list_rate(self, asked: Asked) -> Rate | None:
+        """The card's own price, whoever holds it; None: unpriced."""
+        price = next(self._listed(asked), None)
+        return None if price is None else self._rate(price, Fraction(1), asked)
 
-    def holder_rate(
-        self,
-        model: str,
-        profile: str | None,
-        tier: str | None,
-        start_ms: int,
-        end_ms: int,
-        place: Place = NOWHERE,
-        card: str = "",
-        *,
-        shared: bool = False,
-        cost_center: str | None = None,
-    ) -> Rate | None:
-        """What a holder pays on demand in a rating interval; None where the card has no price of its own.
-
-        shared: whether the slot is a share of its device.
-        """
-        chosen = self._chosen(model, profile, tier, start_ms, place, card, shared, reserved=False)
-        return self._holders(chosen, model, tier, start_ms, end_ms, place, card, cost_center)
-
-    def reserved_rate(
-        self,
-        model: str,
-        profile: str | None,
-        tier: str | None,
-        start_ms: int,
-        end_ms: int,
-        place: Place = NOWHERE,
-        card: str = "",
-        *,
-        shared: bool = False,
-        cost_center: str | None = None,
-    ) -> Rate | None:
-        """What is paid for a guaranteed device: by an entry of `term: reserved`; without one as on demand."""
-        chosen = self._chosen(model, profile, tier, start_ms, place, card, shared, reserved=True)
-        return self._holders(chosen, model, tier, start_ms, end_ms, place, card, cost_center)
+    def holder_rate(self, asked: Asked) -> Rate | None:
+        """What the holder pays, or the owner of a guaranteed device; None where the card has no price of its own."""
+        return self._holders(self._chosen(asked), asked)
 
     def tier_of_class(self, priority_class: str, at_ms: int) -> str | None:
         """The tier of a PriorityClass's pods; None where the book does not say."""
@@ -148,100 +114,69 @@ class PriceBook:
                 return each.tier
         return None
 
-    def why(
-        self,
-        model: str,
-        profile: str | None,
-        tier: str | None,
-        start_ms: int,
-        end_ms: int,
-        place: Place = NOWHERE,
-        card: str = "",
-        *,
-        shared: bool = False,
-        cost_center: str | None = None,
-        reserved: bool = False,
-    ) -> Reason:
+    def why(self, asked: Asked) -> Reason:
         """Everything that matched, and what comes out: the same that the rates above say."""
-        chosen = tuple(self._chosen(model, profile, tier, start_ms, place, card, shared, reserved))
+        chosen = tuple(self._chosen(asked))
         return Reason(
-            listed=tuple(self._listed(model, start_ms, place, card)),
+            listed=tuple(self._listed(asked)),
             chosen=chosen,
-            factors=tuple(self._factors(tier, model, start_ms, place)),
-            discounts=tuple(self._discounts(cost_center, model, start_ms, place)),
-            list_rate=self.list_rate(model, start_ms, end_ms, place, card),
-            rate=self._holders(iter(chosen), model, tier, start_ms, end_ms, place, card, cost_center),
+            factors=tuple(self._factors(asked)),
+            discounts=tuple(self._discounts(asked)),
+            list_rate=self.list_rate(asked),
+            rate=self._holders(iter(chosen), asked),
         )
 
     @property
     def entries(self) -> tuple[Entry, ...]:
         return (*self.prices, *self.factors, *self.discounts, *self.classes)
 
-    def _at(self, model: str, at_ms: int, place: Place, card: str) -> Iterator[Price]:
+    def _at(self, asked: Asked) -> Iterator[Price]:
         """What holds there, least rank first."""
-        ranked: Sequence[Price] = self._of.get(model, self._of_any)
-        return (price for price in ranked if price.holds(at_ms) and price.is_at(place, card))
+        ranked: Sequence[Price] = self._of.get(asked.model, self._of_any)
+        return (price for price in ranked if price.holds(asked.start_ms) and price.is_at(asked.place, asked.card))
 
-    def _listed(self, model: str, at_ms: int, place: Place, card: str) -> Iterator[Price]:
-        return (price for price in self._at(model, at_ms, place, card) if price.is_list)
+    def _listed(self, asked: Asked) -> Iterator[Price]:
+        return (price for price in self._at(asked) if price.is_list)
 
-    def _chosen(
-        self,
-        model: str,
-        profile: str | None,
-        tier: str | None,
-        at_ms: int,
-        place: Place,
-        card: str,
-        shared: bool,
-        reserved: bool,
-    ) -> Iterator[Price]:
+    def _chosen(self, asked: Asked) -> Iterator[Price]:
         return (
             price
-            for price in self._at(model, at_ms, place, card)
-            if price.profile in (None, profile)
-            and price.tier in (None, tier)
-            and (price.sharing is None or (price.sharing == SHARED) == shared)
-            and (reserved or price.term != RESERVED)
+            for price in self._at(asked)
+            if price.profile in (None, asked.profile)
+            and price.tier in (None, asked.tier)
+            and (price.sharing is None or (price.sharing == SHARED) == asked.shared)
+            and (asked.reserved or price.term != RESERVED)
         )
 
-    def _factors(self, tier: str | None, model: str, at_ms: int, place: Place) -> Iterator[TierFactor]:
-        return (each for each in self._ranked_factors if each.holds(at_ms) and each.matches(tier, model, place))
+    def _factors(self, asked: Asked) -> Iterator[TierFactor]:
+        holding = (each for each in self._ranked_factors if each.holds(asked.start_ms))
+        return (each for each in holding if each.matches(asked.tier, asked.model, asked.place))
 
-    def _discounts(self, cost_center: str | None, model: str, at_ms: int, place: Place) -> Iterator[Discount]:
-        found = self._ranked_discounts
-        return (each for each in found if each.holds(at_ms) and each.matches(cost_center, model, place))
+    def _discounts(self, asked: Asked) -> Iterator[Discount]:
+        holding = (each for each in self._ranked_discounts if each.holds(asked.start_ms))
+        return (each for each in holding if each.matches(asked.cost_center, asked.model, asked.place))
 
-    def _holders(
-        self,
-        chosen: Iterator[Price],
-        model: str,
-        tier: str | None,
-        start_ms: int,
-        end_ms: int,
-        place: Place,
-        card: str,
-        cost_center: str | None,
-    ) -> Rate | None:
-        if next(self._listed(model, start_ms, place, card), None) is None:
+    def _holders(self, chosen: Iterator[Price], asked: Asked) -> Rate | None:
+        if next(self._listed(asked), None) is None:
             return None
         price = next(chosen)  # the card's own price is among them
         factor = Fraction(1)
-        if price.tier is None and (found := next(self._factors(tier, model, start_ms, place), None)):
+        if price.tier is None and (found := next(self._factors(asked), None)):
             factor = found.factor
-        if discount := next(self._discounts(cost_center, model, start_ms, place), None):
+        if discount := next(self._discounts(asked), None):
             factor *= discount.factor
-        return self._rate(price, factor, start_ms, end_ms, place, card)
+        return self._rate(price, factor, asked)
 
-    def _rate(self, price: Price, factor: Fraction, start_ms: int, end_ms: int, place: Place, card: str) -> Rate:
+    def _rate(self, price: Price, factor: Fraction, asked: Asked) -> Rate:
         unit_amount, units = price.amount * factor, Fraction(1)
         hourly = unit_amount
         if price.unit == GPU_MONTH:
-            hourly = hourly_of_month(unit_amount, start_ms, end_ms, self.timezone)
+            hourly = hourly_of_month(unit_amount, asked.start_ms, asked.end_ms, self.timezone)
         elif price.unit == NODE_HOUR:
-            cards = len(place.cards)
-            units = Fraction(1, cards)
-            hourly = hourly_of_card(unit_amount, place.cards.index(card), cards, start_ms, end_ms)
+            cards = asked.place.cards
+            units = Fraction(1, len(cards))
+            number = cards.index(asked.card)
+            hourly = hourly_of_card(unit_amount, number, len(cards), asked.start_ms, asked.end_ms)
         return Rate(unit=price.unit, unit_amount=unit_amount, hourly=hourly, units=units)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from chargeback.core.hours import RatingInterval
 from chargeback.core.owners.owners import OwnerBook
 from chargeback.core.policy import Policy
+from chargeback.core.prices.asked import Asked
 from chargeback.core.prices.book import PriceBook, Rate
 from chargeback.core.prices.entries import NODE_HOUR, Place
 from chargeback.core.rating.waivers import Waiver
@@ -39,7 +40,10 @@ class Context:
     def list_rate(self, model: str, card: str) -> Rate | None:
         if model in self._list_rates:
             return self._list_rates[model]
-        rate = self.prices.list_rate(model, *self.price_span, self.place, card)
+        start_ms, end_ms = self.price_span
+        rate = self.prices.list_rate(
+            Asked(model=model, start_ms=start_ms, end_ms=end_ms, place=self.place, card=card)
+        )
         if rate is None or rate.unit != NODE_HOUR:
             self._list_rates[model] = rate
         return rate
@@ -52,9 +56,19 @@ class Context:
         key = (model, profile, tier, cost_center, shared)
         if key in self._rates:
             return self._rates[key]
-        rate = self.prices.holder_rate(
-            model, profile, tier, *self.price_span, self.place, card, shared=shared, cost_center=cost_center
+        start_ms, end_ms = self.price_span
+        asked = Asked(
+            model=model,
+            start_ms=start_ms,
+            end_ms=end_ms,
+            place=self.place,
+            card=card,
+            profile=profile,
+            shared=shared,
+            tier=tier,
+            cost_center=cost_center,
         )
+        rate = self.prices.holder_rate(asked)
         if rate is None or rate.unit != NODE_HOUR:
             self._rates[key] = rate
         return rate

@@ -19,7 +19,7 @@ from chargeback.core.money import whole_micros
 from chargeback.core.node_hour import NodeHour
 from chargeback.core.owners.owners import Owner, OwnerBook
 from chargeback.core.policy import Policy
-from chargeback.core.prices.book import PriceBook
+from chargeback.core.prices.book import Asked, PriceBook
 from chargeback.core.prices.entries import GPU_HOUR, Discount, Place
 from chargeback.core.rating.waivers import Waiver
 from chargeback.core.spans import intersect, length
@@ -60,7 +60,8 @@ def test_conservation(
             ]
             existed = length(intersect(existence.spans[card], (span,)))
             place = Place(cluster="lab", pool="pool-1", cards=cards)
-            rate = prices.list_rate(MODEL, start_ms + interval.start, start_ms + interval.end, place, card)
+            during = {"start_ms": start_ms + interval.start, "end_ms": start_ms + interval.end}
+            rate = prices.list_rate(Asked(model=MODEL, place=place, card=card, **during))
             assert rate is not None
             assert sum(Fraction(line.gpu_ms_num, line.ms_den) for line in mine) == existed
             assert sum(line.list_micros or 0 for line in mine) == whole_micros(rate.hourly * existed / HOUR_MS)

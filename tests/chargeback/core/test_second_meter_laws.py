@@ -18,7 +18,7 @@ from chargeback.core.node_hour import Holding, NodeHour
 from chargeback.core.owners.owners import OwnerBook
 from chargeback.core.pods import Ask, GroupPart, OwnerLabels
 from chargeback.core.policy import Policy
-from chargeback.core.prices.book import PriceBook
+from chargeback.core.prices.book import Asked, PriceBook
 from chargeback.core.prices.entries import Place
 from chargeback.core.second_meter import Metered
 from chargeback.core.spans import intersect, length, subtract, union
@@ -167,7 +167,8 @@ def test_conservation(told: Told, owners: OwnerBook, prices: PriceBook, policy: 
                 assert not mine
                 continue
             place = Place(cluster="lab", cards=tuple(cards))
-            rate = prices.list_rate(MODEL, START_MS + interval.start, START_MS + interval.end, place, gpu.uuid)
+            during = {"start_ms": START_MS + interval.start, "end_ms": START_MS + interval.end}
+            rate = prices.list_rate(Asked(model=MODEL, place=place, card=gpu.uuid, **during))
             assert rate is not None
             assert sum(Fraction(line.gpu_ms_num, line.ms_den) for line in mine) == existed
             assert sum(line.list_micros or 0 for line in mine) == whole_micros(rate.hourly * existed / HOUR_MS)

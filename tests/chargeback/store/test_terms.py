@@ -10,6 +10,7 @@ import pytest
 
 from chargeback.core.hours import HOUR_MS, format_instant
 from chargeback.core.policy import Policy
+from chargeback.core.prices.asked import Asked
 from chargeback.core.prices.changes import first_difference
 from chargeback.files.prices import parse_prices
 from chargeback.store.audit import entries
@@ -113,11 +114,8 @@ def test_a_price_that_changes_from_a_date_on_leaves_the_hours_before_alone(rated
     assert due_hours(rated) == []
     with rated.read() as connection:
         book = price_book(connection, "UTC")
-    spans = [(LATER_MS + ms, LATER_MS + ms + HOUR_MS) for ms in (-HOUR_MS, 0)]
-    assert [rate and rate.hourly for rate in (book.list_rate(H100, *span) for span in spans)] == [
-        3_000_000,
-        4_000_000,
-    ]
+    asked = [Asked(model=H100, start_ms=at_ms, end_ms=at_ms + HOUR_MS) for at_ms in (LATER_MS - HOUR_MS, LATER_MS)]
+    assert [rate and rate.hourly for rate in map(book.list_rate, asked)] == [3_000_000, 4_000_000]
 
 
 def refusal(database: Database, text: str) -> str:

@@ -18,6 +18,7 @@ from chargeback.core.prices.book import (
     INSTANCE_HOUR,
     NODE_HOUR,
     NOWHERE,
+    Asked,
     ClassTier,
     Discount,
     Place,
@@ -48,10 +49,14 @@ def hourly(rate: Rate | None) -> Fraction | None:
     return None if rate is None else rate.hourly / 1_000_000
 
 
-def pays(book: PriceBook, *, place: Place = HERE, card: str = "GPU-1", **who: Any) -> Fraction | None:
+def asked(**fields: Any) -> Asked:
+    """For a card of the model in the first hour, unless something else is said."""
+    return Asked(**({"model": MODEL, "start_ms": SPAN[0], "end_ms": SPAN[1]} | fields))
+
+
+def pays(book: PriceBook, **who: Any) -> Fraction | None:
     """What a holder pays an hour."""
-    who = {"profile": None, "tier": None} | who
-    return hourly(book.holder_rate(MODEL, who.pop("profile"), who.pop("tier"), *SPAN, place, card, **who))
+    return hourly(book.holder_rate(asked(**({"place": HERE, "card": "GPU-1"} | who))))
 
 
 # Each line goes before all that follow it, whatever the order in the file.
@@ -86,7 +91,7 @@ def test_the_narrowest_price_applies_whatever_the_order_of_the_file(order: list[
         if number in there or not fields
     }
     book = PriceBook(entries[number] for number in order if number in entries)
-    found = book.why(MODEL, "1g.10gb", "spot", *SPAN, HERE, "GPU-1", shared=True)
+    found = book.why(asked(profile="1g.10gb", tier="spot", place=HERE, card="GPU-1", shared=True))
     assert [each.amount for each in found.chosen] == [entries[number].amount for number in sorted(entries)]
     listed = [number for number in sorted(entries) if entries[number].is_list]
     assert [each.amount for each in found.listed] == [entries[number].amount for number in listed]
@@ -111,7 +116,7 @@ def test_the_narrowest_price_applies_whatever_the_order_of_the_file(order: list[
 def test_a_price_for_something_else_does_not_apply(fields: dict[str, Any]) -> None:
     book = PriceBook([price("3"), price("1", **fields)])
     assert pays(book, profile="1g.10gb", tier="spot", shared=True) == 3
-    assert hourly(book.list_rate(MODEL, *SPAN, HERE, "GPU-1")) == 3
+    assert hourly(book.list_rate(asked(place=HERE, card="GPU-1"))) == 3
 
 
 @pytest.mark.parametrize("fields", [{"tier": "spot"}, {"term": "on-demand"}, {"sharing": "exclusive"}])
@@ -119,8 +124,8 @@ def test_without_the_cards_own_price_time_is_unpriced(fields: dict[str, Any]) ->
     """R5 (Koku's table of models): never a guess from a price that is for somebody."""
     book = PriceBook([price("1", **fields)], [TierFactor(tier="spot", factor=Fraction(1))])
     assert pays(book, tier="spot") is None
-    assert book.list_rate(MODEL, *SPAN) is None
-    found = book.why(MODEL, None, "spot", *SPAN)
+    assert book.list_rate(asked()) is None
+    found = book.why(asked(tier="spot"))
     assert (found.listed, found.list_rate, found.rate) == ((), None, None)
     assert len(found.chosen) == 1
 
@@ -128,9 +133,9 @@ def test_without_the_cards_own_price_time_is_unpriced(fields: dict[str, Any]) ->
 def test_the_list_price_is_the_places_own() -> None:
     """And nobody's profile, tier, sharing or term changes it."""
     book = PriceBook([price("3"), price("2", pool="h100"), price("1", tier="spot"), price("0.5", term="on-demand")])
-    assert hourly(book.list_rate(MODEL, *SPAN, HERE)) == 2
-    assert hourly(book.list_rate(MODEL, *SPAN)) == 3
-    assert book.list_rate("NVIDIA H200", *SPAN, HERE) is None
+    assert hourly(book.list_rate(asked(place=HERE))) == 2
+    assert hourly(book.list_rate(asked())) == 3
+    assert book.list_rate(asked(model="NVIDIA H200", place=HERE)) is None
 
 
 def test_a_reserved_price_goes_before_all_others_where_it_is_asked_for() -> None:
@@ -138,10 +143,10 @@ def test_a_reserved_price_goes_before_all_others_where_it_is_asked_for() -> None
     reserved = price("2", term="reserved")
     book = PriceBook([price("3"), price("1", tier="spot"), reserved])
     for tier, wanted in ((None, 2), ("spot", 2)):
-        assert hourly(book.reserved_rate(MODEL, None, tier, *SPAN)) == wanted
+        assert hourly(book.holder_rate(asked(tier=tier, reserved=True))) == wanted
     assert (pays(book), pays(book, tier="spot")) == (3, 1)
     without = PriceBook([price("3"), price("1", tier="spot"), replace(reserved, cluster="other")])
-    assert hourly(without.reserved_rate(MODEL, None, "spot", *SPAN, HERE)) == 1
+    assert hourly(without.holder_rate(asked(tier="spot", place=HERE, reserved=True))) == 1
 
 
 # Tiers and discounts.
@@ -150,7 +155,7 @@ def test_a_reserved_price_goes_before_all_others_where_it_is_asked_for() -> None
 def test_flat_prices_are_exact() -> None:
     """R6 (CloudKitty, test_process_services): 1.337 + 1.42, once and twice; no tail of a binary float."""
     book = PriceBook([price("2.757")])
-    rate = book.holder_rate(MODEL, None, None, *SPAN)
+    rate = book.holder_rate(asked())
     assert rate is not None
     assert [whole_micros(rate.hourly * count) for count in (1, 2)] == [2_757_000, 5_514_000]
 
@@ -158,12 +163,12 @@ def test_flat_prices_are_exact() -> None:
 def test_a_factor_on_a_price_is_exact() -> None:
     """R7 (CloudKitty, test_process_fields): 1.337; twice 1.42; 1.337 times 1.10; no match is unpriced, never 0."""
     book = PriceBook([replace(price("1.337"), model="nano"), replace(price("1.42"), model="tiny")])
-    nano, tiny = (book.holder_rate(model, None, "other", *SPAN) for model in ("nano", "tiny"))
+    nano, tiny = (book.holder_rate(asked(model=model, tier="other")) for model in ("nano", "tiny"))
     assert nano is not None
     assert tiny is not None
     assert (nano.hourly, tiny.hourly * 2) == (1_337_000, 2_840_000)
     spot = PriceBook(book.prices, [TierFactor(tier="image", factor=Fraction("1.10"))])
-    rates = {model: spot.holder_rate(model, None, "image", *SPAN) for model in ("nano", "tiny", "other")}
+    rates = {model: spot.holder_rate(asked(model=model, tier="image")) for model in ("nano", "tiny", "other")}
     assert {model: hourly(rate) for model, rate in rates.items()} == {
         "nano": Fraction("1.4707"),
         "tiny": Fraction("1.562"),
@@ -201,7 +206,7 @@ def test_a_discount_comes_after_the_tier() -> None:
         assert pays(book, tier="spot", cost_center="rd") == Fraction(6, i + 2)
         assert pays(book, tier="own", cost_center="rd") == Fraction(6, i + 2)
         assert pays(book, tier="spot", cost_center="other") == pays(book, tier="spot") == 6
-        assert hourly(book.list_rate(MODEL, *SPAN, HERE)) == 12
+        assert hourly(book.list_rate(asked(place=HERE))) == 12
 
 
 def test_the_tier_of_a_priority_class_is_dated() -> None:
@@ -216,7 +221,7 @@ def test_the_tier_of_a_priority_class_is_dated() -> None:
 
 def test_a_gpu_is_billed_by_what_is_held_of_it() -> None:
     """R12 (opencost#3900), the price's side: 1 GPU for 1 h at 2.50; 11 % of it busy is 0.275."""
-    rate = PriceBook([price("2.50")]).holder_rate(MODEL, None, None, *SPAN)
+    rate = PriceBook([price("2.50")]).holder_rate(asked())
     assert rate is not None
     assert rate.hourly == 2_500_000
     assert whole_micros(rate.hourly * 11 / 100) == 275_000
@@ -246,7 +251,7 @@ def test_a_node_of_35_with_three_cards() -> None:
     """R1's figure: 35 a node sums exactly to 35; no card differs from another by more than a micro."""
     cards = ("GPU-a", "GPU-b", "GPU-c")
     book = PriceBook([price("35", model=None, unit=NODE_HOUR)])
-    rates = [book.list_rate(MODEL, *SPAN, Place(cards=cards), card) for card in cards]
+    rates = [book.list_rate(asked(place=Place(cards=cards), card=card)) for card in cards]
     assert [rate and int(rate.hourly) for rate in rates] == [11_666_666, 11_666_667, 11_666_667]
     assert {(rate.unit, rate.unit_amount, rate.units) for rate in rates if rate} == {
         (NODE_HOUR, 35_000_000, Fraction(1, 3))
@@ -256,8 +261,8 @@ def test_a_node_of_35_with_three_cards() -> None:
 def test_a_nodes_price_is_for_cards_of_a_node_only() -> None:
     """What is not on a known node cannot have its part of one."""
     book = PriceBook([price("35", model=None, unit=NODE_HOUR)])
-    assert book.list_rate(MODEL, *SPAN) is None
-    assert book.list_rate(MODEL, *SPAN, Place(cards=("GPU-a",)), "GPU-b") is None
+    assert book.list_rate(asked()) is None
+    assert book.list_rate(asked(place=Place(cards=("GPU-a",)), card="GPU-b")) is None
 
 
 MONTHS = st.builds("{:04d}-{:02d}".format, st.integers(1990, 2060), st.integers(1, 12))
@@ -283,7 +288,7 @@ def test_an_hour_of_a_summer_times_month() -> None:
     for month, hours in (("2026-10", 745), ("2026-03", 743), ("2026-11", 720)):
         start_ms, _ = month_span_ms(month, "Europe/Berlin")
         book = PriceBook([price(str(hours), unit=GPU_MONTH)], timezone="Europe/Berlin")
-        assert hourly(book.list_rate(MODEL, start_ms, start_ms + HOUR_MS)) == 1
+        assert hourly(book.list_rate(asked(start_ms=start_ms, end_ms=start_ms + HOUR_MS))) == 1
 
 
 KOKU = (("2h of 4g", 2, 4), ("6h of 1g", 6, 1), ("2h of 2g", 2, 2))
@@ -300,13 +305,11 @@ def test_mig_slices_of_a_months_price(amount: str, month: str, hours: int, wante
     """R2 and R4 (Koku, mig-gpu-support.md), rounded down: what is left of the day's 72 (33.33) is the platform's."""
     start_ms, _ = month_span_ms(month, "UTC")
     book = PriceBook([price(amount, unit=GPU_MONTH)])
-    rate = book.list_rate(MODEL, start_ms, start_ms + HOUR_MS)
+    rate = book.list_rate(asked(start_ms=start_ms, end_ms=start_ms + HOUR_MS))
     assert rate is not None
-    day = sum(
-        int(found.hourly)
-        for hour in range(hours)
-        if (found := book.list_rate(MODEL, start_ms + hour * HOUR_MS, start_ms + (hour + 1) * HOUR_MS))
-    )
+    starts = range(start_ms, start_ms + hours * HOUR_MS, HOUR_MS)
+    rates = (book.list_rate(asked(start_ms=at_ms, end_ms=at_ms + HOUR_MS)) for at_ms in starts)
+    day = sum(int(found.hourly) for found in rates if found)
     assert day == whole_micros(micros(amount) * hours * HOUR_MS / (month_span_ms(month, "UTC")[1] - start_ms))
     exact = micros(amount) / (month_span_ms(month, "UTC")[1] - start_ms) * HOUR_MS
     assert [format_micros(whole_micros(exact * count * slices / 7)) for _, count, slices in KOKU] == wanted
@@ -314,7 +317,7 @@ def test_mig_slices_of_a_months_price(amount: str, month: str, hours: int, wante
 
 def test_a_days_price_of_a_slice() -> None:
     """R3 (Koku, scenario 1): 70 a day, 4g of seven for 24 h: 40, and 30 idle."""
-    rate = PriceBook([price("2.916666666666")]).list_rate(MODEL, *SPAN)
+    rate = PriceBook([price("2.916666666666")]).list_rate(asked())
     assert rate is not None
     day = round(rate.hourly * 24)
     assert (day, round(rate.hourly * 24 * 4 / 7)) == (70_000_000, 40_000_000)

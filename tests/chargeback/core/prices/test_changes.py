@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chargeback.core.hours import HOUR_MS
-from chargeback.core.prices.book import GPU_HOUR, INSTANCE_HOUR, PriceBook
+from chargeback.core.prices.book import GPU_HOUR, INSTANCE_HOUR, Asked, PriceBook
 from chargeback.core.prices.changes import backdated, changes, first_difference
 from chargeback.core.prices.entries import ClassTier, Discount, Place, Price, TierFactor
 from chargeback.core.prices.warnings import warnings
@@ -183,12 +183,10 @@ def test_what_is_not_found_costs_what_it_cost(before: list[Any], after: list[Any
         return
     for hour, model, tier, cluster, pool in itertools.product(range(rated), "XY", (None, "t"), ("", "a"), ("", "p")):
         place = Place(cluster=cluster, pool=pool, cards=("c",))
-        span = (hour * H, (hour + 1) * H)
-        if (listed := old.list_rate(model, *span, place, "c")) is not None:
-            assert new.list_rate(model, *span, place, "c") == listed
-            assert new.holder_rate(model, None, tier, *span, place, "c") == old.holder_rate(
-                model, None, tier, *span, place, "c"
-            )
+        asked = Asked(model=model, start_ms=hour * H, end_ms=(hour + 1) * H, place=place, card="c", tier=tier)
+        if (listed := old.list_rate(asked)) is not None:
+            assert new.list_rate(asked) == listed
+            assert new.holder_rate(asked) == old.holder_rate(asked)
 
 
 # Entries that can never apply.
