@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from tests.proof.case import Case, Difference, line_text, money, name
 from tests.proof.export import HELD, Line
-from tests.proof.pasts import Pasts
+from tests.proof.pasts import Pasts, Wholes
 from tests.proof.tariff import HOUR_MS, RESERVED, Hourly, Tariffs, exact, telescoped
 from tests.proof.testimony import Hold
 
@@ -25,8 +25,7 @@ class Money:
 
 def check_money(case: Case) -> Money:
     tariffs = Tariffs(case.testimony.told)
-    whole = {hold.device: hold.whole for hold in case.testimony.holds}
-    pasts = Pasts(case.all_lines, whole)
+    pasts = Pasts(case.all_lines, Wholes(case.testimony.told))
     found: list[Difference] = []
     off = 0
     for line, hold in _held(case):

@@ -7,6 +7,7 @@ nobody could know (several pods on a device, a stranger's process, a lost card) 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 
 from tests.proof.case import Case, Difference, line_text, name
@@ -22,15 +23,51 @@ LONG_MS = 8_000  # over so long a line a driver that can tell has told
 
 def check_usage(case: Case) -> Iterator[Difference]:
     found = courses(case.testimony.holds, case.testimony.told)
-    by_line: dict[int, tuple[Line, list[tuple[Course, ...]]]] = {}
+    by_line: dict[tuple[int, ...], tuple[Line, list[tuple[Course, ...]]]] = {}
     for match in case.matching.matches:
-        for line in match.lines:
-            by_line.setdefault(id(line), (line, []))[1].append(_course(match, found))
+        for pieces in _pieces(match.lines):
+            known = by_line.setdefault(tuple(map(id, pieces)), (_together(pieces), []))
+            known[1].append(_course(match, found))
     for line, of_shares in by_line.values():
         if line.evidence.startswith(API):
             continue
         yield from _check_busy(case, line, of_shares)
         yield from _check_energy(line, of_shares)
+
+
+def _pieces(lines: Sequence[Line]) -> Iterator[tuple[Line, ...]]:
+    """Lines that follow each other, where the same is known of both: what was measured of them together is prorated
+    by time where an owner changes, and only their sum was measured."""
+    pieces: tuple[Line, ...] = ()
+    for line in lines:
+        if pieces and _goes_on(pieces[-1], line):
+            pieces = (*pieces, line)
+        else:
+            if pieces:
+                yield pieces
+            pieces = (line,)
+    if pieces:
+        yield pieces
+
+
+def _goes_on(before: Line, line: Line) -> bool:
+    return (
+        (before.until_ms, before.device, before.shares, before.evidence)
+        == (line.from_ms, line.device, line.shares, line.evidence)
+        and (before.busy_ms is None) == (line.busy_ms is None)
+        and (before.energy_mj is None) == (line.energy_mj is None)
+    )
+
+
+def _together(pieces: Sequence[Line]) -> Line:
+    """As one line."""
+    first, busy, energy = pieces[0], [each.busy_ms for each in pieces], [each.energy_mj for each in pieces]
+    return replace(
+        first,
+        until_ms=pieces[-1].until_ms,
+        busy_ms=None if first.busy_ms is None else sum(filter(None, busy)),
+        energy_mj=None if first.energy_mj is None else sum(filter(None, energy)),
+    )
 
 
 def _course(match: Match, found: Sequence[tuple[Course, ...]]) -> tuple[Course, ...]:
