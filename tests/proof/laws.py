@@ -1,4 +1,4 @@
-"""Laws of an export that need no witness: what is shifted is the same but for its cuts; what is corrected nets out."""
+"""Laws of exports that need no witness: a shifted run is the same but for its cuts, and corrections net out."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import io
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
+from zoneinfo import ZoneInfo
 
-from tests.proof.export import Line, read
+from tests.proof.export import Line
 
 CHARGE, REVERSAL, RESTATED = "charge", "reversal", "restated"
 # What a line says that is not a name of a version or a month: it must come out the same whenever it is played.
@@ -43,7 +45,7 @@ def uncut(lines: Iterable[Line]) -> list[tuple[Line, int]]:
         return (*named, ",".join(map(str, line.shares)))
 
     joined: list[tuple[Line, int]] = []
-    timed = [line for line in lines if line.has_time and line.ms]
+    timed = [line for line in lines if line.has_time and line.card_ms]
     for line in sorted(timed, key=lambda each: (key(each), each.from_ms)):
         if joined and key(joined[-1][0]) == key(line) and joined[-1][0].until_ms == line.from_ms:
             last, pieces = joined.pop()
@@ -70,7 +72,10 @@ def _plus(a: int | None, b: int | None) -> int | None:
 
 
 def changed_by_shift(wanted: Sequence[Line], shifted: Sequence[Line], by_ms: int) -> Iterator[str]:
-    """Where a shifted run is another but for its cuts: time is equal, all that is rounded within a unit a piece."""
+    """Where a shifted run is another but for its cuts: time is equal, and money within a micro a piece.
+
+    What was used is prorated where it is cut, and so another on either side: that is the witness's to judge.
+    """
     moved = [replace(line, from_ms=line.from_ms - by_ms, until_ms=line.until_ms - by_ms) for line in shifted]
     for pair in itertools.zip_longest(uncut(wanted), uncut(moved)):
         if None in pair:
@@ -81,25 +86,26 @@ def changed_by_shift(wanted: Sequence[Line], shifted: Sequence[Line], by_ms: int
             b.from_ms, b.until_ms, b.account, b.kind, b.holder, b.card_ms,
         ):  # fmt: skip
             yield f"{a} became {b}"
-        for name in ("busy_ms", "energy_mj", "list_micros", "amount_micros"):
+        for name in ("list_micros", "amount_micros"):
             before, after = getattr(a, name), getattr(b, name)
             if (before is None) != (after is None) or abs((before or 0) - (after or 0)) > whole + cut - 1:
                 yield f"{name} {before} became {after}: {b}"
 
 
-def within(text: str, from_ms: int, until_ms: int) -> tuple[Line, ...]:
-    """The lines of a span; what reaches over its end is cut there, for before and after nobody watches."""
-    found = [line for line in read(text) if line.from_ms < until_ms and line.until_ms > from_ms]
-    return tuple(found)
-
-
-def sums(lines: Iterable[Line]) -> dict[str, tuple[Fraction, int, int]]:
-    """Card time, list and amount by account."""
-    found: dict[str, tuple[Fraction, int, int]] = {}
-    for line in lines:
-        a, b, c = found.get(line.account, (Fraction(0), 0, 0))
-        found[line.account] = (a + line.card_ms, b + (line.list_micros or 0), c + (line.amount_micros or 0))
-    return found
+def misdated(text: str, timezone: str) -> Iterator[str]:
+    """Charges that are not posted where their time is: they are cut at whole hours and local midnights."""
+    zone = ZoneInfo(timezone)
+    for row in rows(text):
+        if row["part"] != CHARGE:
+            continue
+        begin, end = (datetime.fromisoformat(row[name]) for name in ("from", "until"))
+        last = max(begin, end - timedelta(milliseconds=1))
+        for at in (begin, last):
+            hour, day = f"{at.astimezone(UTC):%Y-%m-%dT%HZ}", f"{at.astimezone(zone):%Y-%m-%d}"
+            if (row["hour"], row["day"], row["month"]) != (hour, day, day[:7]):
+                posted = f"{row['hour']}, {row['day']}, {row['month']}"
+                yield f"{row['from']} to {row['until']} is of {hour} and {day}, and posted in {posted}"
+                break
 
 
 @dataclass(frozen=True, slots=True)
