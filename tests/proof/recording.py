@@ -211,7 +211,10 @@ def read_lines(data: bytes) -> list[Entry]:
 
 def write(recording: Recording) -> bytes:
     """The file. The same bytes for the same recording."""
-    lines = [msgspec.json.encode(each) for each in (recording.head, *recording.heard, recording.billed)]
+    lines = [
+        msgspec.json.encode(each, order="deterministic")
+        for each in (recording.head, *recording.heard, recording.billed)
+    ]
     return gzip.compress(b"\n".join([*lines, b""]), mtime=0)
 
 

@@ -1,0 +1,62 @@
+"""Two recorded runs, replayed through both programs on a virtual clock, with borders wherever they hurt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.proof.recording import NAMES, load
+from tests.proof.replay import replaying
+from tests.proof.trials import TRIALS
+
+MONTH = "2026-11"
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("trial", TRIALS)
+async def test_a_recorded_run_comes_out_even(name: str, trial: str, tmp_path: Path) -> None:
+    """As it was billed, as the witness reckons, and by the laws of every export."""
+    assert await TRIALS[trial](load(name), tmp_path) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_a_replay_is_the_real_run_to_the_byte(name: str, tmp_path: Path) -> None:
+    """The very file that was exported: with its ids of lines, versions and evidence."""
+    recording = load(name)
+    async with replaying(recording, tmp_path) as run:
+        await run.play()
+        await run.settle()
+        assert run.export(MONTH) == recording.billed.export
+
+
+async def test_two_replays_are_the_same(tmp_path: Path) -> None:
+    """However fast the machine is, and wherever the recording is cut and played on."""
+    recording = load("cards")
+    exports = []
+    for number, steps in enumerate((1, 7)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        async with replaying(recording, folder) as run:
+            length_ms = recording.ended_ms - recording.began_ms
+            for step in range(1, steps):
+                await run.play(recording.began_ms + length_ms * step // steps)
+            await run.play()
+            await run.settle()
+            exports.append(run.export(MONTH))
+    assert exports[0] == exports[1]
+
+
+async def test_a_replay_sees_what_it_is_not_told(tmp_path: Path) -> None:
+    """Had the agent died in the middle, the rest of the bill would be the second meter's and a gap: never nothing."""
+    recording = load("cards")
+    middle_ms = (recording.began_ms + recording.ended_ms) // 2
+    async with replaying(recording, tmp_path) as run:
+        await run.play(middle_ms)
+        await run.settle()
+        await run.kill_agent()
+        await run.wait(7200)
+        run.rate()
+        text = run.export(MONTH)
+    assert ",gap," in text
+    assert text != recording.billed.export
