@@ -114,6 +114,8 @@ def _sections(case: LineCase, revision: int) -> Iterator[Section]:
     if line.kind == ledger.TRANSFER:
         yield transfer_section(line, case.sums.transfers, case.sums.weights)
     yield time_section(line)
+    if case.sums.adjustment is not None:
+        yield adjustment_section(line, case.sums.adjustment)
     if (line.of_kind or line.kind) in _OWNED:
         versions = owner_history(connection, line.cluster, line.namespace)
         yield owner_section(line, next((each for each in versions if each.version == line.owner_version), None))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from chargeback.core import lines as ledger
-from chargeback.core.adjustments import Adjustment, lines_of_sum
+from chargeback.core.adjustments import WAIVERS, Adjustment, lines_of_sum
 from chargeback.core.corrections import as_charge, net
 from chargeback.core.explaining.evidence import Received
 from chargeback.core.explaining.reproducing import Answer, one_of, rated_again, taken_back
@@ -41,7 +41,10 @@ _OF_PEOPLE = frozenset({ledger.CREDIT, ledger.DEBIT})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sums:
-    """What is behind a sum that no card's time stands behind. transfers_again: as they would be made now."""
+    """What is behind a sum that no card's time stands behind. transfers_again: as they would be made now.
+
+    adjustment: also the one for which a holder does not pay for his time.
+    """
 
     adjustment: Adjustment | None = None
     transfers: Sequence[Line] = ()
@@ -153,7 +156,7 @@ def _rated_now(terms: Terms, line: Line, standing: Sequence[Line], rated: Sequen
 
 
 def _sums(terms: Terms, line: Line) -> Sums:
-    if line.kind in _OF_PEOPLE:
+    if line.kind in _OF_PEOPLE or (line.of_kind or line.kind) in WAIVERS:
         return Sums(adjustment=adjustment_of(terms.connection, line))
     if line.kind != ledger.TRANSFER:
         return Sums()

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, select
 
 from chargeback.bodies import decode, to_node_hour
-from chargeback.core.adjustments import Adjustment
+from chargeback.core.adjustments import WAIVERS, Adjustment, waiver_of
 from chargeback.core.lines import Line
 from chargeback.core.node_hour import NodeHour
 from chargeback.core.prices.book import PriceBook
@@ -112,6 +111,21 @@ def book_of(connection: Connection, version: int, timezone: str) -> tuple[PriceB
 
 
 def adjustment_of(connection: Connection, line: Line) -> Adjustment | None:
-    """The one that has posted a credit or debit."""
-    found: Sequence[Adjustment] = [each for each in adjustments(connection) if each.name == line.device]
-    return found[0] if found else None
+    """The one that has posted a credit or debit, or for which a holder does not pay."""
+    kind = line.of_kind or line.kind
+    if kind not in WAIVERS:
+        return next((each for each in adjustments(connection) if each.name == line.device), None)
+    made = [each for each in adjustments(connection) if each.kind == kind and _waives(each, line)]
+    # One that was withdrawn since is named where no other holds: its hour is still to be rated again.
+    return min(made, key=lambda each: (each.withdrawn_ms is not None, each.number), default=None)
+
+
+def _waives(made: Adjustment, line: Line) -> bool:
+    return made.from_ms <= line.start_ms < made.until_ms and waiver_of(made).is_of(
+        cluster=line.cluster,
+        node=line.node,
+        gpu=line.parent,
+        namespace=line.namespace,
+        cost_center=line.cost_center,
+        team=line.team,
+    )

@@ -20,7 +20,8 @@ def adjustment_section(line: Line, made: Adjustment | None) -> Section:
         "adjustment",
         [
             fact("number", str(made.number), made.number),
-            fact("what", f"{made.kind} of {amount}", {"kind": made.kind, "amount": amount}),
+            fact("what", made.kind if amount is None else f"{made.kind} of {amount}",
+                 {"kind": made.kind, "amount": amount}),
             fact("scope", str(made.scope)),
             fact("about", f"{format_instant(made.from_ms)} to {format_instant(made.until_ms)}"),
             fact("because", made.reason),
@@ -29,7 +30,7 @@ def adjustment_section(line: Line, made: Adjustment | None) -> Section:
             fact("recorded", format_instant(made.recorded_ms)),
             fact("withdrawn", None if made.withdrawn_ms is None else format_instant(made.withdrawn_ms)),
         ],
-    )
+    )  # fmt: skip
 
 
 def transfer_section(line: Line, transfers: Sequence[Line], weights: Mapping[str, Fraction]) -> Section:

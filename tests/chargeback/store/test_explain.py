@@ -7,12 +7,14 @@ import json
 import pytest
 from sqlalchemy import delete
 
+from chargeback.core.adjustments import WAIVERS
 from chargeback.core.explaining.explaining import as_json
-from chargeback.core.lines import CHARGE, RESTATED, REVERSAL, UNPRICED
+from chargeback.core.lines import CHARGE, DISCOUNT_KIND, RESTATED, REVERSAL, UNPRICED
 from chargeback.core.money import format_micros
 from chargeback.explaining.explain import NoSuchLine, explain
 from chargeback.explaining.text import explanation_text
 from chargeback.reports import NoLedger
+from chargeback.store.adjustments import adjustments
 from chargeback.store.database import Database
 from chargeback.store.tables import node_hour_bodies
 from tests.chargeback.store.conftest import begin
@@ -48,6 +50,22 @@ def test_every_line_of_every_kind_is_explained(filled: Database) -> None:
         assert f"reproduced: {'yes' if found.reproduced else 'no'}" in text
         assert "None" not in text
         json.dumps(said)
+
+
+def test_time_that_nobody_pays_for_says_by_whose_word(filled: Database) -> None:
+    """The line, and the discount that carries what it would cost, name the adjustment that waives it."""
+    waived = [line for line in all_lines(filled) if (line.of_kind or line.kind) in WAIVERS]
+    assert {(line.kind, line.of_kind) for line in waived} >= {(kind, "") for kind in WAIVERS}
+    assert {line.of_kind for line in waived if line.kind == DISCOUNT_KIND} == set(WAIVERS)
+    with filled.read() as connection:
+        made = {each.kind: each for each in adjustments(connection)}
+    for line in waived:
+        kind = line.of_kind or line.kind
+        said = as_json(explain(filled, line.line_id))["adjustment"]
+        assert (said["number"], said["what"]) == (made[kind].number, {"kind": kind, "amount": None})
+        assert (said["because"], said["by"]) == (made[kind].reason, made[kind].who)
+    others = [line for line in all_lines(filled) if line.kind in ("held", "free", "faulted")]
+    assert all("adjustment" not in as_json(explain(filled, line.line_id)) for line in others)
 
 
 def test_bodies_that_are_no_longer_there_are_said_to_be_gone(filled: Database) -> None:
