@@ -162,7 +162,8 @@ def _show_look(found: Look, output: str) -> None:
     stops = stopping(found.findings)
     month, state = found.state.month, found.state.state
     if not stops:
-        click.echo(f"{month} is {state}; nothing blocks it", err=output != "table")
+        empty = "" if found.coverage else " and has no lines"
+        click.echo(f"{month} is {state}{empty}; nothing blocks it", err=output != "table")
         return
     able = sorted({each.check for each in stops if each.waivable})
     waive = f"; --waive NAME --reason WHY lets pass: {', '.join(able)}" if able else ""

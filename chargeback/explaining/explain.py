@@ -52,11 +52,15 @@ class NoSuchLine(LookupError):
     """No line has this id, or several begin with it: says which."""
 
 
+class NotAnId(NoSuchLine):
+    """What was asked for cannot be the id of a line, nor its beginning."""
+
+
 def explain(database: Database, wanted: str) -> Explanation:
-    """Explain a line by its id or the beginning of it, at least four digits. Raises NoSuchLine, NoLedger."""
+    """Explain a line by its id or the beginning of it, at least four digits. Raises NoSuchLine, NotAnId, NoLedger."""
     prefix = wanted.strip().lower()
     if not _ID.fullmatch(prefix):
-        raise NoSuchLine(f"{wanted!r}: want the id of a line, or its first digits: 4 to 32 of 0-9 and a-f")
+        raise NotAnId(f"{wanted!r}: want the id of a line, or its first digits: 4 to 32 of 0-9 and a-f")
     with database.read() as connection:
         if policy_book(connection) is None:
             raise NoLedger("no ledger here yet: start `chargeback serve` first")

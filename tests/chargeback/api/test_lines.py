@@ -12,7 +12,7 @@ from tests.chargeback.store.bodies import body, gpu, holding
 
 
 async def test_an_explanation_is_that_of_the_command(tmp_path: Path) -> None:
-    """By the whole id, and by the first digits; 404 for none."""
+    """By the whole id, and by the first digits; 404 for none, 400 for what is no id."""
     async with serving(tmp_path, grace="0s") as server:
         await server.put(body(gpus=[gpu(), gpu("GPU-2")], holdings=[holding()]))
         await server.close_hours()
@@ -25,7 +25,8 @@ async def test_an_explanation_is_that_of_the_command(tmp_path: Path) -> None:
                 assert (answer.status, answer.json) == (200, wanted)
         unknown = await server.get(f"/v1/lines/{'0' * 32}/explain")
         assert (unknown.status, unknown.json["field"]) == (404, "id")
-        assert (await server.get("/v1/lines/x/explain")).status == 404
+        wrong = await server.get("/v1/lines/zz/explain")
+        assert (wrong.status, wrong.json["field"]) == (400, "id")
 
 
 async def test_costs_by_label_and_basis(tmp_path: Path) -> None:
