@@ -17,7 +17,7 @@ routes = web.RouteTableDef()
 
 @routes.get("/v1/lines/{id}/explain")
 async def get_explanation(request: web.Request) -> web.Response:
-    """What stands behind a line, by its id or the beginning of it; 400 where it is no id, 404 where it is none's, or several's."""
+    """What stands behind a line, by its id or the beginning of it; 400: no id, 404: none's, or several's."""
     try:
         found = await asyncio.to_thread(explain, request.app[DATABASE], request.match_info["id"])
     except NotAnId as error:

@@ -7,12 +7,13 @@ card's total leaves over lies on the platform's lines of that card, or on a `rou
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from chargeback.core.existence import Existence
 from chargeback.core.hours import HOUR_MS, rating_intervals
 from chargeback.core.lines import Line, Problem
-from chargeback.core.node_hour import Holding, Instance, cut
+from chargeback.core.node_hour import Gpu, Holding, Instance, cut
 from chargeback.core.nodes import NO_PLACES, NodePlaces
 from chargeback.core.owners.owners import OwnerBook
 from chargeback.core.policy import PolicyBook
@@ -55,26 +56,27 @@ def rate_node_hour(
     waivers    what holders do not pay for; of several that hold the first says what the line is called
     twins      of other nodes, as long as the terms are the same; this one's are added
     """
-    twins = twins if twins is not None else Twins()
     intervals = rating_intervals(hour, policies.first.timezone)
     # At once for all intervals, so that what was measured is shared out among them without loss.
     within = tuple((each.start, min(each.end, until)) for each in intervals if each.start < until)
     instances: dict[str, list[Instance]] = {gpu.uuid: [] for gpu in existence.gpus}
     for instance in existence.instances:
         instances.setdefault(instance.gpu, []).append(instance)
-    held_on = _by_card(existence, (piece for holding in held for piece in cut(holding, within)))
-    counted_on = _by_card(existence, counted)
+    cards = _Cards(
+        existence=existence,
+        instances=instances,
+        held=_by_card(existence, (piece for holding in held for piece in cut(holding, within))),
+        counted=_by_card(existence, counted),
+        cordoned=cordoned,
+        twins=twins if twins is not None else Twins(),
+    )
     lines: list[Line] = []
     problems: list[Problem] = []
-    for interval in intervals:
-        if interval.start >= until:
-            break
-        end = min(interval.end, until)
-        start_ms = hour * HOUR_MS + interval.start
+    for interval, (start, end) in zip(intervals, within, strict=False):
+        start_ms = hour * HOUR_MS + start
         pool, labels = places.at(start_ms)
-        cards = tuple(
-            sorted(gpu.uuid for gpu in existence.gpus if _exists(existence.spans[gpu.uuid], interval.start, end))
-        )
+        there = [gpu for gpu in existence.gpus if _exists(existence.spans[gpu.uuid], start, end)]
+        uuids = tuple(sorted(gpu.uuid for gpu in there))
         context = Context(
             cluster=cluster,
             node=node,
@@ -83,31 +85,44 @@ def rate_node_hour(
             policy=policies.at(start_ms, cluster, pool),
             prices=prices,
             owners=owners,
-            place=Place(cluster=cluster, pool=pool, labels=labels, cards=cards),
+            place=Place(cluster=cluster, pool=pool, labels=labels, cards=uuids),
             # Prices are those of the whole interval, also while it is still running.
             price_span=(start_ms, hour * HOUR_MS + interval.end),
             waivers=[each for each in waivers if each.cluster in (None, cluster) and each.node in (None, node)],
         )
-        for gpu in existence.gpus:
-            if gpu.uuid in cards:
-                mine = [piece for piece in held_on[gpu.uuid] if interval.start <= piece.start < end]
-                lives, own, seen = existence.spans[gpu.uuid], instances[gpu.uuid], counted_on[gpu.uuid]
-                key = None
-                if len(mine) <= 1 and is_steady(gpu, lives, own, (*mine, *seen), cordoned, interval.start, end):
-                    holding = mine[0] if mine else None
-                    key = key_of(context, gpu, holding, interval.start, end)
-                    if key is not None and (alike := twins.lines(key, context, gpu, holding)) is not None:
-                        lines += alike
-                        continue
-                found = segments(
-                    gpu, lives, own, mine, context.policy, interval.start, end, counted=seen, cordoned=cordoned
-                )
-                made, wrong = rate_card(context, gpu, mine, found)
-                if key is not None and not wrong:
-                    twins.learn(key, context, gpu, made)
-                lines += made
-                problems += wrong
+        for gpu in there:
+            made, wrong = cards.rate(context, gpu, start, end)
+            lines += made
+            problems += wrong
     return with_idle_energy(lines, existence, counted or held, held), problems
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Cards:
+    """A node's cards in one hour. instances, held, counted: of each card, by uuid; held: cut at rating intervals."""
+
+    existence: Existence
+    instances: Mapping[str, Sequence[Instance]]
+    held: Mapping[str, Sequence[Holding]]
+    counted: Mapping[str, Sequence[Holding]]
+    cordoned: Spans
+    twins: Twins
+
+    def rate(self, context: Context, gpu: Gpu, start: int, end: int) -> tuple[Sequence[Line], Sequence[Problem]]:
+        """One card in a rating interval, of which [start, end) is rated; what it shares with others, by its twin."""
+        mine = [piece for piece in self.held[gpu.uuid] if start <= piece.start < end]
+        lives, own, seen = self.existence.spans[gpu.uuid], self.instances[gpu.uuid], self.counted[gpu.uuid]
+        key = None
+        if len(mine) <= 1 and is_steady(gpu, lives, own, (*mine, *seen), self.cordoned, start, end):
+            holding = mine[0] if mine else None
+            key = key_of(context, gpu, holding, start, end)
+            if key is not None and (alike := self.twins.lines(key, context, gpu, holding)) is not None:
+                return alike, ()
+        found = segments(gpu, lives, own, mine, context.policy, start, end, counted=seen, cordoned=self.cordoned)
+        made, wrong = rate_card(context, gpu, mine, found)
+        if key is not None and not wrong:
+            self.twins.learn(key, context, gpu, made)
+        return made, wrong
 
 
 def _by_card(existence: Existence, holdings: Iterable[Holding]) -> dict[str, list[Holding]]:
