@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from fractions import Fraction
 from zoneinfo import ZoneInfo
 
@@ -106,6 +108,22 @@ def misdated(text: str, timezone: str) -> Iterator[str]:
                 posted = f"{row['hour']}, {row['day']}, {row['month']}"
                 yield f"{row['from']} to {row['until']} is of {hour} and {day}, and posted in {posted}"
                 break
+
+
+def unlike_statement(statement: str, detail: str) -> Iterator[str]:
+    """Accounts whose sums in a month's statement are not those of the month's lines: the parts are the whole."""
+    for name in ("list_amount", "amount"):
+        stated, billed = (_sums(text, name) for text in (statement, detail))
+        for account in stated.keys() | billed.keys():
+            if stated[account] != billed[account]:
+                yield f"{account}: {name} is {stated[account]} in the statement, and {billed[account]} in its lines"
+
+
+def _sums(text: str, name: str) -> defaultdict[str, Decimal]:
+    found: defaultdict[str, Decimal] = defaultdict(Decimal)
+    for row in rows(text):
+        found[row["cost_center_id"]] += Decimal(row[name] or 0)
+    return found
 
 
 @dataclass(frozen=True, slots=True)

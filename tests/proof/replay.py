@@ -138,8 +138,9 @@ class Run:
         wish = Wish(month=month, detail=HOUR, now_ms=self.clock.now_ms() if provisional else None)
         return b"".join(export(self.aggregator.database, wish)).decode()
 
-    def month_csv(self, month: str) -> bytes:
-        return b"".join(export(self.aggregator.database, Wish(month=month)))
+    def statement(self, month: str) -> str:
+        """The monthly CSV."""
+        return b"".join(export(self.aggregator.database, Wish(month=month))).decode()
 
     def close_month(self, month: str) -> None:
         """Draft, approve, close; whatever blocks it and may be waived is."""

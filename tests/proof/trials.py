@@ -8,7 +8,7 @@ here knows how the product comes to its figures.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 from tests.proof.comparison import compare
 from tests.proof.export import read
 from tests.proof.heard_witness import testify
-from tests.proof.laws import changed_by_shift, misdated, netted, unlike
+from tests.proof.laws import changed_by_shift, misdated, netted, unlike, unlike_statement
 from tests.proof.recording import Recording
 from tests.proof.replay import Run, replaying
 
@@ -67,7 +67,8 @@ async def across(
         await run.wait(2 * HOUR_S)
         run.rate()
         text = _all(run, moved, timezone)
-    differences = [*_unlike_unshifted(recording, moved, text), *misdated(text, timezone)]
+        differences = list(_unlike_statements(run, _months(moved, timezone)))
+    differences += [*_unlike_unshifted(recording, moved, text), *misdated(text, timezone)]
     return [*differences, *_unlike_witness(moved, text)] if witnessed else differences
 
 
@@ -84,13 +85,16 @@ async def closed_between(recording: Recording, folder: Path, *, border: str, tim
         await run.wait(LATE_S)
         run.rate()
         run.close_month(first)
-        closed, lines = run.month_csv(first), run.export(first)
+        closed, lines = run.statement(first), run.export(first)
         await run.door.open()
         run.start_agent()
         await run.settle()
         run.rate()
-        differences = list(_not_corrected(run, moved, first, second, lines))
-        if run.month_csv(first) != closed or run.export(first) != lines:
+        differences = [
+            *_not_corrected(run, moved, first, second, lines),
+            *_unlike_statements(run, (first, second)),
+        ]
+        if run.statement(first) != closed or run.export(first) != lines:
             differences.append(f"{first} is closed, and has changed")
     return differences
 
@@ -102,6 +106,11 @@ def _not_corrected(run: Run, moved: Recording, first: str, second: str, closed: 
     if not net.reversals or not net.restated:
         yield f"what came late corrected nothing: {net.reversals} reversals, {net.restated} restated"
     yield from _unlike_witness(moved, net.text, but=MEASURED)
+
+
+def _unlike_statements(run: Run, months: Iterable[str]) -> Iterator[str]:
+    for month in months:
+        yield from unlike_statement(run.statement(month), run.export(month, provisional=False))
 
 
 def _unlike_unshifted(recording: Recording, moved: Recording, text: str) -> Iterator[str]:
