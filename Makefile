@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
 
-.PHONY: help demo test check format soak test-gpu bench bench-ledger test-cluster bench-cluster dashboards proto wheel clean
+.PHONY: help demo test check format soak test-gpu proof bench bench-ledger test-cluster bench-cluster dashboards proto wheel clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -34,6 +34,10 @@ test-gpu: $(VENV)/.dev ## run the tests that need a real NVIDIA card
 
 bench-ledger: $(VENV)/.dev ## measure closing, reports and exports of big ledgers on PostgreSQL (about 20 minutes, 15 GB of disk)
 	$(BIN)/python -m pytest -m bench tests/load $(ARGS)
+
+proof: $(VENV)/.dev ## hold the bill against what really ran on a real node (about 20 minutes); ARGS="--seed 7 --only storm"
+	$(BIN)/python -m tests.cluster.binaries
+	$(BIN)/python -m tests.proof $(ARGS)
 
 bench: $(VENV)/.dev ## measure what the agent costs its node: CPU a beat, calls to the driver, memory (some minutes)
 	$(BIN)/python -m pytest -m bench tests/bench $(ARGS)

@@ -1,32 +1,84 @@
-"""`make proof`: passes over the scenarios on one stage each, and a table at the end.
+"""`make proof`: passes over the scenarios, each pass on a stage of its own, and one table at the end.
 
-    python -m tests.proof --seed 7 --passes 1 --only storm,mig
+python -m tests.proof --seed 7 --passes 1 --only storm,mig
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.cluster.control_plane import ADMIN_TOKEN
+from tests.proof.comparison import compare
+from tests.proof.outcome import Outcome, table
 from tests.proof.reading import read_scenarios
 from tests.proof.runner import run
-from tests.proof.stage import stage
+from tests.proof.scenario import Scenario
+from tests.proof.stage import Stage, stage
 from tests.proof.witness import Witness
+
+CHECKPOINT = "device-plugins/kubelet_internal_checkpoint"
+DIFFERENCES_SHOWN = 20  # of a scenario
 
 
 def main() -> int:
-    """Exit 0: the product and the witness agree on everything; 1: they differ, or a scenario failed."""
-    parser = argparse.ArgumentParser(prog="make proof", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--seed", type=int, default=1, help="of the first pass; the next has the next")
-    parser.add_argument("--passes", type=int, default=1)
-    parser.add_argument("--only", default="", help="names of scenarios, with commas; default: all")
+    """Exit 0: product and witness agree on everything; 1: they do not, or a scenario could not be played."""
+    parser = argparse.ArgumentParser(prog="python -m tests.proof", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--seed", type=int, default=1, help="of the first pass; the next has the next (default: 1)")
+    parser.add_argument("--passes", type=int, default=1, help="how many (default: 1)")
+    parser.add_argument("--only", default="", help="names of scenarios, with commas (default: all)")
     arguments = parser.parse_args()
     known = read_scenarios()
     names = [name for name in arguments.only.split(",") if name] or list(known)
     if unknown := sorted(set(names) - set(known)):
         parser.error(f"--only: {', '.join(unknown)}: want some of {', '.join(known)}")
-    return 0
+    outcomes: list[Outcome] = []
+    for seed in range(arguments.seed, arguments.seed + arguments.passes):
+        outcomes += play_pass([known[name] for name in names], seed)
+    _say(table(outcomes))
+    return 0 if all(each.good for each in outcomes) else 1
+
+
+def play_pass(scenarios: Sequence[Scenario], seed: int) -> list[Outcome]:
+    """All of them, one after the other, on one stage. One that cannot be played ends the pass."""
+    began_s = time.monotonic()
+    outcomes: list[Outcome] = []
+    with tempfile.TemporaryDirectory(prefix="proof-") as folder, stage(Path(folder)) as made:
+        _say(f"seed {seed}: the stage stands after {time.monotonic() - began_s:.0f} s")
+        for scenario in scenarios:
+            outcomes.append(play(made, scenario, seed))
+            if outcomes[-1].failure:
+                break
+    _say(f"seed {seed}: {len(outcomes)} of {len(scenarios)} scenarios in {time.monotonic() - began_s:.0f} s")
+    return outcomes
+
+
+def play(made: Stage, scenario: Scenario, seed: int) -> Outcome:
+    """Run a scenario, compare both words on it, and print what differs."""
+    began_s = time.monotonic()
+    _say(f"\n{scenario.name}: {scenario.about}")
+    witness = Witness(made.plane.url, ADMIN_TOKEN, made.node.kubelet_folder / CHECKPOINT)
+    try:
+        done = run(made, scenario, seed, witness, _say)
+    except AssertionError as error:
+        _say(f"{scenario.name}: NOT PLAYED: {error}")
+        return Outcome(scenario=scenario, seed=seed, took_s=time.monotonic() - began_s, failure=str(error))
+    comparison = compare(done.testimony, done.csv)
+    for difference in comparison.differences[:DIFFERENCES_SHOWN]:
+        _say(f"  DIFFERS {difference}")
+    outcome = Outcome(
+        scenario=scenario, seed=seed, took_s=time.monotonic() - began_s, run=done, comparison=comparison
+    )
+    _say(f"{scenario.name}: {outcome.verdict} in {outcome.took_s:.0f} s")
+    return outcome
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

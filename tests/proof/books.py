@@ -63,10 +63,10 @@ class Books:
                 at_ms=at_ms, namespace=namespace, guaranteed=plan.guaranteed, resource=plan.resource
             )
 
-    def end_plans(self, namespaces: Sequence[str]) -> None:
-        """Of a scenario that is over."""
-        for each in [each for each in self._plans if each.until_ms is None and each.namespace in namespaces]:
-            self.plan(each.namespace, Plan(guaranteed=0, resource=each.plan.resource))
+    def end_plans(self, namespaces: Sequence[str]) -> list[testimony.Plan]:
+        """Of a scenario that is over. Returns what is to be told."""
+        held = [each for each in self._plans if each.until_ms is None and each.namespace in namespaces]
+        return [self.plan(each.namespace, replace(each.plan, guaranteed=0)) for each in held]
 
     def _in_force(self) -> tuple[Price, ...]:
         return self._prices[max(self._prices)] if self._prices else ()

@@ -134,7 +134,8 @@ class _Reader:
         for name, field in fields.items():
             needed = field.default is field.default_factory is dataclasses.MISSING
             if needed and name not in found:
-                made[name] = self._wrong(f"{at}.{name}".lstrip("."), None, "it is missing")
+                self._problems.append(f"{self._where}: {at}.{name}: missing".replace(": .", ": "))
+                made[name] = _WRONG
         return _WRONG if _WRONG in made.values() else want(**made)
 
     def _unknown(self, at: str, fields: Mapping[str, Any]) -> Any:
@@ -164,7 +165,11 @@ def _contradictions(scenario: Scenario) -> Iterator[str]:
         workload = (getattr(step, "namespace", ""), getattr(step, "name", ""))
         if isinstance(step, Apply):
             applied.setdefault("/".join(workload), step.at)
-        elif workload[1] and step.at < applied.get("/".join(workload), step.at + 1):
+        elif (
+            workload[0] in scenario.namespaces
+            and workload[1]
+            and step.at < applied.get("/".join(workload), step.at + 1)
+        ):
             yield f"{at}.name: {workload[1]}: nothing of this name was applied before {step.at} s"
     for number, fault in enumerate(scenario.faults):
         if not 0 <= fault.between[0] < fault.between[1] <= scenario.until or fault.times < 1:

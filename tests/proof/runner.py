@@ -65,7 +65,7 @@ def run(stage: Stage, scenario: Scenario, seed: int, witness: Watcher, say: Say 
         try:
             before = stage.killed.copy()
             _open(scene)
-            began_ms = now_ms()
+            began_ms = _next_second_ms()
             try:
                 _play(scene, seed, say)
             finally:
@@ -108,6 +108,12 @@ def _open(scene: Scene) -> None:
             )
         if each.plan is not None:
             stage.tell(stage.books.plan(name, each.plan))
+
+
+def _next_second_ms() -> int:
+    """Wait for it: what the API server stamps then lies in the run."""
+    time.sleep(1 - time.time() % 1)
+    return now_ms() // 1000 * 1000
 
 
 def _play(scene: Scene, seed: int, say: Say) -> None:
@@ -161,7 +167,8 @@ def _clear(stage: Stage, namespaces: Sequence[str]) -> None:
     wait_for("the pods are gone", lambda: not any(stage.pods(name) for name in namespaces), GONE_WITHIN_S)
     wait_for("nothing works on the cards", stage.driver.idle)
     wait_observed(stage)
-    stage.books.end_plans(namespaces)
+    for told in stage.books.end_plans(namespaces):
+        stage.tell(told)
 
 
 def _settle(stage: Stage, namespaces: Sequence[str], ended_ms: int) -> None:
