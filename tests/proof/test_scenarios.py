@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -91,7 +92,7 @@ def test_a_seed_says_when_faults_come(small: Scenario) -> None:
     assert kills == [step for step in scheduled(small, 7) if isinstance(step, Restart)]
     assert [step.at for step in kills] != [step.at for step in scheduled(small, 8) if isinstance(step, Restart)]
     assert all(1 <= step.at <= 9 - 0.5 for step in kills)
-    assert all(after.at - before.at >= 0.5 for before, after in zip(kills, kills[1:], strict=False))
+    assert all(after.at - before.at >= 0.5 for before, after in itertools.pairwise(kills))
     assert [step.at for step in scheduled(small, 7)] == sorted(step.at for step in scheduled(small, 7))
 
 
@@ -118,7 +119,7 @@ def test_a_deployment_is_rolled_out_by_another_release() -> None:
 
 
 def test_the_shipped_scenarios_are_sound_and_say_everything_once() -> None:
-    """Each verb is used and each part killed in one at least, and the language knows as many cards as the stage has."""
+    """Each verb is used and each part killed in one at least; the language knows as many cards as the stage has."""
     found = read_scenarios()
     assert len(found) >= 12
     used = {type(step) for scenario in found.values() for step in scenario.steps}
