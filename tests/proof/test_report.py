@@ -1,0 +1,69 @@
+"""docs/proof.md is what `make proof` writes, and nobody has put a figure into it by hand."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from tests.proof.report import HEADER, PAGE, Row, joined, last_line, read, render, write
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def row(**fields: object) -> Row:
+    figures = (Fraction("225.5"), Fraction(3), Fraction(700), Fraction("0.2255"))
+    plain = {
+        "scenario": "storm", "about": "A hundred Jobs: many.", "seeds": (1,), "pods": 100, "lines": 280,
+        "totals": {"witness": figures, "product": figures},
+        "ends_ms": 999, "money_micros": 0, "by_api_s": Fraction("53.8"), "gap_s": Fraction(0),
+    }  # fmt: skip
+    return Row(**(plain | fields))  # type: ignore[arg-type]
+
+
+def test_passes_are_one_row_a_scenario() -> None:
+    rows = joined(
+        [row(), row(scenario="day", killed={"agent": 1}), row(seeds=(2,), ends_ms=400, killed={"agent": 2})]
+    )
+    assert [(each.scenario, each.seeds, each.pods, each.ends_ms, each.killed) for each in rows] == [
+        ("storm", (1, 2), 200, 999, {"agent": 2}),
+        ("day", (1,), 100, 999, {"agent": 1}),
+    ]
+    assert last_line(rows) == (
+        "2 passes (seeds 1, 2) over 2 scenarios: 300 pods on 840 lines, killed agent 3 times; no line differs. "
+        "Largest difference: 0.999 s at an end of a hold (the API server's stamps have whole seconds), "
+        "0 micros of a line's money, given its ends."
+    )
+
+
+@pytest.mark.parametrize("seeds", [(1,), (1, 2), (1, 2, 3, 4, 5), (1, 3, 9)])
+def test_a_page_that_is_read_is_the_same_page(seeds: tuple[int, ...]) -> None:
+    rows = [row(seeds=seeds, killed={"api-server": 2, "agent": 1}), row(scenario="day", differences=3)]
+    assert render(read(render(rows))) == render(rows)
+    assert "3 DIFFERENCES" in render(rows)
+
+
+def test_the_page_has_the_form_that_is_written() -> None:
+    assert render(read(PAGE.read_text())) == PAGE.read_text()
+
+
+def test_the_page_is_of_runs_without_a_difference() -> None:
+    rows = read(PAGE.read_text())
+    assert len(rows) >= 12
+    assert all(each.differences == 0 and each.money_micros == 0 and each.ends_ms <= 1000 for each in rows)
+
+
+def test_the_readme_quotes_its_last_line() -> None:
+    """Where it speaks of passes over scenarios."""
+    quoted = [
+        line for line in (ROOT / "README.md").read_text().splitlines() if "scenarios: " in line and "seed" in line
+    ]
+    assert all(last_line(read(PAGE.read_text())) in line for line in quoted)
+
+
+def test_writing(tmp_path: Path) -> None:
+    write([row(), row(seeds=(2,))], tmp_path / "proof.md")
+    page = (tmp_path / "proof.md").read_text()
+    assert f"| {' | '.join(HEADER)} |" in page
+    assert page.endswith(f"\n\n{last_line(joined([row(), row(seeds=(2,))]))}\n")
