@@ -1,0 +1,52 @@
+"""Whether this tree comes out even: every trial on every recording, until one finds something, and says what.
+
+    $ python -m tests.proof.verdict [MODULE]     MODULE: must be imported from the folder that this is run in
+
+Exit 0: all came out even; 1: something was found (a trial that raises has found something, too); 3: the module cannot
+be imported, or is another tree's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.proof.recording import NAMES, load
+from tests.proof.trials import TRIALS
+
+EVEN, UNEVEN, ELSEWHERE = 0, 1, 3
+
+
+def findings() -> Iterator[str]:
+    """The first differences of each trial that has some."""
+    for what, trial in TRIALS.items():
+        for name in NAMES:
+            with tempfile.TemporaryDirectory(prefix="trial-") as folder:
+                try:
+                    differences = asyncio.run(trial(load(name), Path(folder)))
+                except Exception as error:  # noqa: BLE001 - whatever a mutant breaks, it is found
+                    differences = [f"{type(error).__name__}: {error}"]
+            if differences:
+                yield f"{name}, {what}: {' '.join(differences[0].split())} ({len(differences)} differences)"
+
+
+def main(module: str = "") -> int:
+    logging.disable(logging.CRITICAL)
+    if module:
+        where = Path(importlib.import_module(module).__file__ or "").resolve()
+        if not where.is_relative_to(Path.cwd().resolve()):
+            print(f"{module} is {where}, not of {Path.cwd()}", file=sys.stderr)
+            return ELSEWHERE
+    found = next(findings(), "")
+    if found:
+        print(found)
+    return UNEVEN if found else EVEN
+
+
+if __name__ == "__main__":
+    sys.exit(main(*filter(None, sys.argv[1:])))
