@@ -9,17 +9,18 @@ its last observation. So the account of a node is a fold over its hours, whateve
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from chargeback.core.hours import HOUR_MS, rating_intervals
 from chargeback.core.node_hour import MEMORY_SLICES, Gpu, Holding, Instance, Layout, NodeHour
 from chargeback.core.spans import Spans, covers, intersect, length, union
+from chargeback.core.values import value
 
 # Without a Kubernetes API nobody tells us that a node has gone: a silent card stays on the account so long.
 SILENT_MS = 72 * HOUR_MS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class KnownInstance:
     uuid: str
     profile: str
@@ -31,7 +32,7 @@ class KnownInstance:
     shares: int = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class KnownGpu:
     """A card that exists at the end of an hour. last_observed_ms: unix ms; the rest as it was last seen."""
 
@@ -46,7 +47,7 @@ class KnownGpu:
     instances: tuple[KnownInstance, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Existence:
     """The cards of a node in one hour.
 

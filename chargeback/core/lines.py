@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from hashlib import blake2b
+
+from chargeback.core.values import value
 
 UNOWNED = "unowned"
 IDLE = "platform:idle"
@@ -33,7 +34,7 @@ TRANSFER, CREDIT, DEBIT = "transfer", "credit", "debit"
 CHARGE, REVERSAL, RESTATED = "charge", "reversal", "restated"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Line:
     """start_ms, end_ms: unix ms. shares: comma-separated share numbers, empty for what is not a share.
 
@@ -129,7 +130,7 @@ class Line:
         return blake2b(ascii(key).encode(), digest_size=16).hexdigest()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Problem:
     """What is wrong with the data of a node-hour, as a value. ms: how much time is concerned."""
 

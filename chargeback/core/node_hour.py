@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 
 from chargeback.core.hours import HOUR_MS
 from chargeback.core.money import split
 from chargeback.core.pods import NO_LABELS, OwnerLabels
 from chargeback.core.spans import Span, Spans, covers, union
+from chargeback.core.values import value
 
 MEMORY_SLICES = 8
 WHOLE = Fraction(1)
@@ -28,7 +29,7 @@ class Refused(ValueError):
         self.problem = problem
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Layout:
     start: int
     end: int
@@ -36,7 +37,7 @@ class Layout:
     shares: int = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Gpu:
     uuid: str
     model: str
@@ -50,7 +51,7 @@ class Gpu:
     idle_energy_mj: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Instance:
     uuid: str
     gpu: str
@@ -65,7 +66,7 @@ class Instance:
     shares: int = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Holding:
     device: str
     shares: tuple[int, ...]
@@ -100,7 +101,7 @@ class Holding:
         return (self.namespace, self.pod, self.container)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class NodeHour:
     """One agent's body, or several merged. hour: number since the epoch. started: unix ms of the instance."""
 
