@@ -16,13 +16,14 @@ from chargeback.cli.options import EXIT_INCOMPLETE, STORE, settings_options, tak
 from chargeback.cli.values import MONTH
 from chargeback.core.hours import HOUR_MS
 from chargeback.core.reservations import OVERCOMMITTED
-from chargeback.core.second_meter import EARLY, FREED, LATE, UNOBSERVED, UNPLACED, UNSEEN
+from chargeback.core.second_meter import EARLY, FREED, LATE, MISSED, UNOBSERVED, UNPLACED, UNSEEN
 from chargeback.ledger_status import Status, is_well, ledger_status
 
 # What a kind of difference is (`chargeback.core.second_meter`), and a kind of problem, in words.
 DIFFERENCES = {
     LATE: "the agents saw held after its pod had ended: not billed",
     EARLY: "held before the agents saw its pod: billed",
+    MISSED: "held between two sights of the same pod: billed",
     UNOBSERVED: "held while nobody observed: billed",
     UNSEEN: "held by pods that no agent saw: billed",
     UNPLACED: "held by pods that no agent saw, on no device that can be named: billed to nobody",

@@ -1,7 +1,8 @@
 """The second meter: what the cluster's API knows of pods clips and fills what agents saw them hold.
 
 It takes from a holding only what lies between a pod's end and the next bind of the same name, and adds only on slots
-that nobody else holds: from bind to the first sight, across unobserved time, and for pods that no agent ever saw.
+that nobody else holds: from bind to the first sight, between two sights of the same, across unobserved time, and for
+pods that no agent ever saw.
 How much the two meters differ is kept, by kind of difference.
 """
 
@@ -25,10 +26,12 @@ from chargeback.core.spans import Span, Spans, intersect, length, subtract, unio
 
 API = "api"
 # Kinds of difference, in ms of slots: the agent saw it held after its end; only the API knows of it, before the first
-# sight, while nobody observed, or of a pod that no agent saw; the API knows of it, and no slot can be named for it;
-# the API has the pod alive, and the agent no longer saw it hold what it had (here the agent is believed).
-LATE, EARLY, UNOBSERVED, UNSEEN, UNPLACED, FREED = "late", "early", "unobserved", "unseen", "unplaced", "freed"
-DIFFERENCES = (LATE, EARLY, UNOBSERVED, UNSEEN, UNPLACED, FREED)
+# sight, between two sights, while nobody observed, or of a pod that no agent saw; the API knows of it, and no slot
+# can be named for it; the API has the pod alive, and the agent no longer saw it hold what it had (here the agent is
+# believed).
+LATE, EARLY, MISSED, UNOBSERVED, UNSEEN = "late", "early", "missed", "unobserved", "unseen"
+UNPLACED, FREED = "unplaced", "freed"
+DIFFERENCES = (LATE, EARLY, MISSED, UNOBSERVED, UNSEEN, UNPLACED, FREED)
 
 Slot = tuple[str, int]
 
@@ -146,7 +149,7 @@ class _Work:
                 self._held.add((holding.device, share, uid))
 
     def fill(self, life: PodLife) -> None:
-        """Extend a pod that agents saw: back to its bind, and across time that nobody observed."""
+        """Extend a pod that agents saw: back to its bind, and across time in which it was not seen."""
         seen_ms = self._seen_ms(life)
         if seen_ms is None:
             return
@@ -163,14 +166,17 @@ class _Work:
             offer = self._offers.get((device, share)) or self._offers.get((device, 0))
             if offer is None:
                 continue
-            missing = self._missing(life, what, (device, share), offer, seen_ms - self._start_ms)
+            seen = seen_ms - self._start_ms
+            missing = self._missing(life, what, (device, share), offer, seen)
             for span in missing:
                 self._take(_holding(life, what, (device, share), span), life.uid)
-            self._differences[EARLY] += length(intersect(missing, offer.observed))
+            early = subtract(intersect(missing, offer.observed), ((seen, self._until),) if seen < self._until else ())
+            self._differences[EARLY] += length(early)
+            self._differences[MISSED] += length(subtract(intersect(missing, offer.observed), early))
             self._differences[UNOBSERVED] += length(subtract(missing, offer.observed))
             own, _ = self._stays(life, what, (device, share))
-            seen = intersect(self._window(life), ((seen_ms - self._start_ms, self._until),))
-            self._differences[FREED] += length(subtract(intersect(seen, offer.observed), own))
+            since = intersect(self._window(life), ((seen, self._until),))
+            self._differences[FREED] += length(subtract(intersect(since, offer.observed), own))
 
     def _seen_ms(self, life: PodLife) -> int | None:
         """When an agent first saw it, in this hour or another."""
@@ -186,9 +192,10 @@ class _Work:
         return ((start, end),) if start < end else ()
 
     def _missing(self, life: PodLife, what: PodSlot, slot: Slot, offer: Offer, seen: int) -> Spans:
-        """What is to be added on a slot: before the first sight, and in unobserved time that touches its own.
+        """What is to be added on a slot: before the first sight, between two, and in unobserved time at its own.
 
-        Consumers of one claim hold a slot together: none of them is in another's way.
+        What a container was given is its own for life: where it is seen again, it had it all along (a kubelet that
+        has just begun lists nobody). Consumers of one claim hold a slot together: none of them is in another's way.
         """
         own, others = self._stays(life, what, slot)
         free = subtract(intersect(self._window(life, self._start_ms + seen), offer.present), union(others + own))
@@ -197,8 +204,11 @@ class _Work:
         # Before the first sight, but not before the slot's previous holder ended.
         previous = max((min(end, seen) for start, end in others if start < seen), default=0)
         found = intersect(free, ((previous, seen),)) if previous < seen else ()
-        own = union(own + found)
         carried = (*slot, life.uid) in self._before
+        if own:
+            first, last = 0 if carried else own[0][0], own[-1][1]
+            found = union(found + intersect(free, ((first, last),)))
+        own = union(own + found)
         for start, end in subtract(offer.present, offer.observed):
             if (carried and start == 0) or any(b == start or a == end for a, b in own):
                 found = union(found + intersect(free, ((start, end),)))

@@ -67,6 +67,35 @@ def test_a_pod_that_lives_and_was_seen_to_hold_no_more() -> None:
     assert (who(metered), minutes(metered)) == ([("p", "GPU-1", 0, 20, "agent")], {"freed": 40})
 
 
+def test_a_pod_that_was_not_seen_between_two_sights() -> None:
+    """A kubelet that has just begun lists nobody for a moment; what a container was given is its own for life."""
+    saws = (saw("p", 0, 20), saw("p", 21, 60))
+    metered = Told(gpus=(card(),), saw=saws, lives=(life("p", -5, seen=-5),)).metered()
+    assert who(metered) == [
+        ("p", "GPU-1", 0, 20, "agent"),
+        ("p", "GPU-1", 20, 21, "api"),
+        ("p", "GPU-1", 21, 60, "agent"),
+    ]
+    assert minutes(metered) == {"missed": 1}
+
+
+def test_nor_where_the_moment_begins_the_hour() -> None:
+    before = (("GPU-1", 0, "uid-p"),)
+    metered = Told(gpus=(card(),), saw=(saw("p", 1, 60),), lives=(life("p", -5, seen=-5),), held=before).metered()
+    assert who(metered) == [("p", "GPU-1", 0, 1, "api"), ("p", "GPU-1", 1, 60, "agent")]
+
+
+def test_whoever_was_seen_there_between_keeps_it() -> None:
+    saws = (saw("p", 0, 20), saw("q", 20, 21), saw("p", 21, 60))
+    lives = (life("p", -5, seen=-5), life("q", 20, 21))
+    metered = Told(gpus=(card(),), saw=saws, lives=lives).metered()
+    assert sorted((pod, start, end) for pod, _, start, end, _ in who(metered)) == [
+        ("p", 0, 20),
+        ("p", 21, 60),
+        ("q", 20, 21),
+    ]
+
+
 def test_and_in_the_hours_after() -> None:
     """It ended two hours ago."""
     metered = Told(gpus=(card(),), saw=(saw("p", 0, 60),), lives=(life("p", -130, -120, seen=-130),)).metered()
