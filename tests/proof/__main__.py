@@ -8,6 +8,8 @@ python -m tests.proof --seed 7 --passes 1 --only storm,mig
 from __future__ import annotations
 
 import argparse
+import signal
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -34,6 +36,7 @@ def main() -> int:
     parser.add_argument("--passes", type=int, default=1, help="how many (default: 1)")
     parser.add_argument("--only", default="", help="names of scenarios, with commas (default: all)")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # else a stage that stands would be left behind
     known = read_scenarios()
     names = [name for name in arguments.only.split(",") if name] or list(known)
     if unknown := sorted(set(names) - set(known)):
