@@ -12,6 +12,7 @@ from tests.proof.watching import DELETED, Object
 
 SECOND_MS = 1000
 UNOWNED = "unowned"
+VENDOR = "nvidia.com/"
 COST_CENTER, TIER = "cost-center", "gpu-tier"
 
 
@@ -20,7 +21,8 @@ class Life:
     """A pod. finished_ms: the last second in which one of its containers ran, once it is over.
 
     containers  those that keep their devices to the end: main ones and sidecars. init: the others
-    heard_ms    when it was last heard of; gone_ms: when it was heard that it is no more
+    asks        what its containers want, as (container, resource, count)
+    refused_ms  when it was heard to have failed without having run; gone_ms: that it is no more
     """
 
     uid: str
@@ -28,8 +30,10 @@ class Life:
     name: str
     containers: tuple[str, ...] = ()
     init: tuple[str, ...] = ()
+    asks: tuple[tuple[str, str, int], ...] = ()
     bound_ms: int | None = None
     finished_ms: int | None = None
+    refused_ms: int | None = None
     gone_ms: int | None = None
     evidence: list[str] = field(default_factory=list)
 
@@ -45,13 +49,17 @@ class Life:
             self.finished_ms = max(finished, default=None)
             if self.finished_ms is not None:
                 self.evidence.append(f"finished {clock(self.finished_ms)}")
+            elif self.refused_ms is None:
+                self.refused_ms = at_ms
+                self.evidence.append(f"refused {clock(at_ms)}: {status.get('reason', '')}")
         if what == DELETED and self.gone_ms is None:
             self.gone_ms = at_ms
             self.evidence.append(f"gone {clock(at_ms)}")
 
     def until_ms(self) -> int | None:
         """The end of the last second in which it ran; None: it lives."""
-        last_ms = self.finished_ms if self.finished_ms is not None else self.gone_ms
+        ends = (self.finished_ms, self.refused_ms, self.gone_ms)
+        last_ms = next((each for each in ends if each is not None), None)
         return None if last_ms is None else last_ms // SECOND_MS * SECOND_MS + SECOND_MS
 
     def _see_containers(self, spec: Object) -> None:
@@ -59,6 +67,12 @@ class Life:
         sidecars = [each["name"] for each in init if each.get("restartPolicy") == "Always"]
         self.containers = (*(each["name"] for each in spec["containers"]), *sidecars)
         self.init = tuple(each["name"] for each in init if each["name"] not in sidecars)
+        self.asks = tuple(
+            (each["name"], resource, int(count))
+            for each in spec["containers"]
+            for resource, count in sorted(each.get("resources", {}).get("limits", {}).items())
+            if resource.startswith(VENDOR)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

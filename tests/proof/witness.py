@@ -108,7 +108,7 @@ class Witness:
                 until_ms=end_ms,
                 stamped=life.finished_ms is not None,
                 uid=life.uid,
-                evidence=(*life.evidence, f"the kubelet gave it {device_id}"),
+                evidence=(*life.evidence, self._word(life, container, device_id)),
             )
             for a, b, shares in self._shares(device, begin_ms, end_ms):
                 for c, d, owner in self._owners.over(life.namespace, a, b):
@@ -116,13 +116,28 @@ class Witness:
                         whole, account=owner.account, tier=owner.tier, part=make.part / shares, from_ms=c, until_ms=d
                     )
 
+    def _word(self, life: Life, container: str, device_id: str) -> str:
+        given = device_id in self._note.given.get((life.uid, container), ())
+        return f"the kubelet gave it {device_id}" if given else "the kubelet gave it nothing"
+
     def _given(self, life: Life) -> Iterator[tuple[str, str]]:
-        """Containers and ids. What an init container had, others of the pod go on with."""
+        """Containers and ids. What an init container had, others of the pod go on with.
+
+        A pod that was bound and given nothing kept a device from everybody else until it was over: some device.
+        """
         taken: set[str] = set()
+        if not any((life.uid, container) in self._note.given for container in (*life.containers, *life.init)):
+            for container, resource, count in life.asks:
+                yield from ((container, device_id) for device_id in self._some(resource, count))
         for container in (*life.containers, *life.init):
             for device_id in sorted(self._note.given.get((life.uid, container), frozenset()) - taken):
                 taken.add(device_id)
                 yield container, device_id
+
+    def _some(self, resource: str, count: int) -> list[str]:
+        """So many of what was offered last under a name."""
+        offered = (ids[resource] for _, ids in reversed(self._note.offered) if resource in ids)
+        return sorted(next(offered, frozenset()))[:count]
 
     def _resource(self, device_id: str) -> str:
         """Under what name it was offered last."""
