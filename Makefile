@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
 
-.PHONY: help demo test check format soak test-gpu proof bench bench-ledger test-cluster bench-cluster dashboards proto wheel clean
+.PHONY: help demo test check format soak test-gpu proof proof-mutants bench bench-ledger test-cluster bench-cluster dashboards proto wheel clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -38,6 +38,9 @@ bench-ledger: $(VENV)/.dev ## measure closing, reports and exports of big ledger
 proof: $(VENV)/.dev ## hold the bill against what really ran on a real node (about 20 minutes); ARGS="--seed 7 --only storm"
 	$(BIN)/python -m tests.cluster.binaries
 	$(BIN)/python -m tests.proof $(ARGS)
+
+proof-mutants: $(VENV)/.dev ## break the product, a line at a time, and see replayed runs catch it (5 minutes); ARGS="rating" tries some
+	$(BIN)/python -m tests.proof.mutants $(ARGS)
 
 bench: $(VENV)/.dev ## measure what the agent costs its node: CPU a beat, calls to the driver, memory (some minutes)
 	$(BIN)/python -m pytest -m bench tests/bench $(ARGS)

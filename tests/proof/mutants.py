@@ -1,7 +1,6 @@
 """Mutants: a deliberate fault of one line each, and whether a replay of the recordings catches it.
 
-    $ python -m tests.proof.mutants              all of them, in a table; or those whose file or fault has a WORD in it
-    $ python -m tests.proof.mutants WORD …
+    $ python -m tests.proof.mutants [WORD …]     all, in a table; or those whose file or fault has such a word in it
 
 Each is made in a copy of the tree, and every trial of `trials.py` is run there until one finds something. Exit 0: all
 were caught; 1: one survived, a line is not there any more, or the tree itself does not come out even.
@@ -110,17 +109,17 @@ class Copies:
                 _copy(ROOT / name, copy / name)
             self._free.put(copy)
 
-    def try_out(self, mutant: Mutant | None) -> Outcome:
-        """Every trial, until one finds something. None: the tree as it is."""
+    def try_out(self, mutant: Mutant | None, trials: int | None = None) -> Outcome:
+        """The first trials, or all, until one finds something. None: the tree as it is."""
         copy = self._free.get()
         self._time_s += 10
         began_s = time.monotonic()
         try:
             if mutant is None:
-                ended = _run(copy, "")
+                ended = _run(copy, "", trials)
             else:
                 with mutant.made(copy, self._time_s):
-                    ended = _run(copy, mutant.module)
+                    ended = _run(copy, mutant.module, trials)
         finally:
             self._free.put(copy)
         said = (ended.stdout.strip() or ended.stderr.strip()).splitlines()
@@ -137,9 +136,9 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copy2(source, target)
 
 
-def _run(copy: Path, module: str) -> subprocess.CompletedProcess[str]:
+def _run(copy: Path, module: str, trials: int | None) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(copy)}
-    command = [sys.executable, "-m", "tests.proof.verdict", module]
+    command = [sys.executable, "-m", "tests.proof.verdict", module, "" if trials is None else str(trials)]
     try:
         return subprocess.run(
             command, cwd=copy, env=environment, capture_output=True, text=True, check=False, timeout=WITHIN_S
@@ -148,10 +147,11 @@ def _run(copy: Path, module: str) -> subprocess.CompletedProcess[str]:
         return subprocess.CompletedProcess(command, CAUGHT, f"nothing ends any more: {WITHIN_S:.0f} s", "")
 
 
-def try_all(mutants: Sequence[Mutant | None], at_once: int) -> Iterator[Outcome]:
+def try_all(mutants: Sequence[Mutant | None], at_once: int, trials: int | None = None) -> Iterator[Outcome]:
     """In their order."""
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder, ThreadPoolExecutor(at_once) as hands:
-        yield from hands.map(Copies(Path(folder), at_once).try_out, mutants)
+        copies = Copies(Path(folder), at_once)
+        yield from hands.map(lambda mutant: copies.try_out(mutant, trials), mutants)
 
 
 def chosen(mutants: Iterable[Mutant], words: Sequence[str]) -> list[Mutant]:
