@@ -158,6 +158,21 @@ def test_a_pod_that_is_gone_without_a_word() -> None:
     assert life.until_ms() == 13_000
 
 
+def test_a_pod_that_was_bound_and_refused(tmp_path: Path) -> None:
+    """A kubelet whose plugin is away gives it nothing; until it has said so, nobody else could have had the device."""
+    witness = Witness("https://127.0.0.1:1", "", tmp_path / "note")
+    witness.told(Card(at_ms=0, gpu=GPU, model=MODEL))
+    witness._note.offered.append((1, {"nvidia.com/gpu": frozenset({GPU})}))
+    asks = [{"name": "main", "resources": {"limits": {"nvidia.com/gpu": "1", "cpu": "2"}}}]
+    meta = {"uid": "u", "namespace": "red", "name": "p"}
+    witness._see_pod(ADDED, {**pod("Pending", containers=asks), "metadata": meta}, BOUND_MS + 10)
+    witness._see_pod(MODIFIED, {**pod("Failed", containers=asks), "metadata": meta}, BOUND_MS + 4_300)
+    witness._see_pod(DELETED, {**pod("Failed", containers=asks), "metadata": meta}, BOUND_MS + 20_000)
+    (found,) = witness.testify(BOUND_MS, BOUND_MS + 60_000).holds
+    assert (found.device, found.from_ms, found.until_ms, found.stamped) == (GPU, BOUND_MS, BOUND_MS + 5_000, False)
+    assert found.evidence[-1] == "the kubelet gave it nothing"
+
+
 def test_owners_one_after_the_other() -> None:
     """From the namespace's creation; then from when its labels were written."""
     owners = Owners()
