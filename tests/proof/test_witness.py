@@ -159,7 +159,7 @@ def test_a_pod_that_is_gone_without_a_word() -> None:
 
 
 def test_a_pod_that_was_bound_and_refused(tmp_path: Path) -> None:
-    """A kubelet whose plugin is away gives it nothing; until it has said so, nobody else could have had the device."""
+    """A kubelet whose plugin is away gives it nothing; until it has said so, nobody else could have had a device."""
     witness = Witness("https://127.0.0.1:1", "", tmp_path / "note")
     witness.told(Card(at_ms=0, gpu=GPU, model=MODEL))
     witness._note.offered.append((1, {"nvidia.com/gpu": frozenset({GPU})}))
