@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from tests.proof.case import Case, Difference, line_text, money, name
 from tests.proof.export import HELD, Line
-from tests.proof.pasts import Pasts, Wholes
+from tests.proof.pasts import Pasts
 from tests.proof.tariff import HOUR_MS, RESERVED, Hourly, Tariffs, exact, telescoped
 from tests.proof.testimony import Hold
 
@@ -25,7 +25,7 @@ class Money:
 
 def check_money(case: Case) -> Money:
     tariffs = Tariffs(case.testimony.told)
-    pasts = Pasts(case.all_lines, Wholes(case.testimony.told))
+    pasts = Pasts(case.all_lines)
     found: list[Difference] = []
     off = 0
     for line, hold in _held(case):
@@ -60,6 +60,7 @@ def _wanted(line: Line, hold: Hold, hourly: Hourly, before: Fraction | None) -> 
     """The least and the most that it may list, and cost. They are one, where the slot's past is known."""
     shares = max(1, len(line.shares))
     ms = line.card_ms / shares / hold.whole
+    before = None if before is None else before / hold.whole
     yield _between(hourly.listed, before, ms, shares)
     if line.kind == RESERVED:  # a unit's, whoever fills it: from the hour's start
         yield _between(hourly.amount, Fraction(line.from_ms % HOUR_MS), ms, shares)

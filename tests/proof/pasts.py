@@ -10,35 +10,15 @@ from collections.abc import Iterable
 from fractions import Fraction
 
 from tests.proof.export import PLATFORM, Line
-from tests.proof.testimony import Card, Mig, Told
 
 OF_CARD = frozenset({"gap", "unpartitioned", "excess", "rounding"})  # not about one device
 Span = tuple[int, int]
 
 
-class Wholes:
-    """What each device is of its card, as it was told: a UUID may come again as another slice."""
-
-    def __init__(self, told: Iterable[Told]) -> None:
-        self._cards = {each.gpu for each in told if isinstance(each, Card)}
-        self._cut: dict[str, list[tuple[int, Fraction]]] = {}
-        for each in told:
-            if isinstance(each, Mig):
-                for made in each.slices or ():
-                    self._cut.setdefault(made.device, []).append((each.at_ms, made.part))
-
-    def of(self, device: str, at_ms: int) -> Fraction | None:
-        """None: nobody told of it."""
-        if device in self._cards:
-            return Fraction(1)
-        told = self._cut.get(device, [])
-        return next((part for when, part in reversed(told) if when <= at_ms), told[0][1] if told else None)
-
-
 class Pasts:
-    """Of all devices and hours. In device-milliseconds of one share: N shares have an Nth each."""
+    """Of all devices and hours. In card-milliseconds of one share: a UUID may come again as another slice."""
 
-    def __init__(self, lines: Iterable[Line], wholes: Wholes) -> None:
+    def __init__(self, lines: Iterable[Line]) -> None:
         """lines: of whole hours."""
         self._spans: dict[tuple[str, int], dict[Span, Fraction | None]] = {}
         self._gaps: dict[tuple[str, int], list[Span]] = {}
@@ -46,12 +26,11 @@ class Pasts:
             span = (line.from_ms, line.until_ms)
             if line.kind == "gap":
                 self._gaps.setdefault((line.gpu, line.hour), []).append(span)
-            whole = wholes.of(line.device, line.from_ms)
-            if not line.has_time or line.kind in OF_CARD or line.ms <= 0 or whole is None:
+            if not line.has_time or line.kind in OF_CARD or line.ms <= 0:
                 continue
             if line.kind in PLATFORM and line.device == line.gpu and line.kind == "unhealthy":
                 continue  # of the card, or of what of it no instance covers: it does not say
-            per_share = line.card_ms / line.ms / max(1, len(line.shares)) / whole
+            per_share = line.card_ms / line.ms / max(1, len(line.shares))
             spans = self._spans.setdefault((line.device, line.hour), {})
             spans[span] = per_share if spans.get(span, per_share) == per_share else None
 
