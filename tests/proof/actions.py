@@ -129,7 +129,10 @@ def _intrude(scene: Scene, step: steps.Intrude) -> None:
 def _host_process(stage: Stage) -> Iterator[int]:
     """A process of the node that is in no container, by its pid on the machine."""
     daemon = stage.node.sandbox.daemon(["sleep", "1000"], stage.plane.folder / "intruders.log")
-    children = lambda: Path(f"/proc/{daemon.pid}/task/{daemon.pid}/children").read_text().split()  # noqa: E731
+
+    def children() -> list[str]:
+        return Path(f"/proc/{daemon.pid}/task/{daemon.pid}/children").read_text().split()
+
     with daemon:
         wait_for("the process runs", children)
         yield int(children()[0])
