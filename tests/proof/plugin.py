@@ -8,13 +8,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.cluster.control_plane import Refused
 from tests.cluster.daemon import Daemon
-from tests.cluster.device_plugin import plugin_daemon, wait_offered, write_settings
+from tests.cluster.device_plugin import offered, plugin_daemon, write_settings
 from tests.cluster.node import Node
+from tests.programs import wait_for
 from tests.proof.driver import Driver
 from tests.proof.scenario import GPU, Sharing
 
 SHARED = f"{GPU}.shared"
+OFFERED_WITHIN_S = 90.0
 
 
 class Plugin:
@@ -42,7 +45,7 @@ class Plugin:
             self.sharing = sharing
             self._write()
             self._daemon.start()
-            wait_offered(self._node, self._daemon, self.offers())
+            self.wait_offered()
 
     def kill(self) -> None:
         with self._lock:
@@ -54,7 +57,14 @@ class Plugin:
                 self._daemon.start()
 
     def wait_offered(self) -> None:
-        wait_offered(self._node, self._daemon, self.offers())
+        """Until the node offers exactly what the cards say. The API server may be away meanwhile."""
+        wait_for("what the plugin offers", lambda: self._offered() == self.offers(), OFFERED_WITHIN_S)
+
+    def _offered(self) -> dict[str, int] | None:
+        try:
+            return {resource: int(count) for resource, count in offered(self._node).items()}
+        except (Refused, OSError):
+            return None
 
     def _write(self) -> None:
         replicas = {GPU: self.sharing.replicas} if self.sharing.replicas > 1 else {}

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, get_args
 
@@ -83,7 +84,7 @@ class Stage:
         while True:
             try:
                 return self.plane.call(method, path, body, kind=kind)
-            except OSError:
+            except (OSError, HTTPException, ValueError):  # not there, or cut off in the middle of its answer
                 if time.monotonic() > deadline:
                     raise
             except Refused as refused:
