@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent import futures
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +16,7 @@ from tests.proof.virtual_clock import NEVER_MS, VirtualClock
 
 METHODS = ("List", "GetAllocatableResources")
 SERVICE = "v1.PodResourcesLister"
+Step = tuple[int, int]
 UNHEARD = Answer(code="UNAVAILABLE", details="as it was recorded")
 
 
@@ -93,15 +94,19 @@ class BeatClock:
     Whoever begins when the recording is over sees nothing at all.
     """
 
-    def __init__(self, clock: VirtualClock, node: HeardNode, beats: tuple[Beat, ...]) -> None:
-        self._clock, self._node = clock, node
+    def __init__(
+        self, clock: VirtualClock, node: HeardNode, beats: tuple[Beat, ...], steps: Sequence[Step] = ()
+    ) -> None:
+        """steps: from when on (unix ms) it is how far ahead of the truth, in order; only durations stay right."""
+        self._clock, self._node, self._steps = clock, node, steps
         now_ms = clock.now_ms()
         self._waiting = [beat for beat in beats if beat.at_ms > now_ms]
         unheard = Beat(at_ms=now_ms, failure="the recording is over")
         node.set(next((beat for beat in beats if beat.at_ms == now_ms), unheard))
 
     def now_ms(self) -> int:
-        return self._clock.now_ms()
+        now_ms = self._clock.now_ms()
+        return now_ms + next((ahead_ms for at_ms, ahead_ms in reversed(self._steps) if at_ms <= now_ms), 0)
 
     def monotonic_s(self) -> float:
         return self._clock.monotonic_s()

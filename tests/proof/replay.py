@@ -44,7 +44,7 @@ from exporter.push import Door, Pusher
 from exporter.spool import Spool
 from exporter.worker import DirectCalls
 from tests.proof.heard_api import HeardApi
-from tests.proof.heard_node import BeatClock, HeardNode
+from tests.proof.heard_node import BeatClock, HeardNode, Step
 from tests.proof.recording import Beat, News, Recording, Word
 from tests.proof.virtual_clock import VirtualClock
 
@@ -81,7 +81,10 @@ class AggregatorDoor:
 
 @dataclass(kw_only=True)
 class Run:
-    """Both programs, and the recording that is played to them. door: the aggregator's."""
+    """Both programs, and the recording that is played to them. door: the aggregator's.
+
+    steps  of the node's clock, while nobody else's is wrong: from when on it is how far ahead, in ms
+    """
 
     recording: Recording
     folder: Path
@@ -93,6 +96,7 @@ class Run:
     node: HeardNode
     session: aiohttp.ClientSession
     door: AggregatorDoor
+    steps: list[Step] = field(default_factory=list)
     _agent_tasks: list[asyncio.Task[None]] = field(default_factory=list)
     _spool: Spool | None = None
     _played: int = 0
@@ -167,7 +171,7 @@ class Run:
     def start_agent(self) -> None:
         """As `exporter/cli.py` wires it, on doors that the recording is behind. After its end it is blind."""
         head, disk = self.recording.head, DirectCalls()
-        clock = BeatClock(self.clock, self.node, self.recording.beats)
+        clock = BeatClock(self.clock, self.node, self.recording.beats, self.steps)
         collectors = Collectors(
             Gpus(self.node),
             Holdings(Kubelet(self.folder / "kubelet.sock", timeout_s=TIMEOUT_S)),

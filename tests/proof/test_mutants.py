@@ -1,4 +1,4 @@
-"""The list of mutants holds: each line is there, each subject is covered, and those that are tried here are caught."""
+"""The list of mutants holds: each line is there, each subject is covered, and those that are tried are caught."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.proof.recording import NAMES, load
 from tests.proof.replay import replaying
-from tests.proof.trials import TRIALS
+from tests.proof.trials import TRIALS, across
 
 MONTH = "2026-11"
 
@@ -18,6 +18,16 @@ MONTH = "2026-11"
 async def test_a_recorded_run_comes_out_even(name: str, trial: str, tmp_path: Path) -> None:
     """As it was billed, as the witness reckons, and by the laws of every export."""
     assert await TRIALS[trial](load(name), tmp_path) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("part", [0.02, 0.27, 0.69, 0.98])
+async def test_a_border_may_fall_anywhere(name: str, part: float, tmp_path: Path) -> None:
+    """Right after the first beat, into a change of MIG instances, into a pod's last second, right before the end."""
+    differences = await across(
+        load(name), tmp_path, border="2026-10-31T23:00:00Z", timezone="Europe/Berlin", part=part
+    )
+    assert differences == []
 
 
 @pytest.mark.parametrize("name", NAMES)

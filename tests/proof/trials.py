@@ -27,6 +27,8 @@ LATE_S = 80 * HOUR_S  # who has not said by then what ran in an hour is not wait
 # Where in a recording a border falls, and where the wire is cut before it.
 BORDER, CUT = 0.75, 0.55
 MIDDLE = 0.5
+# Between which its clock is wrong, and for how long a beat's sight holds.
+STEP, BACK, BEATS_MS = 0.35, 0.8, 3_000
 # Differences that no correction mends: what is closed is corrected where its money, time or account is another.
 MEASURED = frozenset({"busy", "energy"})
 
@@ -53,13 +55,20 @@ async def killed_at_every_turn(recording: Recording, folder: Path) -> list[str]:
 
 
 async def across(
-    recording: Recording, folder: Path, *, border: str, timezone: str = "UTC", witnessed: bool = True
+    recording: Recording,
+    folder: Path,
+    *,
+    border: str,
+    timezone: str = "UTC",
+    part: float = MIDDLE,
+    witnessed: bool = True,
 ) -> list[str]:
     """A border falls into it, all its hours are closed: only the cuts are new, and each line is where its time is.
 
+    part: where in the recording, 0 to 1
     witnessed: money goes from the hour's start, as the witness reckons it, and not from a midnight in it
     """
-    moved = recording.so_that(_at(recording, MIDDLE), _ms(border))
+    moved = recording.so_that(_at(recording, part), _ms(border))
     async with replaying(moved, folder, timezone=timezone) as run:
         await run.play()
         await run.settle()
@@ -70,6 +79,26 @@ async def across(
         differences = list(_unlike_statements(run, _months(moved, timezone)))
     differences += [*_unlike_unshifted(recording, moved, text), *misdated(text, timezone)]
     return [*differences, *_unlike_witness(moved, text)] if witnessed else differences
+
+
+async def stepping(recording: Recording, folder: Path, *, ahead_ms: int) -> list[str]:
+    """The node's clock steps, and is put right a while later: every card is still one card, at every instant.
+
+    What is billed is off by no more than what nobody can know: the two steps, and the beats at their ends.
+    """
+    async with replaying(recording, folder) as run:
+        run.steps += [(_at(recording, STEP), ahead_ms), (_at(recording, BACK), 0)]
+        await run.play()
+        await run.settle()
+        text = run.export(_months(recording, "UTC")[0])
+    found = compare(testify(recording), text)
+    differences = [str(each) for each in found.differences if each.kind == "conservation"]
+    unknown_s = 2 * (abs(ahead_ms) + BEATS_MS) / 1000
+    for account, truly in found.witness.items():
+        off_s = abs(found.product[account].gpu_s - truly.gpu_s) if account in found.product else truly.gpu_s
+        if off_s > unknown_s * len(recording.beats[0].cards.gpus):
+            differences.append(f"{account}: {float(off_s)} s off, by steps of {ahead_ms} ms")
+    return differences
 
 
 async def closed_between(recording: Recording, folder: Path, *, border: str, timezone: str = "UTC") -> list[str]:
@@ -164,4 +193,7 @@ TRIALS: dict[str, Trial] = {
     "clocks go back in Berlin": partial(across, border="2026-10-25T01:00:00Z", timezone=BERLIN),
     "the long day ends in Berlin": partial(across, border="2026-10-25T23:00:00Z", timezone=BERLIN),
     "the agent is killed at every turn": killed_at_every_turn,
+    "the node's clock is seven seconds ahead for a while": partial(stepping, ahead_ms=7_000),
+    "the node's clock is two seconds ahead for a while": partial(stepping, ahead_ms=2_000),
+    "the node's clock is seven seconds behind for a while": partial(stepping, ahead_ms=-7_000),
 }
