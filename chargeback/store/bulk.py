@@ -58,10 +58,11 @@ def upsert(
     if not rows:
         return
     names, keys = list(rows[0]), [column.name for column in table.primary_key]
-    new, values = insert_or(connection, table), rows
+    new: Any = insert_or(connection, table)
+    values: Sequence[Mapping[str, Any]] | None = rows
     if connection.dialect.name != "sqlite" and len(rows) > 1:
         given = _given(rows, [table.c[name] for name in names])
-        new, values = new.from_select(names, select(*(given.c[name] for name in names))), []
+        new, values = new.from_select(names, select(*(given.c[name] for name in names))), None
     put = new.on_conflict_do_update(index_elements=keys, set_=news(new.excluded), where=where)
     connection.execute(put, values)
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sqlalchemy import delete, insert, select
 from sqlalchemy.exc import IntegrityError
 
-from chargeback.store.bulk import bulk_insert
+from chargeback.store.bulk import bulk_insert, upsert
 from chargeback.store.database import Database, PartFailed, part
 from chargeback.store.partitions import want_months
 from chargeback.store.tables import marked_days, node_hour_bodies, nodes, price_books
@@ -105,3 +105,23 @@ def test_what_fails_is_undone_with_its_transaction(database: Database) -> None:
         fail()
     with database.read() as connection:
         assert connection.execute(select(marked_days)).all() == []
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_rows_that_are_there_take_the_news(database: Database, count: int) -> None:
+    """By the primary key, one row or many; where they must not, they stay as they are. Odd names come back."""
+    names = [f"n{number} {ODD[number]}" for number in range(count)]
+    rows = [{"cluster": "lab", "node": name, "last_push_ms": 10 + number} for number, name in enumerate(names)]
+    later = [row | {"last_push_ms": 20} for row in rows] + [{"cluster": "lab", "node": "new", "last_push_ms": 2**62}]
+
+    def kept() -> dict[str, int]:
+        return {row.node: row.last_push_ms for row in connection.execute(select(nodes))}
+
+    with database.write() as connection:
+        upsert(connection, nodes, [], lambda excluded: {})
+        upsert(connection, nodes, rows, lambda excluded: {"last_push_ms": excluded.last_push_ms})
+        assert kept() == {name: 10 + number for number, name in enumerate(names)}
+        first = nodes.c.last_push_ms == 10
+        upsert(connection, nodes, later, lambda excluded: {"last_push_ms": excluded.last_push_ms + 1}, where=first)
+        wanted = {name: 10 + number for number, name in enumerate(names)} | {names[0]: 21, "new": 2**62}
+        assert kept() == wanted
