@@ -1,13 +1,14 @@
 """The proof that runs with the tests: some of its scenarios on one stage, about seven minutes on two cores.
 
-`make proof` plays all of them. Here a busy day has a stranger's process on a held card, and the agent and the
-aggregator are killed in one story.
+`make proof` plays all of them. Here a busy day has a stranger's process on a held card, agent and aggregator are
+killed in one story, and the storm is one of shares.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from fractions import Fraction
 
 import pytest
 
@@ -15,7 +16,7 @@ from tests.cluster.control_plane import ADMIN_TOKEN
 from tests.proof.comparison import Comparison, compare
 from tests.proof.reading import read_scenarios
 from tests.proof.runner import Run, run
-from tests.proof.scenario import Intrude, Scenario
+from tests.proof.scenario import Intrude, Scenario, Sharing
 from tests.proof.stage import Stage, stage
 from tests.proof.witness import Witness
 
@@ -56,11 +57,6 @@ def test_mig_is_reconfigured_under_load(made: Stage) -> None:
     assert comparison.product["cc-red"].busy_s > 10
 
 
-def test_cards_in_four_shares(made: Stage) -> None:
-    done, _ = prove(made, SCENARIOS["shares"])
-    assert {hold.part for hold in done.testimony.holds} == {1 / 4}
-
-
 def test_agent_and_aggregator_are_killed(made: Stage) -> None:
     """What nobody observed is billed by the second meter."""
     agent, aggregator = SCENARIOS["agent"], SCENARIOS["aggregator"]
@@ -70,6 +66,8 @@ def test_agent_and_aggregator_are_killed(made: Stage) -> None:
     assert comparison.by_api_s > 10
 
 
-def test_a_storm_of_jobs(made: Stage) -> None:
-    done, _ = prove(made, SCENARIOS["storm"])
+def test_a_storm_of_jobs_on_shares_and_slices(made: Stage) -> None:
+    """Time-slicing in four, beside a card in sevenths."""
+    done, _ = prove(made, replace(SCENARIOS["storm"], sharing=Sharing(replicas=4)))
     assert len({hold.uid for hold in done.testimony.holds}) == 100
+    assert {hold.part for hold in done.testimony.holds} == {Fraction(1, 4), Fraction(1, 7)}
