@@ -78,9 +78,12 @@ class Aggregator:
 
     def export(self, month: str) -> str:
         """Every line of a month, hours that are not closed yet included."""
-        self.command("rerate", "--now")
         arguments = ("export", "--month", month, "--detail", "hour", "--provisional", "--allow-unpriced")
         return self.command(*arguments)
+
+    def close_hours(self) -> None:
+        """Those that are over, without waiting for the grace."""
+        self.command("rerate", "--now")
 
     def _alive(self) -> bool:
         assert self._daemon.alive(), f"the aggregator ended: {self._daemon.said()}"
