@@ -14,9 +14,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
+from tests.proof.account_checks import check_accounts, product_totals
 from tests.proof.card_checks import check_cards
 from tests.proof.case import Case, Difference
-from tests.proof.export import HELD, Line, read
+from tests.proof.export import Line, read
 from tests.proof.holder_checks import check_holders
 from tests.proof.money_checks import check_money
 from tests.proof.plan_checks import check_plans
@@ -24,7 +25,6 @@ from tests.proof.testimony import Testimony, Totals
 from tests.proof.usage_checks import check_usage
 
 SECOND_MS = 1000
-UNUSED = "unused"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,10 +62,14 @@ def compare(testimony: Testimony, csv_text: str) -> Comparison:
     case = Case.of(testimony, read(csv_text))
     holders = check_holders(case)
     money = check_money(case)
-    found = (*holders.differences, *money.differences, *check_cards(case), *check_plans(case), *check_usage(case))
+    product = product_totals(case)
+    found = (
+        *holders.differences, *money.differences, *check_accounts(case, product), *check_cards(case),
+        *check_plans(case), *check_usage(case),
+    )  # fmt: skip
     return Comparison(
         witness=testimony.accounts,
-        product=_product(case),
+        product=product,
         differences=found,
         lines=len(case.lines),
         end_ms=holders.end_ms,
@@ -73,21 +77,6 @@ def compare(testimony: Testimony, csv_text: str) -> Comparison:
         by_api_s=_card_s(case, lambda line: line.evidence.startswith("api")),
         gap_s=_card_s(case, lambda line: line.kind == "gap"),
     )
-
-
-def _product(case: Case) -> dict[str, Totals]:
-    """What holders, and who pays for what they do not use, are charged by the product; by account."""
-    found: dict[str, Totals] = {}
-    for line in case.lines:
-        if line.kind in HELD or line.kind == UNUSED:
-            found[line.account] = found.get(line.account, Totals()) + Totals(
-                gpu_s=line.card_ms / SECOND_MS,
-                busy_s=Fraction(line.busy_ms or 0, SECOND_MS),
-                joules=Fraction(line.energy_mj or 0, SECOND_MS),
-                list_micros=Fraction(line.list_micros or 0),
-                amount_micros=Fraction(line.amount_micros or 0),
-            )
-    return dict(sorted(found.items()))
 
 
 def _card_s(case: Case, wanted: Callable[[Line], bool]) -> Fraction:

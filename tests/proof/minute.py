@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
 from tests.proof.comparison import Comparison, compare
+from tests.proof.lives import Owner
+from tests.proof.reckoning import accounts
 from tests.proof.testimony import Card, Hold, Load, Mig, Power, Price, Prices, Slice, Testimony, Told
 
 START_MS = 1_800_000_000_000 // 3_600_000 * 3_600_000
@@ -110,6 +113,13 @@ BLUE = Hold(
 )  # fmt: skip
 
 
+def owners_over(namespace: str, from_ms: int, until_ms: int) -> Iterator[tuple[int, int, Owner]]:
+    """Who pays for what a namespace does not use."""
+    yield from_ms, until_ms, Owner(from_ms=0, account=f"cc-{namespace}", tier=None)
+
+
 def compared(rows: list[Row], *holds: Hold, told: tuple[Told, ...] = TOLD) -> Comparison:
-    testimony = Testimony(from_ms=at(0), until_ms=at(60), holds=holds or (RED, BLUE), told=told)
+    holds = holds or (RED, BLUE)
+    sums = accounts(holds, told, owners_over, at(0), at(60))
+    testimony = Testimony(from_ms=at(0), until_ms=at(60), holds=holds, told=told, accounts=sums)
     return compare(testimony, written(rows))

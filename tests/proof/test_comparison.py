@@ -211,5 +211,8 @@ def test_a_guarantee() -> None:
         back = paid | {"kind": "backed", "cost_center_id": "platform:idle", "amount": f"-{paid['amount']}"}
         rows += [paid, back]
     assert compared(rows, told=told).differences == ()
+    rows[-2]["cost_center_id"] = "cc-blue"
+    assert {each.kind for each in compared(rows, told=told).differences} == {"account"}
+    rows[-2]["cost_center_id"] = "cc-red"
     rows[-2]["quantity_ms_num"] *= 2
     assert {each.kind for each in compared(rows, told=told).differences} == {"plan", "money"}
