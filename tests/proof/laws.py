@@ -13,6 +13,7 @@ from decimal import Decimal
 from fractions import Fraction
 from zoneinfo import ZoneInfo
 
+from tests.proof.case import line_text
 from tests.proof.export import Line
 
 CHARGE, REVERSAL, RESTATED = "charge", "reversal", "restated"
@@ -32,11 +33,12 @@ def rows(text: str) -> list[dict[str, str]]:
 
 def unlike(wanted: str, text: str) -> Iterator[str]:
     """Where two exports of the same time differ, line by line."""
-    for number, (a, b) in enumerate(itertools.zip_longest(rows(wanted), rows(text), fillvalue={}), 1):
+    nothing: dict[str, str] = {}
+    for number, (a, b) in enumerate(itertools.zip_longest(rows(wanted), rows(text), fillvalue=nothing), 1):
         differing = [name for name in SAME if a.get(name) != b.get(name)]
         if differing:
             said = ", ".join(f"{name} {a.get(name)!r} became {b.get(name)!r}" for name in differing)
-            yield f"line {number}: {said}"
+            yield f"by the bill of the real run: line {number}: {said}"
 
 
 def uncut(lines: Iterable[Line]) -> list[tuple[Line, int]]:
@@ -81,17 +83,17 @@ def changed_by_shift(wanted: Sequence[Line], shifted: Sequence[Line], by_ms: int
     moved = [replace(line, from_ms=line.from_ms - by_ms, until_ms=line.until_ms - by_ms) for line in shifted]
     for pair in itertools.zip_longest(uncut(wanted), uncut(moved)):
         if None in pair:
-            yield f"a line too many, or too few: {pair}"
+            yield f"only once: {', '.join(line_text(each[0]) for each in pair if each)}"
             return
         (a, whole), (b, cut) = pair
         if (a.from_ms, a.until_ms, a.account, a.kind, a.holder, a.card_ms) != (
             b.from_ms, b.until_ms, b.account, b.kind, b.holder, b.card_ms,
         ):  # fmt: skip
-            yield f"{a} became {b}"
+            yield f"{line_text(a)} became {line_text(b)}"
         for name in ("list_micros", "amount_micros"):
             before, after = getattr(a, name), getattr(b, name)
             if (before is None) != (after is None) or abs((before or 0) - (after or 0)) > whole + cut - 1:
-                yield f"{name} {before} became {after}: {b}"
+                yield f"{name} {before} became {after}: {line_text(b)}"
 
 
 def misdated(text: str, timezone: str) -> Iterator[str]:

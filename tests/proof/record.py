@@ -90,9 +90,11 @@ def _make_namespaces(plane: ControlPlane) -> None:
     apply_shipped_rights(plane)
     for name, labels in NAMESPACES.items():
         plane.create("/api/v1/namespaces", "Namespace", name, metadata={"labels": labels})
-    for name in NAMESPACES:
-        accounts = f"/api/v1/namespaces/{name}/serviceaccounts"
-        wait_for("the namespace's account", lambda path=accounts: plane.call("GET", path)["items"])
+    wait_for("the namespaces' accounts", lambda: all(_has_account(plane, name) for name in NAMESPACES))
+
+
+def _has_account(plane: ControlPlane, namespace: str) -> bool:
+    return bool(plane.call("GET", f"/api/v1/namespaces/{namespace}/serviceaccounts")["items"])
 
 
 def _aggregator(plane: ControlPlane, folder: Path) -> Any:

@@ -103,6 +103,12 @@ class Scene:
         given = self.container(namespace, pod).visible_devices
         return next(number for number, card in enumerate(self.driver.cards) if card.uuid in given)
 
+    def recover(self) -> None:
+        """Every card answers again."""
+        for number in range(len(self.driver.cards)):
+            if self.driver.lost(number):
+                self.driver.recover(number)
+
     def cut(self, card: int, *profiles: str) -> None:
         """What is still wanted stays as it is, and who holds it goes on."""
         self.driver.cut(card, profiles)
@@ -144,7 +150,7 @@ SCRIPTS = {
             (20, lambda scene: scene.job("ml", "short-2", 3, **{CARD: 1})),
             (26, lambda scene: scene.label("web", cost_center="cc-store")),
             (32, lambda scene: scene.driver.lose(scene.card_of("ml", "train"))),
-            (36, lambda scene: [scene.driver.recover(each) for each in range(4) if scene.driver.lost(each)]),
+            (36, lambda scene: scene.recover()),
             (40, lambda scene: scene.delete("ml", "train")),
             (46, lambda scene: scene.start("nobody", "pair", "first", "second", **{CARD: 1})),
             (50, lambda scene: scene.job("web", "late", 6, **{CARD: 1})),

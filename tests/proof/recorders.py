@@ -172,7 +172,7 @@ def agent(tape: Tape, arguments: list[str]) -> int:
         assert isinstance(clock, NotedClock)
         return NotedCollectors(settings, clock, tape)
 
-    cli.SystemClock, cli.open_collectors = NotedClock, open_recorded  # type: ignore[misc,attr-defined]
+    cli.SystemClock, cli.open_collectors = NotedClock, open_recorded  # type: ignore[attr-defined]
     return cli.main(arguments)
 
 
@@ -211,7 +211,7 @@ def aggregator(tape: Tape, arguments: list[str]) -> None:
                 yield event
             tape.note(_news(kind, "ENDED"))
 
-    api_door._read_event, app.ClusterApi = noted_event, NotedApi  # type: ignore[misc,assignment]
+    api_door._read_event, app.ClusterApi = noted_event, NotedApi  # type: ignore[attr-defined]
     chargeback(arguments)
 
 

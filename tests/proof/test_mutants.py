@@ -68,5 +68,5 @@ def test_some_are_caught_and_one_that_breaks_nothing_survives() -> None:
     some = [next(each for each in MUTANTS if each.file == file) for file in TRIED]
     outcomes = list(try_all([*some, HARMLESS], 2, trials=1))
     assert [outcome.caught for outcome in outcomes] == [True, True, True, False]
-    assert all("as it was" in outcome.by for outcome in outcomes[:3])
+    assert all("as it was: by the" in outcome.by for outcome in outcomes[:3])
     assert outcomes[3].by == ""
