@@ -10,7 +10,7 @@ import pytest
 
 from exporter import wire
 from tests.cluster.pushed import bodies
-from tests.proof.recording import NAMES, load
+from tests.proof.recording import NAMES, load, object_of
 from tests.proof.replay import replaying
 from tests.proof.trials import TRIALS, across
 
@@ -42,7 +42,7 @@ async def test_the_account_is_that_of_the_real_agent(name: str, tmp_path: Path) 
         await run.play()
         await run.settle()
     played = [json.loads(wire.encode(body)) for _, body in bodies(tmp_path / "ledger.db", recording.head.node)]
-    assert [_account(body) for body in played] == [_account(json.loads(body)) for body in recording.billed.bodies]
+    assert [_account(body) for body in played] == [_account(object_of(body)) for body in recording.billed.bodies]
 
 
 async def test_two_replays_are_the_same(tmp_path: Path) -> None:
