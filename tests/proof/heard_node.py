@@ -85,7 +85,7 @@ class HeardNode:
             try:
                 yield socket
             finally:
-                server.stop(grace=None).wait()
+                server.stop(grace=None)
 
 
 class BeatClock:

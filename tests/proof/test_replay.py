@@ -25,9 +25,9 @@ async def test_a_recorded_run_comes_out_even(name: str, trial: str, tmp_path: Pa
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("part", [0.02, 0.27, 0.69, 0.98])
+@pytest.mark.parametrize("part", [0.02, 0.98])
 async def test_a_border_may_fall_anywhere(name: str, part: float, tmp_path: Path) -> None:
-    """Right after the first beat, into a change of MIG instances, into a pod's last second, right before the end."""
+    """Right after the first beat, right before the last one."""
     differences = await across(
         load(name), tmp_path, border="2026-10-31T23:00:00Z", timezone="Europe/Berlin", part=part
     )
