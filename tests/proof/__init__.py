@@ -4,6 +4,6 @@ play       scenarios/*.yaml → `reading` → `scenario` → `runner` → `actio
            its `driver`, `plugin`, `aggregator`, `books`; `workloads` are what the API is given
 witness    `watching` and `lives` → `witness` → `testimony`; `courses`, `tariff` and `reckoning` work it out
 compare    `export`, `matching` and `pasts` → `case` → the `…_checks` → `comparison` → `outcome` and `report`
-replay     `record` and `recorders` → `recording` → `replay` between the `heard_…`, on a `virtual_clock` → `trials` and
-           `laws` → `verdict` on `mutants`
+replay     `record` and `recorders` → `recording` → `replay` between the `heard_…`, on a `virtual_clock` → `trials`
+           and `laws` → `verdict` on `mutants`
 """
