@@ -87,11 +87,12 @@ def run(stage: Stage, scenario: Scenario, seed: int, witness: Watcher, say: Say 
 
 def set_cards(stage: Stage, scenario: Scenario) -> None:
     """As the scenario wants them; what it does not speak of is whole, or cut as ever."""
-    before = (stage.plugin.sharing, stage.plugin.offers())
+    before = [stage.driver.profiles(number) for number in range(len(MODELS))]
     for number in range(len(MODELS)):
         wanted = scenario.cards[number].mig if number < len(scenario.cards) else ALWAYS_CUT.get(number, ())
         stage.driver.cut(number, wanted)
-    if before != (scenario.sharing, stage.plugin.offers()):
+    after = [stage.driver.profiles(number) for number in range(len(MODELS))]
+    if before != after or stage.plugin.sharing != scenario.sharing:
         stage.plugin.offer(scenario.sharing)
 
 
