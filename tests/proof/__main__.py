@@ -15,7 +15,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.cluster.control_plane import ADMIN_TOKEN
+import pytest
+
+from tests.cluster.control_plane import ADMIN_TOKEN, Refused
 from tests.proof.comparison import compare
 from tests.proof.outcome import Outcome, table
 from tests.proof.reading import read_scenarios
@@ -27,6 +29,8 @@ from tests.proof.witness import Witness
 
 CHECKPOINT = "device-plugins/kubelet_internal_checkpoint"
 DIFFERENCES_SHOWN = 20  # of a scenario
+# What says that a part of the stage did not do in time what was asked of it.
+UNPLAYABLE = (AssertionError, OSError, Refused, pytest.fail.Exception)
 
 
 def main() -> int:
@@ -73,7 +77,7 @@ def play(made: Stage, scenario: Scenario, seed: int) -> Outcome:
     witness = Witness(made.plane.url, ADMIN_TOKEN, made.node.kubelet_folder / CHECKPOINT)
     try:
         done = run(made, scenario, seed, witness, _say)
-    except AssertionError as error:
+    except UNPLAYABLE as error:
         _say(f"{scenario.name}: NOT PLAYED: {error}")
         return Outcome(scenario=scenario, seed=seed, took_s=time.monotonic() - began_s, failure=str(error))
     comparison = compare(done.testimony, done.csv)
