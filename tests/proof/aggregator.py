@@ -56,7 +56,11 @@ class Aggregator:
                 self._daemon.start()
 
     def wait_ready(self) -> None:
-        wait_for("the aggregator is ready", lambda: self._alive() and fetch(f"{self.url}/readyz")[0] == 200)
+        """One that ended, for its database was away when it began, begins anew, as a cluster would have it."""
+        try:
+            wait_for("the aggregator is ready", self._ready)
+        except AssertionError as late:
+            raise AssertionError(f"{late}: {self._daemon.said()}") from late
 
     def command(self, *arguments: str) -> str:
         """What a `chargeback` command on its ledger writes."""
@@ -85,6 +89,6 @@ class Aggregator:
         """Those that are over, without waiting for the grace."""
         self.command("rerate", "--now")
 
-    def _alive(self) -> bool:
-        assert self._daemon.alive(), f"the aggregator ended: {self._daemon.said()}"
-        return True
+    def _ready(self) -> bool:
+        self.start()
+        return fetch(f"{self.url}/readyz")[0] == 200
