@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import hashlib
 import re
+import urllib.parse
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -48,6 +50,20 @@ async def test_a_good_body_is_kept_and_the_same_again_is_known(tmp_path: Path) -
         assert server.kept() == 1
         page = await server.metrics_with('chargeback_pushes_accepted_total{outcome="known"} 1.0')
         assert 'chargeback_pushes_accepted_total{outcome="stored"} 1.0' in page
+
+
+async def test_a_push_that_breaks_off_leaves_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """An agent that is killed, a wire that is cut: no defect of the server's, and no refusal of a body."""
+    async with serving(tmp_path) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", urllib.parse.urlsplit(server.url).port)
+        writer.write(f"PUT {PATH} HTTP/1.1\r\nHost: lab\r\nContent-Length: 1000\r\n\r\n{{".encode())
+        await writer.drain()
+        writer.transport.abort()
+        await writer.wait_closed()
+        assert await reader.read() == b""
+        assert (await server.put(body())).status == 200
+        assert "chargeback_pushes_refused_total{" not in (await server.get("/metrics")).body.decode()
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 async def test_a_packed_body_is_the_same_body(tmp_path: Path) -> None:
