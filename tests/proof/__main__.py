@@ -40,7 +40,8 @@ def main() -> int:
     parser.add_argument("--passes", type=int, default=1, help="how many (default: 1)")
     parser.add_argument("--only", default="", help="names of scenarios, with commas (default: all)")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))  # else a stage that stands would be left behind
+    # Else a stage that stands would be left behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))
     known = read_scenarios()
     names = [name for name in arguments.only.split(",") if name] or list(known)
     if unknown := sorted(set(names) - set(known)):
