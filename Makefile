@@ -40,7 +40,7 @@ proof: $(VENV)/.dev ## hold the bill against what really ran on a real node (abo
 	$(BIN)/python -m tests.proof $(ARGS)
 
 proof-mutants: $(VENV)/.dev ## break the product, a line at a time, and see replayed runs catch it (5 minutes); ARGS="rating" tries some
-	$(BIN)/python -m tests.proof.mutants $(ARGS)
+	$(BIN)/python -m tests.proof.replay.mutants $(ARGS)
 
 bench: $(VENV)/.dev ## measure what the agent costs its node: CPU a beat, calls to the driver, memory (some minutes)
 	$(BIN)/python -m pytest -m bench tests/bench $(ARGS)

@@ -1,9 +1,9 @@
-"""The proof: the bill held against what really ran on a real node. Start at `__main__.py`; the rooms are these.
+"""The proof: the bill held against what really ran on a real node. Start at `__main__.py`.
 
-play       scenarios/*.yaml → `reading` → `scenario` → `runner` → `actions` and `faults`, which act upon the `stage`:
-           its `driver`, `plugin`, `aggregator`, `books`; `workloads` are what the API is given
-witness    `watching` and `lives` → `witness` → `testimony`; `courses`, `tariff` and `reckoning` work it out
-compare    `export`, `matching` and `pasts` → `case` → the `…_checks` → `comparison` → `outcome` and `report`
-replay     `record` and `recorders` → `recording` → `replay` between the `heard_…`, on a `virtual_clock` → `trials`
-           and `laws` → `verdict` on `mutants`
+stage       `scenarios/*.yaml` → `reading` → `scenario` → `runner` → `actions` and `faults`, which act upon the
+            `stage`: its `driver`, `plugin`, `aggregator`, `books`; `workloads` are what the API is given
+witness     `watching` and `lives` → `witness` → `testimony`; `courses`, `tariff` and `reckoning` work it out
+comparison  `export`, `matching` and `pasts` → `case` → the `…_checks` → `comparison`; `outcome` and `report` show it
+replay      `record` and `recorders` → `recording` → `replay` between the `heard_…`, on a `virtual_clock` → `trials`
+            and `laws` → `verdict` on `mutants`
 """

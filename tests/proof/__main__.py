@@ -18,14 +18,14 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.control_plane import ADMIN_TOKEN, Refused
-from tests.proof.comparison import compare
+from tests.proof.comparison.comparison import compare
 from tests.proof.outcome import Outcome, table
-from tests.proof.reading import read_scenarios
 from tests.proof.report import PAGE, Row, row, write
-from tests.proof.runner import run
-from tests.proof.scenario import Scenario
-from tests.proof.stage import Stage, stage
-from tests.proof.witness import Witness
+from tests.proof.stage.reading import read_scenarios
+from tests.proof.stage.runner import run
+from tests.proof.stage.scenario import Scenario
+from tests.proof.stage.stage import Stage, stage
+from tests.proof.witness.witness import Witness
 
 CHECKPOINT = "device-plugins/kubelet_internal_checkpoint"
 DIFFERENCES_SHOWN = 20  # of a scenario

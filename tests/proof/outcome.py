@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from tests.proof.comparison import Comparison
-from tests.proof.runner import Run
-from tests.proof.scenario import Scenario
-from tests.proof.testimony import Totals
+from tests.proof.comparison.comparison import Comparison
+from tests.proof.stage.runner import Run
+from tests.proof.stage.scenario import Scenario
+from tests.proof.witness.testimony import Totals
 
 MICROS = 1_000_000
 HEADER = (

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
-from tests.proof.comparison import Comparison
-from tests.proof.testimony import Testimony, Totals, total
+from tests.proof.comparison.comparison import Comparison
+from tests.proof.witness.testimony import Testimony, Totals, total
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/proof.md"
 HEAD = Path(__file__).with_name("page.md")  # what the page says of itself

@@ -13,12 +13,12 @@ from fractions import Fraction
 import pytest
 
 from tests.cluster.control_plane import ADMIN_TOKEN
-from tests.proof.comparison import Comparison, compare
-from tests.proof.reading import read_scenarios
-from tests.proof.runner import Run, run
-from tests.proof.scenario import Intrude, Scenario, Sharing
-from tests.proof.stage import Stage, stage
-from tests.proof.witness import Witness
+from tests.proof.comparison.comparison import Comparison, compare
+from tests.proof.stage.reading import read_scenarios
+from tests.proof.stage.runner import Run, run
+from tests.proof.stage.scenario import Intrude, Scenario, Sharing
+from tests.proof.stage.stage import Stage, stage
+from tests.proof.witness.witness import Witness
 
 SEED = 7
 SCENARIOS = read_scenarios()

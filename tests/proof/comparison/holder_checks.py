@@ -1,0 +1,120 @@
+"""Every stay has its lines: from its bind to its end, on its device, on its owner's account, once."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tests.proof.comparison.case import Case, Difference, line_text, lines_text, name
+from tests.proof.comparison.export import Line
+from tests.proof.comparison.matching import Match, Stay
+from tests.proof.witness.lives import SECOND_MS, clock
+
+HEARD_MS = 250  # two who hear that a pod is gone hear it so far from one another
+CHANGED_MS = 5_000  # so long after a plugin began anew an agent knows into how many shares a device is cut
+HOLDERS_KINDS = frozenset({"held", "reserved", "burst"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ends:
+    """end_ms: the farthest that an end lies from the witness's stamp."""
+
+    differences: tuple[Difference, ...]
+    end_ms: int
+
+
+def check_holders(case: Case) -> Ends:
+    found = [
+        Difference(kind="doubled", subject=name(line.holder), witness="nobody held it", product=line_text(line))
+        for line in case.matching.loose
+    ]
+    found += [
+        Difference(kind="device", subject=name(line.holder), witness=str(match.stay), product=line_text(line))
+        for match, line in case.matching.astray
+    ]
+    astray = {id(match) for match, _ in case.matching.astray}
+    off_ms = 0
+    for match in case.matching.matches:
+        if id(match) in astray:
+            continue
+        found += _check_time(case, match)
+        found += _check_lines(match)
+        if match.lines:
+            begun, ended = match.lines[0].from_ms, max(line.until_ms for line in match.lines)
+            off_ms = max(off_ms, abs(begun - match.stay.from_ms), abs(match.stay.until_ms - ended))
+    return Ends(differences=tuple(found), end_ms=off_ms)
+
+
+def _check_time(case: Case, match: Match) -> Iterator[Difference]:
+    """Unbroken, once, and from stamp to stamp."""
+    stay, lines = match.stay, match.lines
+
+    def differs(kind: str, witness: str) -> Difference:
+        return Difference(kind=kind, subject=name(stay.holder), witness=witness, product=lines_text(lines))
+
+    if not lines:
+        if stay.until_ms - stay.from_ms > SECOND_MS:  # else it may have ended in the instant in which it began
+            yield differs("missing", str(stay))
+        return
+    for before, after in itertools.pairwise(lines):
+        if after.from_ms < before.until_ms:
+            yield differs("doubled", f"{stay}: once from {clock(after.from_ms)}")
+        elif after.from_ms > before.until_ms:
+            yield differs("missing", f"{stay}: also from {clock(before.until_ms)} to {clock(after.from_ms)}")
+    begin_ms = _begin_ms(case, match)
+    if lines[0].from_ms != begin_ms:
+        yield differs("interval", f"{stay}: from {clock(begin_ms)}")
+    first_ms, last_ms = _end_ms(case, stay)
+    ended_ms = max(line.until_ms for line in lines)
+    if not first_ms <= ended_ms <= last_ms:
+        yield differs("interval", f"{stay}: ends between {clock(first_ms)} and {clock(last_ms)}")
+
+
+def _begin_ms(case: Case, match: Match) -> int:
+    """At its bind; where the slot's holder before was there until later in that second, when he went."""
+    device = match.lines[0].device if match.guessed else match.stay.slot[0]
+    slot = (device, match.stay.slot[1])
+    before = [
+        max(line.until_ms for line in other.lines)
+        for other in case.matching.matches
+        if other is not match
+        and other.lines
+        and (other.lines[0].device, other.stay.slot[1]) == slot
+        and other.stay.from_ms <= match.stay.from_ms < other.stay.until_ms
+    ]
+    return max([match.stay.from_ms, *before])
+
+
+def _end_ms(case: Case, stay: Stay) -> tuple[int, int]:
+    """The first and the last instant at which it may have ended."""
+    if stay.until_ms == case.testimony.until_ms:
+        return stay.until_ms, 1 << 62  # it goes on
+    slack = 0 if stay.holds[-1].stamped else HEARD_MS
+    return max(stay.until_ms - SECOND_MS - slack, stay.from_ms), stay.until_ms + slack
+
+
+def _check_lines(match: Match) -> Iterator[Difference]:
+    """Each line on the account of who owned the namespace then, and of the part of the card that it was."""
+    for line in match.lines:
+        holds = [each for each in match.stay.holds if each.from_ms < line.until_ms and line.from_ms < each.until_ms]
+        accounts = {each.account for each in holds}
+        if accounts != {line.account}:
+            owners = ", ".join(f"{each.account} from {clock(each.from_ms)}" for each in match.stay.holds)
+            yield Difference(kind="account", subject=name(line.holder), witness=owners, product=line_text(line))
+        if line.kind not in HOLDERS_KINDS:
+            yield Difference(kind="kind", subject=name(line.holder), witness=str(match.stay), product=line_text(line))
+        parts = {
+            each.part
+            for each in match.stay.holds
+            if each.from_ms - CHANGED_MS < line.until_ms and line.from_ms < each.until_ms + CHANGED_MS
+        }
+        if line.ms and line.card_ms / line.ms / max(1, len(line.shares)) not in parts:
+            said = " or ".join(str(part) for part in sorted(parts))
+            yield Difference(
+                kind="part", subject=name(line.holder), witness=f"{said} of the card", product=_part_text(line)
+            )
+
+
+def _part_text(line: Line) -> str:
+    return f"{line.card_ms / line.ms} of it: {line_text(line)}"

@@ -1,0 +1,218 @@
+"""A comparison finds what is wrong: one line of a good export is spoilt in every way, and each of them is found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+
+import pytest
+
+from tests.proof.comparison.minute import BLUE, PART, RED, SLICE, TOLD, WHOLE, Row, add, at, compared, good, held, row
+from tests.proof.witness.testimony import Blind, Load, Lost, Plan
+
+Spoil = Callable[[list[Row]], None]
+
+
+def test_two_who_agree() -> None:
+    comparison = compared(good())
+    assert comparison.differences == ()
+    assert (comparison.end_ms, comparison.money_micros, comparison.by_api_s) == (400, 0, Fraction(2, 5))
+    assert {name: float(each.gpu_s) for name, each in comparison.product.items()} == {
+        "cc-red": 9.6,
+        "cc-blue": pytest.approx(20 * 3 / 7),
+    }
+
+
+def begins_late(rows: list[Row]) -> None:
+    del rows[1]
+    rows[0] |= row(0, 5.4, "free")
+
+
+def ends_late(rows: list[Row]) -> None:
+    rows[2] |= held(5.4, 15.001, "red", "exclusive", busy_ms=4_000)
+    rows[3] |= row(15.001, 60, "free")
+
+
+def ends_soon(rows: list[Row]) -> None:
+    rows[2] |= held(5.4, 13.999, "red", "exclusive", busy_ms=4_000)
+    rows[3] |= row(13.999, 60, "free")
+
+
+def breaks(rows: list[Row]) -> None:
+    rows[6] |= held(10, 20, "blue", "mig")
+    rows.append(row(20, 20.001, "free", device=SLICE, part=PART))
+    rows.append(held(20.001, 30, "blue", "mig"))
+
+
+def on_another_device(rows: list[Row]) -> None:
+    rows[6] |= {"device": "MIG-2"}
+
+
+def on_another_account(rows: list[Row]) -> None:
+    rows[2] |= {"cost_center_id": "cc-blue"}
+
+
+def a_micro_more(rows: list[Row]) -> None:
+    add(rows[2], 1)
+    add(rows[3], -1)
+
+
+def a_micro_less_charged(rows: list[Row]) -> None:
+    add(rows[6], -1, "amount")
+
+
+def missing(rows: list[Row]) -> None:
+    rows[5] |= row(0, 60, "free", device=SLICE, part=PART)
+    del rows[6:]
+
+
+def doubled(rows: list[Row]) -> None:
+    rows.append(rows[6])
+
+
+def of_nobody(rows: list[Row]) -> None:
+    rows[3] |= {
+        "kind": "held",
+        "namespace": "green",
+        "pod": "ghost",
+        "container": "main",
+        "cost_center_id": "cc-green",
+    }
+
+
+def of_another_part(rows: list[Row]) -> None:
+    rows[6] |= {"gpu_ms_num": 20_000 * 4}
+
+
+def a_gap(rows: list[Row]) -> None:
+    rows[3] |= {"kind": "gap", "cost_center_id": "platform:gap"}
+
+
+def unhealthy(rows: list[Row]) -> None:
+    rows[0] |= {"kind": "unhealthy", "cost_center_id": "platform:unavailable"}
+
+
+def too_busy(rows: list[Row]) -> None:
+    rows[2]["busy_ms"] = 9_000
+
+
+def too_much_energy(rows: list[Row]) -> None:
+    rows[2]["energy_mj"] = 1_100_000
+
+
+def reserved(rows: list[Row]) -> None:
+    rows[2]["kind"] = "reserved"
+
+
+def waived(rows: list[Row]) -> None:
+    rows[2]["kind"] = "faulted"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "kind"),
+    [
+        (begins_late, "interval"), (ends_late, "interval"), (ends_soon, "interval"), (breaks, "missing"),
+        (on_another_device, "device"), (on_another_account, "account"), (a_micro_more, "money"),
+        (a_micro_less_charged, "money"), (missing, "missing"), (doubled, "doubled"), (of_nobody, "doubled"),
+        (of_another_part, "part"), (a_gap, "gap"), (unhealthy, "gap"), (too_busy, "busy"),
+        (too_much_energy, "energy"), (reserved, "plan"), (waived, "kind"),
+    ],
+)  # fmt: skip
+def test_a_spoilt_line_is_found(spoil: Spoil, kind: str) -> None:
+    """And printed with both sides' evidence."""
+    rows = good()
+    spoil(rows)
+    found = [each for each in compared(rows).differences if each.kind == kind]
+    assert found, f"no difference of the kind {kind}"
+    assert all(each.witness and each.product for each in found)
+    assert "    witness: " in str(found[0])
+
+
+def test_both_sides_evidence() -> None:
+    rows = good()
+    ends_late(rows)
+    (found,) = [each for each in compared(rows).differences if each.kind == "interval"]
+    assert "bound 08:00:05; finished 08:00:14" in found.witness
+    assert "ends between 08:00:14 and 08:00:15" in found.witness
+    assert "08:00:05.400 to 08:00:15.001" in found.product
+    assert "evidence exclusive" in found.product
+
+
+def test_what_nobody_knows_is_not_told() -> None:
+    """A stranger works on red's card all the time: how busy red was, no driver can tell."""
+    stranger = Load(at_ms=at(1), device=WHOLE, pid=2, sm_percent=0)
+    told = (*TOLD[:5], stranger, *TOLD[5:])
+    kinds = {each.kind for each in compared(good(), told=told).differences}
+    assert kinds == {"busy"}
+
+
+def test_what_everybody_knows_is_told() -> None:
+    rows = good()
+    rows[2]["busy_ms"] = ""
+    assert [each.kind for each in compared(rows).differences] == ["busy"]
+
+
+def test_gaps_where_the_scenario_made_the_node_blind() -> None:
+    rows = good()
+    a_gap(rows)
+    blind = Blind(at_ms=at(15), until_ms=at(60), why="the agent was killed")
+    assert compared(rows, told=(*TOLD, blind)).differences == ()
+
+
+def test_a_card_that_was_lost() -> None:
+    rows = good()
+    unhealthy(rows)
+    lost = (Lost(at_ms=at(-1), gpu=WHOLE), Lost(at_ms=at(4), gpu=WHOLE, lost=False))
+    assert compared(rows, told=(*TOLD, *lost)).differences == ()
+
+
+def test_the_next_holder_begins_when_the_one_before_went() -> None:
+    """Within the second in which one ended and the other was bound; the slot is nobody's at no time."""
+    green = replace(RED, namespace="green", account="cc-green", from_ms=at(14), until_ms=at(20), uid="uid-green")
+    rows = good()
+    names = {"namespace": "green", "pod": "red-pod", "cost_center_id": "cc-green"}
+    rows[3:4] = [held(14.6, 20, "red", "exclusive", busy_ms=0, **names), row(20, 60, "free")]
+    assert compared(rows, RED, BLUE, green).differences == ()
+    rows[3:4] = [row(14.6, 14.7, "free"), held(14.7, 20, "red", "exclusive", busy_ms=0, **names)]
+    assert [each.kind for each in compared(rows, RED, BLUE, green).differences] == ["interval"]
+
+
+def test_a_namespace_that_changes_hands() -> None:
+    holds = (replace(RED, until_ms=at(9)), replace(RED, account="cc-new", from_ms=at(9)))
+    assert {each.kind for each in compared(good(), *holds, BLUE).differences} == {"account"}
+    rows = good()
+    rows[2:3] = [
+        held(5.4, 9, "red", "exclusive", busy_ms=1_000),
+        held(9, 14.6, "red", "exclusive", busy_ms=3_000, cost_center_id="cc-new"),
+    ]
+    assert compared(rows, *holds, BLUE).differences == ()
+
+
+def test_a_pod_that_no_agent_saw_may_be_on_any_card_of_its_price() -> None:
+    """The product guesses its device: by the witness it was on another."""
+    elsewhere = replace(RED, gpu="GPU-3", device="GPU-3")
+    rows = good()
+    rows[2] |= {"evidence": "api", "busy_ms": "", "energy_mj": ""}
+    assert compared(rows, elsewhere, BLUE).differences == ()
+    rows[2] |= {"evidence": "exclusive"}
+    assert {each.kind for each in compared(rows, elsewhere, BLUE).differences} == {"device"}
+
+
+def test_a_guarantee() -> None:
+    """Two cards: red fills one unit, and pays for the other."""
+    told = (*TOLD, Plan(at_ms=at(0), namespace="red", guaranteed=1))
+    unused: Row = {"device": "plan", "gpu": "", "namespace": "red", "resource": "nvidia.com/gpu", "gpu_ms_num": 0}
+    rows = good()
+    for each in rows[1:3]:
+        each["kind"] = "reserved"
+    for begin, end in ((0, 5), (14.6, 60)):
+        paid = row(begin, end, "unused", cost_center_id="cc-red", **unused) | {"list_amount": "0.000000"}
+        back = paid | {"kind": "backed", "cost_center_id": "platform:idle", "amount": f"-{paid['amount']}"}
+        rows += [paid, back]
+    assert compared(rows, told=told).differences == ()
+    rows[-2]["cost_center_id"] = "cc-blue"
+    assert {each.kind for each in compared(rows, told=told).differences} == {"account"}
+    rows[-2]["cost_center_id"] = "cc-red"
+    rows[-2]["quantity_ms_num"] *= 2
+    assert {each.kind for each in compared(rows, told=told).differences} == {"plan", "money"}

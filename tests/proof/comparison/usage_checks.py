@@ -1,0 +1,126 @@
+"""How busy each line was and what it drew, as far as the product says: within what a beat may be late.
+
+What an agent sees in one beat holds until the next one, so a change may count some beats too early or too late. Where
+nobody could know (several pods on a device, a stranger's process, a lost card) a number is a difference, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from fractions import Fraction
+
+from tests.proof.comparison.case import Case, Difference, line_text, name
+from tests.proof.comparison.export import Line
+from tests.proof.comparison.matching import API, Match
+from tests.proof.witness.courses import Course, busy_ms, courses, energy_mj, swings, told_all_along
+
+LATE_MS = 1_500  # a change counts so much too late, with beats of a second
+NEAR_MS = 3_000  # so near to a line's ends, or to a time without sight, it is open what the driver could tell
+READ_MS = 1_000  # a counter is read so long after its beat, on a busy machine
+ROUND_MS = 300  # busy time is counted in whole beats
+LONG_MS = 8_000  # over so long a line a driver that can tell has told
+
+
+def check_usage(case: Case) -> Iterator[Difference]:
+    found = courses(case.testimony.holds, case.testimony.told)
+    by_line: dict[tuple[int, ...], tuple[Line, list[tuple[Course, ...]]]] = {}
+    for match in case.matching.matches:
+        for pieces in _pieces(match.lines):
+            known = by_line.setdefault(tuple(map(id, pieces)), (_together(pieces), []))
+            known[1].append(_course(match, found))
+    for line, of_shares in by_line.values():
+        if line.evidence.startswith(API):
+            continue
+        yield from _check_busy(case, line, of_shares)
+        yield from _check_energy(line, of_shares)
+
+
+def _pieces(lines: Sequence[Line]) -> Iterator[tuple[Line, ...]]:
+    """Lines that follow each other, where the same is known of both: what was measured of them together is prorated
+    by time where an owner changes, and only their sum was measured."""
+    pieces: tuple[Line, ...] = ()
+    for line in lines:
+        if pieces and _goes_on(pieces[-1], line):
+            pieces = (*pieces, line)
+        else:
+            if pieces:
+                yield pieces
+            pieces = (line,)
+    if pieces:
+        yield pieces
+
+
+def _goes_on(before: Line, line: Line) -> bool:
+    return (
+        (before.until_ms, before.device, before.shares, before.evidence)
+        == (line.from_ms, line.device, line.shares, line.evidence)
+        and (before.busy_ms is None) == (line.busy_ms is None)
+        and (before.energy_mj is None) == (line.energy_mj is None)
+    )
+
+
+def _together(pieces: Sequence[Line]) -> Line:
+    """As one line."""
+    first, busy, energy = pieces[0], [each.busy_ms for each in pieces], [each.energy_mj for each in pieces]
+    return replace(
+        first,
+        until_ms=pieces[-1].until_ms,
+        busy_ms=None if first.busy_ms is None else sum(filter(None, busy)),
+        energy_mj=None if first.energy_mj is None else sum(filter(None, energy)),
+    )
+
+
+def _course(match: Match, found: Sequence[tuple[Course, ...]]) -> tuple[Course, ...]:
+    return tuple(course for number in match.stay.numbers for course in found[number])
+
+
+def _check_busy(case: Case, line: Line, of_shares: Sequence[Sequence[Course]]) -> Iterator[Difference]:
+    inner = (line.from_ms + NEAR_MS, line.until_ms - NEAR_MS)
+    known = [told_all_along(course, *inner) for course in of_shares]
+    truly = sum((busy_ms(course, line.from_ms, line.until_ms) for course in of_shares), Fraction(0))
+
+    def differs(witness: str, product: str) -> Difference:
+        said = f"{product}: {line_text(line)}"
+        return Difference(kind="busy", subject=name(line.holder), witness=witness, product=said)
+
+    if line.busy_ms is None:
+        if line.ms > LONG_MS and all(known) and not _was_blind(case, line):
+            yield differs(f"busy for {float(truly):.0f} ms, and alone on the device", "does not know")
+        return
+    if line.ms > LONG_MS and not any(_ever_told(course, *inner) for course in of_shares):
+        yield differs("nobody could know: it was not alone on the device", f"busy for {line.busy_ms} ms")
+        return
+    late = sum((_swing(course, line)[0] for course in of_shares), Fraction(0)) * LATE_MS
+    if abs(line.busy_ms - truly) > late + ROUND_MS:
+        yield differs(
+            f"busy for {float(truly):.0f} ms, give or take {float(late):.0f}", f"busy for {line.busy_ms} ms"
+        )
+
+
+def _check_energy(line: Line, of_shares: Sequence[Sequence[Course]]) -> Iterator[Difference]:
+    if line.energy_mj is None:
+        return
+    truly = sum((energy_mj(course, line.from_ms, line.until_ms) for course in of_shares), Fraction(0))
+    watts = max((each.watts for course in of_shares for each in course), default=Fraction(0))
+    late = sum((_swing(course, line)[1] for course in of_shares), Fraction(0)) * LATE_MS + watts * READ_MS
+    if abs(line.energy_mj - truly) > late:
+        yield Difference(
+            kind="energy",
+            subject=name(line.holder),
+            witness=f"{float(truly) / 1000:.1f} J, give or take {float(late) / 1000:.1f}",
+            product=f"{line.energy_mj / 1000:.1f} J: {line_text(line)}",
+        )
+
+
+def _swing(course: Sequence[Course], line: Line) -> tuple[Fraction, Fraction]:
+    return swings(course, line.from_ms - NEAR_MS, line.until_ms + NEAR_MS)
+
+
+def _ever_told(course: Sequence[Course], from_ms: int, until_ms: int) -> bool:
+    return any(each.told for each in course if each.from_ms < until_ms and from_ms < each.until_ms)
+
+
+def _was_blind(case: Case, line: Line) -> bool:
+    spans = [*case.blind(), *case.lost(line.gpu)]
+    return any(a - NEAR_MS < line.until_ms and line.from_ms < b + NEAR_MS for a, b in spans)

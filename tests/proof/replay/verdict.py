@@ -1,0 +1,55 @@
+"""Whether this tree comes out even: every trial on every recording, until one finds something, and says what.
+
+    $ python -m tests.proof.replay.verdict [MODULE [COUNT]]
+
+MODULE must be imported from the folder that this is run in; only the first COUNT trials are made.
+
+Exit 0: all came out even; 1: something was found (a trial that raises has found something, too); 3: the module cannot
+be imported, or is another tree's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+import sys
+import tempfile
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from tests.proof.replay.recording import NAMES, load
+from tests.proof.replay.trials import TRIALS
+
+EVEN, UNEVEN, ELSEWHERE = 0, 1, 3
+
+
+def findings(count: int = len(TRIALS)) -> Iterator[str]:
+    """The first difference of each trial that has some."""
+    for what, trial in islice(TRIALS.items(), count):
+        for name in NAMES:
+            with tempfile.TemporaryDirectory(prefix="trial-") as folder:
+                try:
+                    differences = asyncio.run(trial(load(name), Path(folder)))
+                except Exception as error:  # noqa: BLE001 - whatever a mutant breaks, it is found
+                    differences = [f"{type(error).__name__}: {error}"]
+            if differences:
+                yield f"{name}, {what}: {' '.join(differences[0].split())} ({len(differences)} differences)"
+
+
+def main(module: str = "", count: str = "") -> int:
+    logging.disable(logging.CRITICAL)
+    if module:
+        where = Path(importlib.import_module(module).__file__ or "").resolve()
+        if not where.is_relative_to(Path.cwd().resolve()):
+            print(f"{module} is {where}, not of {Path.cwd()}", file=sys.stderr)
+            return ELSEWHERE
+    found = next(findings(int(count) if count else len(TRIALS)), "")
+    if found:
+        print(found)
+    return UNEVEN if found else EVEN
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

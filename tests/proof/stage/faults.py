@@ -1,0 +1,149 @@
+"""Killing a part of the stage and starting it again, one row a part; while nobody could observe, the witness is told.
+
+A part is back when what it serves is: its own answer, or what the agent's page says of it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.cluster import shipped_agent
+from tests.cluster.control_plane import Refused
+from tests.programs import fetch, wait_for
+from tests.proof.stage.scenario import Part
+from tests.proof.stage.stage import Stage, now_ms
+from tests.proof.witness.testimony import Blind
+
+BEATS_MS = 3 * shipped_agent.BEAT_S * 1000  # a beat's sight holds so long
+BACK_WITHIN_S = 120.0
+_PRESENT = "nvidia.com/gpu.present"  # what the agent's DaemonSet wants of a node
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """kill, start: at once. back: waits. blinds: what is not observed meanwhile is the scenario's doing."""
+
+    kill: Callable[[Stage], None]
+    start: Callable[[Stage], None]
+    back: Callable[[Stage], None]
+    blinds: bool = False
+
+
+def restart(stage: Stage, part: Part, down_s: float) -> None:
+    """Returns when the part is back."""
+    fault = FAULTS[part]
+    with stage.locks[part]:
+        killed_ms = now_ms()
+        fault.kill(stage)
+        stage.killed[part] += 1
+        time.sleep(down_s)
+        fault.start(stage)
+        fault.back(stage)
+        if fault.blinds:
+            stage.tell(Blind(at_ms=killed_ms - BEATS_MS, until_ms=now_ms() + BEATS_MS, why=f"{part} was killed"))
+
+
+def observes(stage: Stage) -> bool:
+    """Whether the agent answers, and sees both the cards and who holds them."""
+    status, page = fetch(f"{stage.agent_url}/metrics")
+    if status != 200:
+        return False
+    found = {
+        sample.labels["collector"]: sample.value
+        for family in text_string_to_metric_families(page.decode())
+        for sample in family.samples
+        if sample.name == "gpu_exporter_collector_success"
+    }
+    return found.get("gpus") == found.get("holdings") == 1
+
+
+def wait_observed(stage: Stage) -> None:
+    wait_for("the agent observes the node", lambda: observes(stage), BACK_WITHIN_S)
+
+
+def _kill_agent(stage: Stage) -> None:
+    """SIGKILL, and no pod in its place: else the kubelet would have it back at once."""
+    _present(stage, "false")
+    for pid in _agent_pids(stage):
+        os.kill(pid, signal.SIGKILL)
+
+
+def _agent_pids(stage: Stage) -> list[int]:
+    """Of the containers of its pods: of none, where it has just been killed."""
+    found = []
+    for pod in stage.pods(shipped_agent.NAMESPACE):
+        for status in pod["status"].get("containerStatuses", []):
+            if "running" in status["state"]:
+                found += stage.node.cgroups.pids(status["containerID"].removeprefix("containerd://"))
+    return found
+
+
+def _start_agent(stage: Stage) -> None:
+    _present(stage, "true")
+
+
+def _present(stage: Stage, value: str) -> None:
+    stage.merge(f"/api/v1/nodes/{stage.node.name}", {"metadata": {"labels": {_PRESENT: value}}})
+
+
+def _kill_api_server(stage: Stage) -> None:
+    stage.plane.stop_api_server(kill=True)
+
+
+def _wait_plugin(stage: Stage) -> None:
+    stage.plugin.wait_offered()
+
+
+def _wait_node(stage: Stage) -> None:
+    """The kubelet has told the API server, and the plugin has told the kubelet."""
+
+    def ready() -> bool:
+        try:
+            conditions = stage.plane.call("GET", f"/api/v1/nodes/{stage.node.name}")["status"]["conditions"]
+        except (Refused, OSError):
+            return False
+        return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+
+    wait_for("the node is Ready", ready, BACK_WITHIN_S)
+    wait_observed(stage)
+    _wait_plugin(stage)
+
+
+FAULTS: dict[Part, Fault] = {
+    "agent": Fault(kill=_kill_agent, start=_start_agent, back=wait_observed, blinds=True),
+    "aggregator": Fault(
+        kill=lambda stage: stage.aggregator.kill(),
+        start=lambda stage: stage.aggregator.start(),
+        back=lambda stage: stage.aggregator.wait_ready(),
+    ),
+    "database": Fault(
+        kill=lambda stage: stage.postgres.kill(),
+        start=lambda stage: stage.postgres.start_again(),  # which waits until it answers
+        back=lambda stage: None,
+    ),
+    "kubelet": Fault(
+        kill=lambda stage: stage.node.kubelet.stop(kill=True),
+        start=lambda stage: stage.node.kubelet.start(),
+        back=_wait_node,
+        blinds=True,
+    ),
+    "plugin": Fault(
+        kill=lambda stage: stage.plugin.kill(), start=lambda stage: stage.plugin.start(), back=_wait_plugin
+    ),
+    "containerd": Fault(
+        kill=lambda stage: stage.node.runtime.stop(kill=True),
+        start=lambda stage: stage.node.runtime.start(),
+        back=_wait_node,
+    ),
+    "api-server": Fault(
+        kill=_kill_api_server,
+        start=lambda stage: stage.plane.start_api_server(),
+        back=lambda stage: stage.plane.wait_ready(),
+    ),
+}
