@@ -68,14 +68,22 @@ def wait_observed(stage: Stage) -> None:
 
 
 def _kill_agent(stage: Stage) -> None:
-    """SIGKILL, and no pod in its place: else the kubelet would have it back at once."""
+    """SIGKILL, before anything asks it to end; then no pod in its place, else the kubelet would have it back."""
+    wait_for("an agent is killed", lambda: sum(map(_killed, _agent_pids(stage))) > 0, BACK_WITHIN_S)
     _present(stage, "false")
-    for pid in _agent_pids(stage):
+
+
+def _killed(pid: int) -> bool:
+    """False: it had ended by itself."""
+    try:
         os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _agent_pids(stage: Stage) -> list[int]:
-    """Of the containers of its pods: of none, where it has just been killed."""
+    """Of the containers of its pods: of none, until the API server knows that they run."""
     found = []
     for pod in stage.pods(shipped_agent.NAMESPACE):
         for status in pod["status"].get("containerStatuses", []):
