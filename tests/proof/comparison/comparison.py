@@ -33,7 +33,7 @@ class Comparison:
 
     witness, product  totals by account
     lines             how many lines were looked at
-    end_ms            the farthest that an end of a hold lies from the API server's stamp: less than its second
+    end_ms            the farthest that an end of a hold lies from the API server's stamp: up to its second
     money_micros      the farthest that a line's money is off, given its interval
     by_api_s          seconds of whole cards that the second meter alone has billed
     gap_s             seconds of whole cards that nobody observed, and nobody held

@@ -59,12 +59,6 @@ class Matching:
     astray: tuple[tuple[Match, Line], ...]
     loose: tuple[Line, ...]
 
-    def of_holder(self) -> dict[tuple[str, str, str], list[Match]]:
-        found: dict[tuple[str, str, str], list[Match]] = {}
-        for match in self.matches:
-            found.setdefault(match.stay.holder, []).append(match)
-        return found
-
 
 def match(holds: Sequence[Hold], lines: Iterable[Line]) -> Matching:
     """lines: those of holders, in any order."""

@@ -173,7 +173,7 @@ class Label(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reprice(Step):
-    """A new price book. It holds from ever: what was rated in open hours is rated anew."""
+    """A new price book. It holds from the running hour on: what was rated of that hour is rated anew."""
 
     prices: tuple[Price, ...]
 

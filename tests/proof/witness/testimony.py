@@ -5,7 +5,7 @@ Nothing here, nor in `watching.py` and `witness.py`, may come from the programs 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import ClassVar
@@ -206,12 +206,6 @@ class Testimony:
     holds: tuple[Hold, ...]
     told: tuple[Told, ...] = ()
     accounts: dict[str, Totals] = field(default_factory=dict)
-
-    def blind(self) -> Iterator[tuple[int, int]]:
-        return ((each.at_ms, each.until_ms) for each in self.told if isinstance(each, Blind))
-
-    def totals(self) -> Totals:
-        return total(self.accounts.values())
 
 
 def total(parts: Iterable[Totals]) -> Totals:
