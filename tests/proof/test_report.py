@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.proof.report import HEADER, PAGE, Row, joined, last_line, read, render, write
+from tests.proof.stage.reading import read_scenarios
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -55,11 +56,17 @@ def test_the_page_is_of_runs_without_a_difference() -> None:
 
 
 def test_the_readme_quotes_its_last_line() -> None:
-    """Where it speaks of passes over scenarios."""
+    """Wherever it speaks of passes over scenarios, and it does."""
     quoted = [
         line for line in (ROOT / "README.md").read_text().splitlines() if "scenarios: " in line and "seed" in line
     ]
+    assert quoted
     assert all(last_line(read(PAGE.read_text())) in line for line in quoted)
+
+
+def test_the_page_is_of_all_scenarios() -> None:
+    """By name: its figures may be of an earlier pass."""
+    assert {each.scenario for each in read(PAGE.read_text())} == set(read_scenarios())
 
 
 def test_writing(tmp_path: Path) -> None:
