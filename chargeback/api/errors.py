@@ -30,8 +30,6 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
         return web.json_response(
             {"field": error.field, "problem": error.problem}, status=error.status, headers=headers
         )
-    except ConnectionResetError as error:  # in the middle of a body: who asked is gone, and asks again
-        return web.json_response({"field": "connection", "problem": str(error)}, status=400)
     except DatabaseUnavailable as error:
         return web.json_response({"field": "database", "problem": str(error)}, status=503)
     except web.HTTPException as error:

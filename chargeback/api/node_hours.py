@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
+from collections.abc import AsyncIterator
 
 from aiohttp import web
 
@@ -65,6 +66,14 @@ def _put(database: Database, body: NodeHour, data: bytes, now_ms: int, grace_ms:
         return put_body(connection, body, data, now_ms=now_ms, grace_ms=grace_ms)
 
 
+async def _chunks(request: web.Request) -> AsyncIterator[bytes]:
+    try:
+        async for chunk in request.content.iter_chunked(2**16):
+            yield chunk
+    except ConnectionResetError as error:  # who pushed is gone in the middle of it, and comes again
+        raise web.HTTPServiceUnavailable(reason=str(error)) from error
+
+
 async def _read(request: web.Request) -> bytes:
     """The body, unpacked; never more of it in memory than BODY_MAX_BYTES, whatever it claims to be."""
     encoding = request.headers.get("Content-Encoding", "identity").lower()
@@ -72,7 +81,7 @@ async def _read(request: web.Request) -> bytes:
         raise BadRequest("Content-Encoding", f"{encoding!r}: want gzip or none")
     unpack = zlib.decompressobj(wbits=31) if encoding == "gzip" else None
     data = bytearray()
-    async for chunk in request.content.iter_chunked(2**16):
+    async for chunk in _chunks(request):
         room = BODY_MAX_BYTES - len(data) + 1
         try:
             data += unpack.decompress(chunk, room) if unpack else chunk

@@ -89,8 +89,9 @@ def _share_out(
         for life, portion in known
     ]
     if total < 1:
-        # It keeps the reservation's name, for there may be two on a slot, and each line needs a key of its own.
-        nobody = replace(bare, namespace="", container="", pod_uid=None, portion=1 - total)
+        # It says whose it would be, for there may be two on a slot, and each line needs a key of its own.
+        reservation = f"{piece.namespace}/{piece.pod}"
+        nobody = replace(bare, namespace="", pod=reservation, container="", pod_uid=None, portion=1 - total)
         parts.append(nobody if parts else replace(nobody, portion=Fraction(1)))
     if piece.energy_mj is not None:  # goes by what each holds, as that of slots whose busy time is unknown
         energies = split(piece.energy_mj, [part.portion for part in parts])

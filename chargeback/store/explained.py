@@ -10,12 +10,13 @@ from sqlalchemy import Connection, select
 
 from chargeback.bodies import decode, to_node_hour
 from chargeback.core.adjustments import WAIVERS, Adjustment, waiver_of
-from chargeback.core.lines import Line
+from chargeback.core.lines import REVERSAL, Line
 from chargeback.core.node_hour import NodeHour
 from chargeback.core.prices.book import PriceBook
 from chargeback.files.prices import parse_prices
 from chargeback.store.adjustments import adjustments
 from chargeback.store.ledger import read_line
+from chargeback.store.months import OPEN, month_state
 from chargeback.store.node_hours import NodeHourKey
 from chargeback.store.tables import lines, node_hour_bodies, node_hours, plan_hours, price_books
 
@@ -116,8 +117,17 @@ def adjustment_of(connection: Connection, line: Line) -> Adjustment | None:
     if kind not in WAIVERS:
         return next((each for each in adjustments(connection) if each.name == line.device), None)
     made = [each for each in adjustments(connection) if each.kind == kind and _waives(each, line)]
-    # One that was withdrawn since is named where no other holds: its hour is still to be rated again.
-    return min(made, key=lambda each: (each.withdrawn_ms is not None, each.number), default=None)
+    state = month_state(connection, line.corrects_month if line.part == REVERSAL else line.month)
+    then_ms = None if state is None or state.state == OPEN else state.changed_ms
+    # The first that counts is the one; where none does any more, the hour is still to be rated again.
+    return min(made, key=lambda each: (not _counted(each, then_ms), each.number), default=None)
+
+
+def _counted(made: Adjustment, at_ms: int | None) -> bool:
+    """Whether it was in force at an instant, in unix ms; None: now."""
+    if at_ms is None:
+        return made.withdrawn_ms is None
+    return made.recorded_ms <= at_ms and (made.withdrawn_ms is None or made.withdrawn_ms > at_ms)
 
 
 def _waives(made: Adjustment, line: Line) -> bool:

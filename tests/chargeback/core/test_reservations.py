@@ -17,6 +17,7 @@ from tests.chargeback.core.two_meters import MEMORY_MIB, Told, card, instance, l
 
 KAI = "kai-resource-reservation"
 UNATTRIBUTED = "platform:unattributed"
+RESERVE = f"{KAI}/reserve-g1"
 
 
 def reservation(group: str = "g1", device: str = "GPU-1", namespace: str = KAI) -> tuple[Holding, PodLife]:
@@ -70,19 +71,20 @@ def test_two_users_of_a_half_each(namespace: str) -> None:
 
 def test_what_no_user_names_is_unattributed() -> None:
     """A quarter is used."""
-    assert parts(told(user("p", "0.25"))) == {("cc-a", "p"): 15, (UNATTRIBUTED, "reserve-g1"): 45}
+    assert parts(told(user("p", "0.25"))) == {("cc-a", "p"): 15, (UNATTRIBUTED, RESERVE): 45}
 
 
 def test_a_reservation_without_users_is_unattributed() -> None:
     """It holds the card, and for whom is not known."""
-    assert parts(told()) == {(UNATTRIBUTED, "reserve-g1"): 60}
+    assert parts(told()) == {(UNATTRIBUTED, RESERVE): 60}
 
 
-def test_two_reservations_of_one_slot_have_each_their_line() -> None:
+@pytest.mark.parametrize("other", [{"group": "g2"}, {"namespace": "runai-reservation"}])
+def test_two_reservations_of_one_slot_have_each_their_line(other: dict[str, str]) -> None:
     """Whoever gave it away twice: a line that had the other's key could not be stored."""
-    (first, _), (second, _) = reservation("g1"), reservation("g2")
+    (first, _), (second, _) = reservation(), reservation(**other)
     case = Told(gpus=(card(),), saw=(first, second), lives=())
-    assert parts(case) == {(UNATTRIBUTED, "reserve-g1"): 60, (UNATTRIBUTED, "reserve-g2"): 60}
+    assert parts(case) == {(UNATTRIBUTED, RESERVE): 60, (UNATTRIBUTED, f"{second.namespace}/{second.pod}"): 60}
     lines, _ = case.rated()
     assert len({line.line_id for line in lines}) == len(lines)
     assert sum(Fraction(line.gpu_ms_num, line.ms_den) for line in lines) == HOUR_MS
@@ -90,24 +92,24 @@ def test_two_reservations_of_one_slot_have_each_their_line() -> None:
 
 def test_a_reservation_that_the_api_does_not_know_is_unattributed() -> None:
     held, _ = reservation()
-    assert parts(Told(gpus=(card(),), saw=(held,), lives=(user("p", "0.5"),))) == {(UNATTRIBUTED, "reserve-g1"): 60}
+    assert parts(Told(gpus=(card(),), saw=(held,), lives=(user("p", "0.5"),))) == {(UNATTRIBUTED, RESERVE): 60}
 
 
 def test_a_user_who_comes_and_goes_within_the_hour() -> None:
     """From bind to end; before and after it is nobody's."""
-    assert parts(told(user("p", "0.5", bound=10, ended=40))) == {("cc-a", "p"): 15, (UNATTRIBUTED, "reserve-g1"): 45}
+    assert parts(told(user("p", "0.5", bound=10, ended=40))) == {("cc-a", "p"): 15, (UNATTRIBUTED, RESERVE): 45}
 
 
 def test_a_user_whose_end_is_not_known_exactly_pays_as_long_as_he_certainly_lived() -> None:
     assert parts(told(user("p", "0.5", bound=10, ended=40, alive=30))) == {
         ("cc-a", "p"): 10,
-        (UNATTRIBUTED, "reserve-g1"): 50,
+        (UNATTRIBUTED, RESERVE): 50,
     }
 
 
 def test_memory_is_a_part_of_the_cards_memory() -> None:
     """A tenth of its MiB."""
-    assert parts(told(user("p", memory_mib=MEMORY_MIB // 10))) == {("cc-a", "p"): 6, (UNATTRIBUTED, "reserve-g1"): 54}
+    assert parts(told(user("p", memory_mib=MEMORY_MIB // 10))) == {("cc-a", "p"): 6, (UNATTRIBUTED, RESERVE): 54}
 
 
 def test_memory_of_a_device_whose_size_is_not_known_is_nobodys() -> None:
@@ -116,7 +118,7 @@ def test_memory_of_a_device_whose_size_is_not_known_is_nobodys() -> None:
     case = Told(
         gpus=(card(mig=True),), instances=(instance("MIG-1"),), saw=(held,), lives=(own, user("p", memory_mib=1))
     )
-    assert parts(case) == {(UNATTRIBUTED, "reserve-g1"): Fraction(60, 7)}
+    assert parts(case) == {(UNATTRIBUTED, RESERVE): Fraction(60, 7)}
 
 
 def test_more_than_the_whole_is_shared_out_in_proportion_and_told() -> None:
@@ -132,7 +134,7 @@ def test_more_than_the_whole_is_shared_out_in_proportion_and_told() -> None:
 def test_more_than_a_whole_card_is_no_portion() -> None:
     """Whatever a user writes: it takes nothing from the others, and its numbers fit."""
     case = told(user("p", "1000000000000000000"), user("m", memory_mib=10**18), user("q", "0.5"))
-    assert parts(case) == {("cc-a", "q"): 30, (UNATTRIBUTED, "reserve-g1"): 30}
+    assert parts(case) == {("cc-a", "q"): 30, (UNATTRIBUTED, RESERVE): 30}
 
 
 def test_two_groups_on_two_cards() -> None:
@@ -143,7 +145,7 @@ def test_two_groups_on_two_cards() -> None:
         saw=(one[0], two[0]),
         lives=(one[1], two[1], user("p", "1/2", "g1"), user("q", "1/4", "g2", namespace="b")),
     )
-    unnamed = {(UNATTRIBUTED, "reserve-g1"): 30, (UNATTRIBUTED, "reserve-g2"): 45}
+    unnamed = {(UNATTRIBUTED, RESERVE): 30, (UNATTRIBUTED, f"{KAI}/reserve-g2"): 45}
     assert parts(case) == {("cc-a", "p"): 30, ("cc-b", "q"): 15} | unnamed
 
 
@@ -183,7 +185,7 @@ def test_what_processes_did_is_no_users() -> None:
     for line in lines:
         if line.energy_mj is not None:
             energies[line.pod] += line.energy_mj
-    assert energies == {"p": 4, "q": 2, "reserve-g1": 2}
+    assert energies == {"p": 4, "q": 2, RESERVE: 2}
 
 
 def test_the_same_under_active_sharing() -> None:
@@ -201,4 +203,4 @@ def test_users_go_on_while_nobody_looks() -> None:
         saw=(replace(held, end=ms(20)),),
         lives=(own, user("p", "1/2"), user("q", "1/2", ended=40, namespace="b")),
     )
-    assert parts(case) == {("cc-a", "p"): 30, ("cc-b", "q"): 20, (UNATTRIBUTED, "reserve-g1"): 10}
+    assert parts(case) == {("cc-a", "p"): 30, ("cc-b", "q"): 20, (UNATTRIBUTED, RESERVE): 10}

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import delete
 
 from chargeback.core.adjustments import WAIVERS
 from chargeback.core.explaining.explaining import as_json
-from chargeback.core.lines import CHARGE, DISCOUNT_KIND, RESTATED, REVERSAL, UNPRICED
+from chargeback.core.lines import CHARGE, DISCOUNT_KIND, OUTAGE, RESTATED, REVERSAL, UNPRICED
 from chargeback.core.money import format_micros
 from chargeback.explaining.explain import NoSuchLine, explain
 from chargeback.explaining.text import explanation_text
 from chargeback.reports import NoLedger
-from chargeback.store.adjustments import adjustments
+from chargeback.store.adjustments import adjustments, make_adjustment, withdraw_adjustment
 from chargeback.store.database import Database
 from chargeback.store.tables import node_hour_bodies
+from chargeback.tasks.close_hours import close_all
+from tests.chargeback.store.bodies import GRACE_MS
 from tests.chargeback.store.conftest import begin
-from tests.chargeback.store.every_kind import KINDS, all_lines, fill
+from tests.chargeback.store.every_kind import KINDS, NOW_MS, all_lines, fill
 
 
 @pytest.fixture
@@ -66,6 +69,25 @@ def test_time_that_nobody_pays_for_says_by_whose_word(filled: Database) -> None:
         assert (said["because"], said["by"]) == (made[kind].reason, made[kind].who)
     others = [line for line in all_lines(filled) if line.kind in ("held", "free", "faulted")]
     assert all("adjustment" not in as_json(explain(filled, line.line_id)) for line in others)
+
+
+def test_a_closed_line_names_the_waiver_that_it_was_closed_with(filled: Database) -> None:
+    """Withdrawn since, and made anew: the closed line, and what takes it back, are of the first."""
+    with filled.write() as connection:
+        (made,) = (each for each in adjustments(connection) if each.kind == OUTAGE)
+        withdraw_adjustment(connection, made.number, "ann", "it was another card", NOW_MS + 1)
+    close_all(filled, NOW_MS + 1, GRACE_MS)
+    assert _named(filled, OUTAGE) == {(CHARGE, made.number), (REVERSAL, made.number)}
+    with filled.write() as connection:
+        make_adjustment(connection, replace(made, recorded_ms=NOW_MS + 2), "UTC", 1)
+    close_all(filled, NOW_MS + 2, GRACE_MS)
+    assert _named(filled, OUTAGE) == {(CHARGE, made.number)}
+
+
+def _named(database: Database, kind: str) -> set[tuple[str, int]]:
+    """The adjustments of lines of a kind, each with the line's part."""
+    lines = [each for each in all_lines(database) if each.kind == kind]
+    return {(each.part, as_json(explain(database, each.line_id))["adjustment"]["number"]) for each in lines}
 
 
 def test_bodies_that_are_no_longer_there_are_said_to_be_gone(filled: Database) -> None:
