@@ -1,4 +1,4 @@
-"""Every card is accounted for at every instant, once; its lines sum to its price; gaps are where nobody could see."""
+"""Every card is accounted for at every instant, once, and its lines sum to its price."""
 
 from __future__ import annotations
 
@@ -6,14 +6,11 @@ import itertools
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
-from tests.proof.comparison.case import Case, Difference, line_text, lines_text, money
-from tests.proof.comparison.export import PLATFORM, Line
+from tests.proof.comparison.case import Case, Difference, lines_text, money
+from tests.proof.comparison.export import Line
 from tests.proof.witness.lives import clock
 from tests.proof.witness.tariff import HOUR_MS, Tariffs, exact
 from tests.proof.witness.testimony import Card
-
-BEATS_MS = 5_000  # what a beat saw holds for some beats, and a card that is back is seen some beats later
-NEVER = frozenset({"platform:difference", "platform:unattributed"})
 
 
 def check_cards(case: Case) -> Iterator[Difference]:
@@ -23,8 +20,6 @@ def check_cards(case: Case) -> Iterator[Difference]:
         yield from _check_whole(case, gpu, [line for line in lines if line.has_time and line.ms])
         for hour in sorted({line.hour for line in lines if _is_in(case, line)}):
             yield from _check_money(case, gpu, model, [line for line in lines if line.hour == hour])
-    for line in case.lines:
-        yield from _check_reason(case, line)
 
 
 def _is_in(case: Case, line: Line) -> bool:
@@ -72,31 +67,3 @@ def _check_money(case: Case, gpu: str, model: str, lines: Sequence[Line]) -> Ite
                 witness=f"{money(price)} for {existed} ms",
                 product=f"{money(micros)} on {len(lines)} lines",
             )
-
-
-def _check_reason(case: Case, line: Line) -> Iterator[Difference]:
-    """What the platform bears has a reason that the scenario gave."""
-
-    def differs(witness: str) -> Difference:
-        return Difference(kind="gap", subject=line.gpu, witness=witness, product=line_text(line))
-
-    if line.kind == "gap" and not _lies_in(case, line, case.blind()):
-        yield differs(f"nothing kept the node from being observed then: {_spans_text(case.blind())}")
-    if line.kind == "unhealthy" and not _lies_in(case, line, case.lost(line.gpu)):
-        yield differs(f"the card answered then: lost {_spans_text(case.lost(line.gpu))}")
-    if line.kind == "cordoned" or line.account in NEVER or (line.kind in PLATFORM and line.part != "charge"):
-        yield differs("nothing of that kind happened")
-
-
-def _lies_in(case: Case, line: Line, spans: Sequence[tuple[int, int]]) -> bool:
-    """But for the beats at its ends; what lies before the testimony is not its matter."""
-    begin, end = max(line.from_ms, case.testimony.from_ms), min(line.until_ms, case.testimony.until_ms)
-    reached = begin
-    for a, b in sorted(spans):
-        if a - BEATS_MS <= reached:
-            reached = max(reached, b + BEATS_MS)
-    return reached >= end
-
-
-def _spans_text(spans: Sequence[tuple[int, int]]) -> str:
-    return ", ".join(f"{clock(a)} to {clock(b)}" for a, b in spans) or "never"

@@ -32,10 +32,14 @@ class Line:
     gpu: str
     device: str
     shares: tuple[int, ...]
+    model: str
+    profile: str
     resource: str
     namespace: str
     pod: str
     container: str
+    cost_center: str
+    tier: str
     evidence: str
     card_ms: Fraction
     quantity_ms: Fraction
@@ -81,10 +85,14 @@ def _line(row: dict[str, str]) -> Line:
         gpu=row["gpu"],
         device=row["device"],
         shares=tuple(map(int, filter(None, row["shares"].split(",")))),
+        model=row["model"],
+        profile=row["profile"],
         resource=row["resource"],
         namespace=row["namespace"],
         pod=row["pod"],
         container=row["container"],
+        cost_center=row["cost_center"],
+        tier=row["tier"],
         evidence=row["evidence"],
         card_ms=Fraction(int(row["gpu_ms_num"]), int(row["ms_den"])),
         quantity_ms=Fraction(int(row["quantity_ms_num"]), int(row["ms_den"])),

@@ -13,7 +13,6 @@ from tests.proof.witness.lives import SECOND_MS, clock
 
 HEARD_MS = 250  # two who hear that a pod is gone hear it so far from one another
 CHANGED_MS = 5_000  # so long after a plugin began anew an agent knows into how many shares a device is cut
-HOLDERS_KINDS = frozenset({"held", "reserved", "burst"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,8 +101,6 @@ def _check_lines(match: Match) -> Iterator[Difference]:
         if accounts != {line.account}:
             owners = ", ".join(f"{each.account} from {clock(each.from_ms)}" for each in match.stay.holds)
             yield Difference(kind="account", subject=name(line.holder), witness=owners, product=line_text(line))
-        if line.kind not in HOLDERS_KINDS:
-            yield Difference(kind="kind", subject=name(line.holder), witness=str(match.stay), product=line_text(line))
         parts = {
             each.part
             for each in match.stay.holds

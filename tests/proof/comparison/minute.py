@@ -19,7 +19,7 @@ from tests.proof.witness.testimony import Card, Hold, Load, Mig, Power, Price, P
 
 START_MS = 1_800_000_000_000 // 3_600_000 * 3_600_000
 MODEL, WHOLE, CUT, SLICE = "NVIDIA H100 80GB HBM3", "GPU-1", "GPU-2", "MIG-1"
-PART = Fraction(3, 7)
+PROFILE, PART = "3g.40gb", Fraction(3, 7)
 MICROS = 3_600_001
 Row = dict[str, Any]
 
@@ -43,13 +43,14 @@ def row(
     begin: float, end: float, kind: str, *, device: str = WHOLE, part: Fraction = Fraction(1), **fields: Any
 ) -> Row:
     """A line as the export has it: nobody's, if nothing else is said. begin, end: seconds of the hour."""
-    gpu = WHOLE if device == WHOLE else CUT
+    gpu, profile = (WHOLE, "") if device == WHOLE else (CUT, PROFILE if device == SLICE else "")
     ms = round((end - begin) * 1000)
     money = f"{price_of(part, begin, end) / 1_000_000:.6f}"
     return {
         "line_id": f"{gpu}-{device}-{begin}", "from": stamp(begin), "until": stamp(end), "kind": kind, "of_kind": "",
         "cost_center_id": "platform:idle", "part": "charge", "node": "n1", "gpu": gpu, "device": device, "shares": "",
-        "resource": "", "namespace": "", "pod": "", "container": "", "evidence": "", "busy_ms": "", "energy_mj": "",
+        "model": MODEL, "profile": profile, "cost_center": "", "tier": "", "resource": "",
+        "namespace": "", "pod": "", "container": "", "evidence": "", "busy_ms": "", "energy_mj": "",
         "gpu_ms_num": part.numerator * ms, "quantity_ms_num": part.numerator * ms, "ms_den": part.denominator,
         "list_amount": money, "amount": money, "status": "provisional",
     } | fields  # fmt: skip
@@ -58,8 +59,10 @@ def row(
 def held(begin: float, end: float, who: str, evidence: str, **fields: Any) -> Row:
     device, part = (WHOLE, Fraction(1)) if who == "red" else (SLICE, PART)
     names = {"namespace": who, "pod": f"{who}-pod", "container": "main", "cost_center_id": f"cc-{who}"}
+    names |= {"cost_center": f"cc-{who}"}
     resource = {"resource": "nvidia.com/gpu", "shares": "0", "evidence": evidence}
-    return row(begin, end, "held", device=device, part=part, **(names | resource | fields))
+    made = row(begin, end, "held", device=device, part=part, **(names | resource | fields))
+    return made | {"cost_center": made["cost_center_id"]}
 
 
 def good() -> list[Row]:
@@ -97,7 +100,7 @@ def written(rows: list[Row]) -> str:
 TOLD: tuple[Told, ...] = (
     Card(at_ms=at(-60), gpu=WHOLE, model=MODEL),
     Card(at_ms=at(-60), gpu=CUT, model=MODEL),
-    Mig(at_ms=at(-60), gpu=CUT, slices=(Slice(device=SLICE, profile="3g.40gb", part=PART),)),
+    Mig(at_ms=at(-60), gpu=CUT, slices=(Slice(device=SLICE, profile=PROFILE, part=PART),)),
     Prices(at_ms=at(-60), prices=(Price(model=MODEL, micros=MICROS),)),
     Power(at_ms=at(-60), gpu=WHOLE, watts=100),
     Load(at_ms=at(8), device=WHOLE, pid=1, namespace="red", pod="red-pod", container="main", sm_percent=100),
@@ -109,7 +112,7 @@ RED = Hold(
 )  # fmt: skip
 BLUE = Hold(
     account="cc-blue", namespace="blue", pod="blue-pod", container="main", gpu=CUT, model=MODEL, device=SLICE,
-    profile="3g.40gb", part=PART, whole=PART, from_ms=at(10), until_ms=at(30), uid="uid-blue",
+    profile=PROFILE, part=PART, whole=PART, from_ms=at(10), until_ms=at(30), uid="uid-blue",
 )  # fmt: skip
 
 

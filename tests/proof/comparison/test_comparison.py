@@ -9,7 +9,7 @@ from fractions import Fraction
 import pytest
 
 from tests.proof.comparison.minute import BLUE, PART, RED, SLICE, TOLD, WHOLE, Row, add, at, compared, good, held, row
-from tests.proof.witness.testimony import Blind, Load, Lost, Plan
+from tests.proof.witness.testimony import Blind, Load, Lost, Plan, Prices
 
 Spoil = Callable[[list[Row]], None]
 
@@ -109,6 +109,60 @@ def waived(rows: list[Row]) -> None:
     rows[2]["kind"] = "faulted"
 
 
+def idle_elsewhere(rows: list[Row]) -> None:
+    rows[3] |= {"cost_center_id": "platform:unavailable"}
+
+
+def idle_and_unpriced(rows: list[Row]) -> None:
+    rows[0] |= {"cost_center_id": "platform:unpriced"}
+
+
+def discounted_elsewhere(rows: list[Row]) -> None:
+    """A micro off, which lies with the idle."""
+    add(rows[2], -1, "amount")
+    rows.append(rows[2] | {"kind": "discount", "of_kind": "held", "cost_center_id": "platform:idle", "gpu_ms_num": 0})
+    rows[-1] |= {"list_amount": "0.000000", "amount": "0.000001"}
+
+
+def cordoned(rows: list[Row]) -> None:
+    rows[3] |= {"kind": "cordoned", "cost_center_id": "platform:unavailable"}
+
+
+def transferred(rows: list[Row]) -> None:
+    """A micro of what was idle, to red."""
+    money = {"kind": "transfer", "gpu": "", "node": "", "gpu_ms_num": 0, "list_amount": "0.000000"}
+    rows.append(rows[0] | money | {"cost_center_id": "cc-red", "amount": "0.000001"})
+    rows.append(rows[0] | money | {"amount": "-0.000001"})
+
+
+def idle_by_usage(rows: list[Row]) -> None:
+    rows[2]["kind"] = "idle-held"
+
+
+def reversed_once(rows: list[Row]) -> None:
+    rows[3]["part"] = "reversal"
+
+
+def of_another_card(rows: list[Row]) -> None:
+    rows.append(rows[0] | {"gpu": "GPU-9", "device": "GPU-9"})
+
+
+def on_no_card(rows: list[Row]) -> None:
+    rows.append(rows[0] | {"gpu": "", "device": ""})
+
+
+def of_another_model(rows: list[Row]) -> None:
+    rows[0]["model"] = "NVIDIA A100-SXM4-80GB"
+
+
+def in_another_node(rows: list[Row]) -> None:
+    rows[0]["node"] = "n2"
+
+
+def of_no_status(rows: list[Row]) -> None:
+    rows[0]["status"] = "draft"
+
+
 @pytest.mark.parametrize(
     ("spoil", "kind"),
     [
@@ -117,6 +171,10 @@ def waived(rows: list[Row]) -> None:
         (a_micro_less_charged, "money"), (missing, "missing"), (doubled, "doubled"), (of_nobody, "doubled"),
         (of_another_part, "part"), (a_gap, "gap"), (unhealthy, "gap"), (too_busy, "busy"),
         (too_much_energy, "energy"), (reserved, "plan"), (waived, "kind"),
+        (idle_elsewhere, "account"), (idle_and_unpriced, "account"), (discounted_elsewhere, "account"),
+        (cordoned, "kind"), (transferred, "kind"), (idle_by_usage, "kind"), (reversed_once, "kind"),
+        (of_another_card, "card"), (on_no_card, "card"), (of_another_model, "card"), (in_another_node, "card"),
+        (of_no_status, "kind"),
     ],
 )  # fmt: skip
 def test_a_spoilt_line_is_found(spoil: Spoil, kind: str) -> None:
@@ -167,6 +225,18 @@ def test_a_card_that_was_lost() -> None:
     assert compared(rows, told=(*TOLD, *lost)).differences == ()
 
 
+def test_a_card_without_a_price() -> None:
+    """Its idle time lies on an account of its own, and nowhere else."""
+    rows = [each | {"list_amount": "", "amount": ""} for each in good()]
+    told = tuple(each for each in TOLD if not isinstance(each, Prices))
+    idle = [each for each in rows if each["kind"] != "held"]
+    found = [each for each in compared(rows, told=told).differences if "platform:unpriced" in each.witness]
+    assert len(found) == len(idle)
+    for each in idle:
+        each["cost_center_id"] = "platform:unpriced"
+    assert compared(rows, told=told).differences == ()
+
+
 def test_the_next_holder_begins_when_the_one_before_went() -> None:
     """Within the second in which one ended and the other was bound; the slot is nobody's at no time."""
     green = replace(RED, namespace="green", account="cc-green", from_ms=at(14), until_ms=at(20), uid="uid-green")
@@ -202,7 +272,8 @@ def test_a_pod_that_no_agent_saw_may_be_on_any_card_of_its_price() -> None:
 def test_a_guarantee() -> None:
     """Two cards: red fills one unit, and pays for the other."""
     told = (*TOLD, Plan(at_ms=at(0), namespace="red", guaranteed=1))
-    unused: Row = {"device": "plan", "gpu": "", "namespace": "red", "resource": "nvidia.com/gpu", "gpu_ms_num": 0}
+    unused: Row = {"device": "plan", "gpu": "", "node": "", "namespace": "red", "resource": "nvidia.com/gpu"}
+    unused["gpu_ms_num"] = 0
     rows = good()
     for each in rows[1:3]:
         each["kind"] = "reserved"
