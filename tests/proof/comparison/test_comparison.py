@@ -129,10 +129,10 @@ def cordoned(rows: list[Row]) -> None:
 
 
 def transferred(rows: list[Row]) -> None:
-    """A micro of what was idle, to red."""
+    """Some micros of what was idle, to red: less than the second of its end costs."""
     money = {"kind": "transfer", "gpu": "", "node": "", "gpu_ms_num": 0, "list_amount": "0.000000"}
-    rows.append(rows[0] | money | {"cost_center_id": "cc-red", "amount": "0.000001"})
-    rows.append(rows[0] | money | {"amount": "-0.000001"})
+    rows.append(rows[0] | money | {"cost_center_id": "cc-red", "amount": "0.000009"})
+    rows.append(rows[0] | money | {"amount": "-0.000009"})
 
 
 def idle_by_usage(rows: list[Row]) -> None:
@@ -174,14 +174,14 @@ def of_no_status(rows: list[Row]) -> None:
         (idle_elsewhere, "account"), (idle_and_unpriced, "account"), (discounted_elsewhere, "account"),
         (cordoned, "kind"), (transferred, "kind"), (idle_by_usage, "kind"), (reversed_once, "kind"),
         (of_another_card, "card"), (on_no_card, "card"), (of_another_model, "card"), (in_another_node, "card"),
-        (of_no_status, "kind"),
+        (of_no_status, "kind"), (transferred, "cc-red"),
     ],
 )  # fmt: skip
 def test_a_spoilt_line_is_found(spoil: Spoil, kind: str) -> None:
-    """And printed with both sides' evidence."""
+    """By its kind or subject, and printed with both sides' evidence."""
     rows = good()
     spoil(rows)
-    found = [each for each in compared(rows).differences if each.kind == kind]
+    found = [each for each in compared(rows).differences if kind in (each.kind, each.subject)]
     assert found, f"no difference of the kind {kind}"
     assert all(each.witness and each.product for each in found)
     assert "    witness: " in str(found[0])
@@ -287,3 +287,13 @@ def test_a_guarantee() -> None:
     rows[-2]["cost_center_id"] = "cc-red"
     rows[-2]["quantity_ms_num"] *= 2
     assert {each.kind for each in compared(rows, told=told).differences} == {"plan", "money"}
+
+
+def test_the_second_of_an_end_opens_no_sum() -> None:
+    """Red's end may lie 400 ms before its stamp, and does: its sum lacks just that, and has not 10 micros more."""
+    rows = good()
+    extra = {"kind": "held", "namespace": "green", "gpu_ms_num": 0, "list_amount": "0.000000", "amount": "0.000010"}
+    rows.append(rows[2] | extra)
+    (found,) = [each for each in compared(rows).differences if each.subject == "cc-red"]
+    assert "10.000 s of cards, 0.010000, of which 0.400 s of cards, 0.000400 at the ends" in found.witness
+    assert "9.600 s of cards, 0.009610 on 3 lines" in found.product
