@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tests.proof.comparison.case import Case, Difference, line_text, lines_text, name
 from tests.proof.comparison.export import Line
 from tests.proof.comparison.matching import Match, Stay
-from tests.proof.witness.lives import SECOND_MS, clock
+from tests.proof.witness.lives import SECOND_MS, UNOWNED, clock
+from tests.proof.witness.testimony import Hold
 
 HEARD_MS = 250  # two who hear that a pod is gone hear it so far from one another
 CHANGED_MS = 5_000  # so long after a plugin began anew an agent knows into how many shares a device is cut
@@ -101,6 +102,7 @@ def _check_lines(match: Match) -> Iterator[Difference]:
         if accounts != {line.account}:
             owners = ", ".join(f"{each.account} from {clock(each.from_ms)}" for each in match.stay.holds)
             yield Difference(kind="account", subject=name(line.holder), witness=owners, product=line_text(line))
+        yield from _check_facts(match, line, holds)
         parts = {
             each.part
             for each in match.stay.holds
@@ -111,6 +113,25 @@ def _check_lines(match: Match) -> Iterator[Difference]:
             yield Difference(
                 kind="part", subject=name(line.holder), witness=f"{said} of the card", product=_part_text(line)
             )
+
+
+def _check_facts(match: Match, line: Line, holds: Sequence[Hold]) -> Iterator[Difference]:
+    """What the line says of its holder, and of where that is; a guessed device has the right price alone."""
+    facts = [
+        ("resource", {each.resource for each in holds}, line.resource),
+        ("tier", {each.tier or "" for each in holds}, line.tier),
+        ("cost center", {each.account if each.account != UNOWNED else "" for each in holds}, line.cost_center),
+    ]
+    if not match.guessed:
+        facts += [
+            ("card", {each.gpu for each in holds}, line.gpu),
+            ("profile", {each.profile or "" for each in holds}, line.profile),
+        ]
+    for what, truly, said in facts:
+        if truly != {said}:
+            wanted = " or ".join(sorted(map(repr, truly)))
+            product = f"{said!r}: {line_text(line)}"
+            yield Difference(kind=what, subject=name(line.holder), witness=f"{what} {wanted}", product=product)
 
 
 def _part_text(line: Line) -> str:

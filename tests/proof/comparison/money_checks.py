@@ -34,6 +34,10 @@ def check_money(case: Case) -> Money:
             if (line.list_micros, line.amount_micros) != (None, None):
                 found.append(_differs(line, "it has no price"))
             continue
+        if line.quantity_ms != line.card_ms / hourly.unit:
+            found.append(
+                _differs(line, f"{line.card_ms / hourly.unit} ms of the price's unit, not {line.quantity_ms}")
+            )
         before = pasts.before(line)
         for said, wanted in zip(
             (line.list_micros, line.amount_micros), _wanted(line, hold, hourly, before), strict=True

@@ -163,6 +163,31 @@ def of_no_status(rows: list[Row]) -> None:
     rows[0]["status"] = "draft"
 
 
+def of_another_resource(rows: list[Row]) -> None:
+    rows[6]["resource"] = "nvidia.com/mig-3g.40gb"
+
+
+def of_another_tier(rows: list[Row]) -> None:
+    rows[2]["tier"] = "spot"
+
+
+def of_another_owner(rows: list[Row]) -> None:
+    rows[2]["cost_center"] = "cc-blue"
+
+
+def of_another_profile(rows: list[Row]) -> None:
+    rows[6]["profile"] = "4g.40gb"
+
+
+def held_on_another_card(rows: list[Row]) -> None:
+    rows[6]["gpu"] = WHOLE
+
+
+def of_another_quantity(rows: list[Row]) -> None:
+    """As if the price were that of an instance."""
+    rows[6]["quantity_ms_num"] = 20_000 * 7
+
+
 @pytest.mark.parametrize(
     ("spoil", "kind"),
     [
@@ -174,7 +199,9 @@ def of_no_status(rows: list[Row]) -> None:
         (idle_elsewhere, "account"), (idle_and_unpriced, "account"), (discounted_elsewhere, "account"),
         (cordoned, "kind"), (transferred, "kind"), (idle_by_usage, "kind"), (reversed_once, "kind"),
         (of_another_card, "card"), (on_no_card, "card"), (of_another_model, "card"), (in_another_node, "card"),
-        (of_no_status, "kind"), (transferred, "cc-red"),
+        (of_no_status, "kind"), (transferred, "cc-red"), (of_another_resource, "resource"),
+        (of_another_tier, "tier"), (of_another_owner, "cost center"), (of_another_profile, "profile"),
+        (held_on_another_card, "card"), (of_another_quantity, "money"),
     ],
 )  # fmt: skip
 def test_a_spoilt_line_is_found(spoil: Spoil, kind: str) -> None:
@@ -250,7 +277,7 @@ def test_the_next_holder_begins_when_the_one_before_went() -> None:
 
 def test_a_namespace_that_changes_hands() -> None:
     holds = (replace(RED, until_ms=at(9)), replace(RED, account="cc-new", from_ms=at(9)))
-    assert {each.kind for each in compared(good(), *holds, BLUE).differences} == {"account"}
+    assert {each.kind for each in compared(good(), *holds, BLUE).differences} == {"account", "cost center"}
     rows = good()
     rows[2:3] = [
         held(5.4, 9, "red", "exclusive", busy_ms=1_000),

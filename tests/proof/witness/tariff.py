@@ -18,10 +18,14 @@ RESERVED = "reserved"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hourly:
-    """Micros of an hour of a device: at the card's own price, and at what its holder pays."""
+    """Micros of an hour of a device: at the card's own price, and at what its holder pays.
+
+    unit  how much of a card the holder's price is for: all of it, or the instance whose profile it names
+    """
 
     listed: Fraction
     amount: Fraction
+    unit: Fraction
 
 
 class Tariff:
@@ -45,7 +49,8 @@ class Tariff:
         price = self._price(hold.model, hold.profile, hold.tier, term)
         whole = Fraction(1) if price.profile else hold.whole
         factor = self._factor(price, hold.tier) * self._discount(hold.account)
-        return Hourly(listed=listed * hold.whole, amount=price.micros * whole * factor)
+        unit = hold.whole if price.profile else Fraction(1)
+        return Hourly(listed=listed * hold.whole, amount=price.micros * whole * factor, unit=unit)
 
     def unit(self, plan: Plan, account: str, tier: str | None) -> Fraction | None:
         """What an hour of a unit of the plan costs, held or not; None: it has no price."""

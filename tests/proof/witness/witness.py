@@ -97,7 +97,7 @@ class Witness:
                 namespace=life.namespace,
                 pod=life.name,
                 container=container,
-                resource=self._resource(device_id),
+                resource=self._resource(life, device_id),
                 gpu=make.gpu,
                 model=make.model,
                 profile=make.profile,
@@ -139,13 +139,16 @@ class Witness:
         offered = (ids[resource] for _, ids in reversed(self._note.offered) if resource in ids)
         return sorted(next(offered, frozenset()))[:count]
 
-    def _resource(self, device_id: str) -> str:
-        """Under what name it was offered last."""
-        for _, offers in reversed(self._note.offered):
-            for resource, ids in offers.items():
-                if device_id in ids:
-                    return resource
-        return ""
+    def _resource(self, life: Life, device_id: str) -> str:
+        """Of the names under which it was offered the last that the pod asks for, or else the last."""
+        names = [
+            resource
+            for _, offers in reversed(self._note.offered)
+            for resource, ids in offers.items()
+            if device_id in ids
+        ]
+        asked = {resource for _, resource, _ in life.asks}
+        return next((each for each in names if each in asked), next(iter(names), ""))
 
     def _shares(self, device: str, from_ms: int, until_ms: int) -> Iterator[tuple[int, int, int]]:
         """In how many shares the device was offered, one after the other. A plugin that is away changes nothing."""
