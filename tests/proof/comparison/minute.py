@@ -74,7 +74,7 @@ def good() -> list[Row]:
         row(14.6, 60, "free"),
         row(0, 60, "unpartitioned", device=CUT, part=1 - PART),
         row(0, 10, "free", device=SLICE, part=PART),
-        held(10, 30, "blue", "mig", busy_ms=0),
+        held(10, 30, "blue", "mig", busy_ms=0, energy_mj=0),
         row(30, 60, "free", device=SLICE, part=PART),
     ]
     for gpu in (WHOLE, CUT):

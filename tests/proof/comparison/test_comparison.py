@@ -101,6 +101,18 @@ def too_much_energy(rows: list[Row]) -> None:
     rows[2]["energy_mj"] = 1_100_000
 
 
+def of_unknown_energy(rows: list[Row]) -> None:
+    rows[2]["energy_mj"] = ""
+
+
+def busy_unseen(rows: list[Row]) -> None:
+    rows[1]["busy_ms"] = 0
+
+
+def drawing_unseen(rows: list[Row]) -> None:
+    rows[1]["energy_mj"] = 40_000
+
+
 def reserved(rows: list[Row]) -> None:
     rows[2]["kind"] = "reserved"
 
@@ -199,6 +211,7 @@ def of_another_quantity(rows: list[Row]) -> None:
         (idle_elsewhere, "account"), (idle_and_unpriced, "account"), (discounted_elsewhere, "account"),
         (cordoned, "kind"), (transferred, "kind"), (idle_by_usage, "kind"), (reversed_once, "kind"),
         (of_another_card, "card"), (on_no_card, "card"), (of_another_model, "card"), (in_another_node, "card"),
+        (of_unknown_energy, "energy"), (busy_unseen, "busy"), (drawing_unseen, "energy"),
         (of_no_status, "kind"), (transferred, "cc-red"), (of_another_resource, "resource"),
         (of_another_tier, "tier"), (of_another_owner, "cost center"), (of_another_profile, "profile"),
         (held_on_another_card, "card"), (of_another_quantity, "money"),
@@ -280,8 +293,8 @@ def test_a_namespace_that_changes_hands() -> None:
     assert {each.kind for each in compared(good(), *holds, BLUE).differences} == {"account", "cost center"}
     rows = good()
     rows[2:3] = [
-        held(5.4, 9, "red", "exclusive", busy_ms=1_000),
-        held(9, 14.6, "red", "exclusive", busy_ms=3_000, cost_center_id="cc-new"),
+        held(5.4, 9, "red", "exclusive", busy_ms=1_000, energy_mj=360_000),
+        held(9, 14.6, "red", "exclusive", busy_ms=3_000, energy_mj=560_000, cost_center_id="cc-new"),
     ]
     assert compared(rows, *holds, BLUE).differences == ()
 

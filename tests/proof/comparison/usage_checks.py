@@ -31,9 +31,18 @@ def check_usage(case: Case) -> Iterator[Difference]:
             known[1].append(_course(match, found))
     for line, of_shares in by_line.values():
         if line.evidence.startswith(API):
-            continue
-        yield from _check_busy(case, line, of_shares)
-        yield from _check_energy(line, of_shares)
+            yield from _check_unseen(line)
+        else:
+            yield from _check_busy(case, line, of_shares)
+            yield from _check_energy(case, line, of_shares)
+
+
+def _check_unseen(line: Line) -> Iterator[Difference]:
+    """The API knows who held, and nothing of what he did."""
+    for kind, said in (("busy", line.busy_ms), ("energy", line.energy_mj)):
+        if said is not None:
+            product = f"{said}: {line_text(line)}"
+            yield Difference(kind=kind, subject=name(line.holder), witness="no agent saw it", product=product)
 
 
 def _pieces(lines: Sequence[Line]) -> Iterator[tuple[Line, ...]]:
@@ -77,7 +86,6 @@ def _course(match: Match, found: Sequence[tuple[Course, ...]]) -> tuple[Course, 
 
 def _check_busy(case: Case, line: Line, of_shares: Sequence[Sequence[Course]]) -> Iterator[Difference]:
     inner = (line.from_ms + NEAR_MS, line.until_ms - NEAR_MS)
-    known = [told_all_along(course, *inner) for course in of_shares]
     truly = sum((busy_ms(course, line.from_ms, line.until_ms) for course in of_shares), Fraction(0))
 
     def differs(witness: str, product: str) -> Difference:
@@ -85,7 +93,7 @@ def _check_busy(case: Case, line: Line, of_shares: Sequence[Sequence[Course]]) -
         return Difference(kind="busy", subject=name(line.holder), witness=witness, product=said)
 
     if line.busy_ms is None:
-        if line.ms > LONG_MS and all(known) and not _was_blind(case, line):
+        if line.ms > LONG_MS and _could_be_told(case, line, of_shares):
             yield differs(f"busy for {float(truly):.0f} ms, and alone on the device", "does not know")
         return
     if line.ms > LONG_MS and not any(_ever_told(course, *inner) for course in of_shares):
@@ -98,10 +106,16 @@ def _check_busy(case: Case, line: Line, of_shares: Sequence[Sequence[Course]]) -
         )
 
 
-def _check_energy(line: Line, of_shares: Sequence[Sequence[Course]]) -> Iterator[Difference]:
-    if line.energy_mj is None:
-        return
+def _check_energy(case: Case, line: Line, of_shares: Sequence[Sequence[Course]]) -> Iterator[Difference]:
     truly = sum((energy_mj(course, line.from_ms, line.until_ms) for course in of_shares), Fraction(0))
+    if line.energy_mj is None:
+        if line.ms > LONG_MS and _could_be_told(case, line, of_shares):
+            yield Difference(
+                kind="energy", subject=name(line.holder),
+                witness=f"{float(truly) / 1000:.1f} J, as the driver tells",
+                product=f"does not know: {line_text(line)}",
+            )  # fmt: skip
+        return
     watts = max((each.watts for course in of_shares for each in course), default=Fraction(0))
     late = sum((_swing(course, line)[1] for course in of_shares), Fraction(0)) * LATE_MS + watts * READ_MS
     if abs(line.energy_mj - truly) > late:
@@ -119,6 +133,12 @@ def _swing(course: Sequence[Course], line: Line) -> tuple[Fraction, Fraction]:
 
 def _ever_told(course: Sequence[Course], from_ms: int, until_ms: int) -> bool:
     return any(each.told for each in course if each.from_ms < until_ms and from_ms < each.until_ms)
+
+
+def _could_be_told(case: Case, line: Line, of_shares: Sequence[Sequence[Course]]) -> bool:
+    """All along the line, but for the beats at its ends."""
+    inner = (line.from_ms + NEAR_MS, line.until_ms - NEAR_MS)
+    return all(told_all_along(course, *inner) for course in of_shares) and not _was_blind(case, line)
 
 
 def _was_blind(case: Case, line: Line) -> bool:
