@@ -3,7 +3,8 @@
     $ python -m tests.proof.replay.mutants [WORD …]   all, in a table; or those whose file or fault has such a word
 
 Each is made in a copy of the tree, and every trial of `trials.py` is run there until one finds something. Exit 0: all
-were caught; 1: one survived, a line is not there any more, or the tree itself does not come out even.
+were caught; 1: one survived or could not be tried to its end, a line is not there any more, or the tree itself does
+not come out even.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ from __future__ import annotations
 import os
 import queue
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +30,7 @@ LIST = Path(__file__).with_name("mutants.yaml")
 COPIED = ("chargeback", "dashboards", "exporter", "migrations", "tests", "pyproject.toml")
 FIELDS = ("file", "before", "after", "breaks")
 WITHIN_S = 240.0
-CAUGHT, BROKEN = 1, 3
+CAUGHT = 2  # what `verdict` ends with where it found something
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,12 +77,20 @@ class Mutant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """by: the trial that caught it, and what it found; None: it survived. took_s: of real time."""
+    """by: the trial that caught it, and what it found, or why it failed; empty: it survived. took_s: of real time.
+
+    failed  it could not be tried to its end, and is neither caught nor has it survived
+    """
 
     mutant: Mutant | None
     caught: bool
+    failed: bool
     by: str
     took_s: float
+
+    @property
+    def word(self) -> str:
+        return "FAILED" if self.failed else "caught" if self.caught else "SURVIVED"
 
 
 def load_mutants(text: str) -> list[Mutant]:
@@ -99,7 +109,8 @@ def load_mutants(text: str) -> list[Mutant]:
 class Copies:
     """Copies of the tree, one for each who works at a time."""
 
-    def __init__(self, folder: Path, count: int) -> None:
+    def __init__(self, folder: Path, count: int, within_s: float = WITHIN_S) -> None:
+        self._within_s = within_s
         self._free: queue.Queue[Path] = queue.Queue()
         self._time_s = time.time() + 10
         for number in range(count):
@@ -115,18 +126,17 @@ class Copies:
         self._time_s += 10
         began_s = time.monotonic()
         try:
-            if mutant is None:
-                ended = _run(copy, "", trials)
-            else:
-                with mutant.made(copy, self._time_s):
-                    ended = _run(copy, mutant.module, trials)
+            with nullcontext() if mutant is None else mutant.made(copy, self._time_s):
+                code, by = _run(copy, "" if mutant is None else mutant.module, trials, self._within_s)
         finally:
             self._free.put(copy)
-        said = (ended.stdout.strip() or ended.stderr.strip()).splitlines()
-        by = said[-1] if said else ""
-        if ended.returncode not in (0, CAUGHT):
-            by = f"no mutant: ended with {ended.returncode}: {by}"
-        return Outcome(mutant=mutant, caught=ended.returncode == CAUGHT, by=by, took_s=time.monotonic() - began_s)
+        return Outcome(
+            mutant=mutant,
+            caught=code == CAUGHT,
+            failed=code not in (0, CAUGHT),
+            by=by if code in (0, CAUGHT) else f"ended with {code}: {by}",
+            took_s=time.monotonic() - began_s,
+        )
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -136,15 +146,18 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copy2(source, target)
 
 
-def _run(copy: Path, module: str, trials: int | None) -> subprocess.CompletedProcess[str]:
+def _run(copy: Path, module: str, trials: int | None, within_s: float) -> tuple[int, str]:
+    """With what it ended, and the last that it said. A mutant whose trials never end says nothing of the bill."""
     environment = {**os.environ, "PYTHONPATH": str(copy)}
     command = [sys.executable, "-m", "tests.proof.replay.verdict", module, "" if trials is None else str(trials)]
     try:
-        return subprocess.run(
-            command, cwd=copy, env=environment, capture_output=True, text=True, check=False, timeout=WITHIN_S
+        ended = subprocess.run(
+            command, cwd=copy, env=environment, capture_output=True, text=True, check=False, timeout=within_s
         )
     except subprocess.TimeoutExpired:
-        return subprocess.CompletedProcess(command, CAUGHT, f"nothing ends any more: {WITHIN_S:.0f} s", "")
+        return -signal.SIGKILL, f"nothing ends within {within_s:g} s"
+    said = (ended.stdout.strip() or ended.stderr.strip()).splitlines()
+    return ended.returncode, said[-1] if said else ""
 
 
 def try_all(mutants: Sequence[Mutant | None], at_once: int, trials: int | None = None) -> Iterator[Outcome]:
@@ -167,15 +180,14 @@ def main(words: Sequence[str]) -> int:
     fine = caught = 0
     for outcome in try_all([None, *picked], os.cpu_count() or 1):
         if outcome.mutant is None:
-            fine = not outcome.caught and not outcome.by
+            fine = not outcome.caught and not outcome.failed
             print(
                 f"{'even' if fine else 'NOT EVEN':9} {outcome.took_s:5.1f} s  the tree as it is {outcome.by}",
                 flush=True,
             )
             continue
         caught += outcome.caught
-        word = "caught" if outcome.caught else "SURVIVED"
-        print(f"{word:9} {outcome.took_s:5.1f} s  {outcome.mutant.file}: {outcome.mutant.breaks}", flush=True)
+        print(f"{outcome.word:9} {outcome.took_s:5.1f} s  {outcome.mutant.file}: {outcome.mutant.breaks}", flush=True)
         print(f"{'':9} {'':7}  by {outcome.by[:200]}", flush=True)
     print(f"{caught} of {len(picked)} mutants caught")
     return 0 if fine and caught == len(picked) else 1

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.proof.replay.mutants import LIST, Mutant, load_mutants, try_all
+from tests.proof.replay.mutants import LIST, Copies, Mutant, load_mutants, try_all
+from tests.proof.replay.recording import Recording
+from tests.proof.replay.verdict import findings
 
 MUTANTS = load_mutants(LIST.read_text())
 HARMLESS = Mutant(
@@ -63,10 +65,37 @@ def test_a_mutant_is_made_and_unmade(tmp_path: Path) -> None:
     assert (folder / "some.py").read_text() == "if a:\n    b = 1\nc = 2\n"
 
 
+def test_what_does_not_end_is_neither_caught_nor_survives(tmp_path: Path) -> None:
+    """Nor is it even: the run has failed."""
+    outcome = Copies(tmp_path, 1, within_s=0.01).try_out(HARMLESS, trials=1)
+    assert (outcome.caught, outcome.failed, outcome.word) == (False, True, "FAILED")
+    assert outcome.by == "ended with -9: nothing ends within 0.01 s"
+
+
+def test_what_cannot_be_imported_has_failed(tmp_path: Path) -> None:
+    """It has been tried by nothing."""
+    broken = replace(HARMLESS, after="MICROS =")
+    outcome = Copies(tmp_path, 1).try_out(broken, trials=1)
+    assert (outcome.caught, outcome.word, outcome.by) == (
+        False,
+        "FAILED",
+        "ended with 1: SyntaxError: invalid syntax",
+    )
+
+
+def test_a_trial_that_raises_has_found_something() -> None:
+    """Told from a difference by its first word."""
+
+    async def falls(recording: Recording, folder: Path) -> list[str]:
+        raise LookupError("no such line")
+
+    assert next(findings({"as ever": falls})) == "cards, as ever: raised LookupError: no such line (1 differences)"
+
+
 def test_some_are_caught_and_one_that_breaks_nothing_survives() -> None:
     """By the first trial alone; the others, and all trials, are `make proof-mutants`'s."""
     some = [next(each for each in MUTANTS if each.file == file) for file in TRIED]
     outcomes = list(try_all([*some, HARMLESS], 2, trials=1))
-    assert [outcome.caught for outcome in outcomes] == [True, True, True, False]
+    assert [outcome.word for outcome in outcomes] == ["caught", "caught", "caught", "SURVIVED"]
     assert all("as it was: by the" in outcome.by for outcome in outcomes[:3])
     assert outcomes[3].by == ""
