@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from fractions import Fraction
 
 from tests.proof.comparison.case import Case, Difference, money
-from tests.proof.comparison.export import Line
+from tests.proof.comparison.export import HELD, Line
 from tests.proof.comparison.holder_checks import CHANGED_MS
 from tests.proof.witness.lives import SECOND_MS
 from tests.proof.witness.tariff import RESERVED, Tariffs, exact
@@ -53,7 +53,8 @@ def check_accounts(case: Case, product: Mapping[str, Totals]) -> Iterator[Differ
 
 
 def _at_ends(case: Case) -> dict[str, Totals]:
-    """By account: what lies between the stamps of its holds and the ends of their lines; no money under a plan."""
+    """By account: what lies between the stamps of its holds and the ends of their lines (no money under a plan), less
+    what other lines have beyond the testimony."""
     tariffs, planned = Tariffs(case.testimony.told), _planned(case)
     found: dict[str, Totals] = {}
     for hold, at_ms, ms in _ends(case):
@@ -62,7 +63,15 @@ def _at_ends(case: Case) -> dict[str, Totals]:
         if hourly is not None and (hold.namespace, hold.resource) not in planned:
             micros = exact(hourly.amount * hold.part / hold.whole, ms)
         _add(found, hold.account, hold.part * ms, micros)
+    for line in case.lines:
+        if line.kind not in HELD and line.ms:  # a guarantee may begin before the testimony does
+            beyond = 1 - Fraction(_inside_ms(case, line), line.ms)
+            _add(found, line.account, -line.card_ms * beyond, -(line.amount_micros or 0) * beyond)
     return found
+
+
+def _inside_ms(case: Case, line: Line) -> int:
+    return min(line.until_ms, case.testimony.until_ms) - max(line.from_ms, case.testimony.from_ms)
 
 
 def _left_open(case: Case) -> dict[str, Totals]:

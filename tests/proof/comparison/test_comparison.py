@@ -310,14 +310,14 @@ def test_a_pod_that_no_agent_saw_may_be_on_any_card_of_its_price() -> None:
 
 
 def test_a_guarantee() -> None:
-    """Two cards: red fills one unit, and pays for the other."""
+    """Two cards: red fills one unit, and pays for the other, also when the witness has gone."""
     told = (*TOLD, Plan(at_ms=at(0), namespace="red", guaranteed=1))
     unused: Row = {"device": "plan", "gpu": "", "node": "", "namespace": "red", "resource": "nvidia.com/gpu"}
     unused["gpu_ms_num"] = 0
     rows = good()
     for each in rows[1:3]:
         each["kind"] = "reserved"
-    for begin, end in ((0, 5), (14.6, 60)):
+    for begin, end in ((0, 5), (14.6, 65)):
         paid = row(begin, end, "unused", cost_center_id="cc-red", **unused) | {"list_amount": "0.000000"}
         back = paid | {"kind": "backed", "cost_center_id": "platform:idle", "amount": f"-{paid['amount']}"}
         rows += [paid, back]
