@@ -59,7 +59,7 @@ def test_what_it_saw_of_a_pod_while_the_api_server_was_away(plane: ControlPlane,
     checkpoint = tmp_path / "checkpoint"
     witness = Witness(plane.url, ADMIN_TOKEN, checkpoint)
     witness.told(Card(at_ms=0, gpu=GPU, model=MODEL))
-    began_ms = time.time_ns() // 1_000_000
+    began_ms = time.time_ns() // 1_000_000_000 * 1000  # what is stamped in this second has the second alone
     plane.create("/api/v1/namespaces", "Namespace", "red", metadata={"labels": {"cost-center": "cc-red"}})
     with witness:
         uid = bind(plane, "red", "train")
