@@ -89,10 +89,16 @@ class _Stat:
     started: int
 
 
+def _may_move(stat: _Stat, owner: CgroupOwner) -> bool:
+    """Whether a process may be another's than when it was asked about."""
+    return owner.pod_uid is None and stat.state not in _ENDED
+
+
 class CgroupReader:
     """Owners of processes, remembered by (pid, start time): a pid alone may be another process tomorrow.
 
-    Only processes in a pod are remembered: one that is not may still be moved into its pod.
+    One that is in no pod is asked anew each time, for it may still be moved into its pod. One that has gone since it
+    was asked about is whose it was: what it did last is not somebody else's.
     """
 
     def __init__(self, proc: Path) -> None:
@@ -101,11 +107,17 @@ class CgroupReader:
         self._owners: dict[int, tuple[int, CgroupOwner]] = {}
 
     def owner_of(self, pid: int) -> CgroupOwner | None:
-        """Whom a process belongs to. None: it has gone, or we may not read it."""
+        """Whom a process belongs to, or belonged. None: it went before anybody asked, or we may not read it."""
         try:
             stat = self._stat(pid)
+        except (FileNotFoundError, ProcessLookupError):
+            gone = self._owners.get(pid)
+            return None if gone is None else gone[1]
+        except PermissionError:
+            return None
+        try:
             remembered = self._owners.pop(pid, None)
-            if remembered is None or remembered[0] != stat.started:
+            if remembered is None or remembered[0] != stat.started or _may_move(stat, remembered[1]):
                 # As bytes: as text, a carriage return in a workload's cgroup name would be a new line.
                 text = self._read(pid, "cgroup").decode(errors="replace")
                 owner = parse_cgroup(text)
@@ -116,10 +128,9 @@ class CgroupReader:
                 remembered = stat.started, owner
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             return None
-        if remembered[1].pod_uid is not None:
-            if len(self._owners) >= PROCESSES_MAX:
-                del self._owners[next(iter(self._owners))]  # the one that was not asked about for longest
-            self._owners[pid] = remembered
+        if len(self._owners) >= PROCESSES_MAX:
+            del self._owners[next(iter(self._owners))]  # the one that was not asked about for longest
+        self._owners[pid] = remembered
         return replace(remembered[1], mps_server=True) if stat.name == _MPS_SERVER else remembered[1]
 
     def prune(self, live_pids: Set[int]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import uuid
 from collections.abc import Iterator
@@ -174,9 +175,9 @@ class Proc:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def start(self, pid: int, cgroup: str, *, started: int, name: str = "python3") -> None:
+    def start(self, pid: int, cgroup: str, *, started: int, name: str = "python3", state: str = "S") -> None:
         (self.root / str(pid)).mkdir(exist_ok=True)
-        fields = ["S", *["0"] * 18, str(started), *["0"] * 30]  # from the third field on; the 22nd is the start
+        fields = [state, *["0"] * 18, str(started), *["0"] * 30]  # from the third field on; the 22nd is the start
         (self.root / str(pid) / "stat").write_text(f"{pid} ({name}) {' '.join(fields)}\n")
         (self.root / str(pid) / "cgroup").write_bytes(cgroup.encode())
 
@@ -228,6 +229,26 @@ def test_a_carriage_return_begins_no_line(proc: Proc) -> None:
 
 def test_a_process_that_has_gone_is_none(proc: Proc) -> None:
     assert CgroupReader(proc.root).owner_of(7) is None
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "owner"),
+    [
+        ("0::/system.slice/sshd.service", CgroupOwner()),
+        (f"0::/kubepods/pod{POD}/{ID}", CgroupOwner(pod_uid=POD, container_id=ID)),
+    ],
+)
+def test_a_process_that_has_gone_since_is_whose_it_was(proc: Proc, cgroup: str, owner: CgroupOwner) -> None:
+    """What a stranger's process did last is not its card's holder's, who is taken for whom nobody can name."""
+    reader = CgroupReader(proc.root)
+    proc.start(7, cgroup, started=100)
+    reader.owner_of(7)
+    proc.start(7, "0::/", started=100, state="Z")  # only waits to be taken note of
+    assert reader.owner_of(7) == owner
+    shutil.rmtree(proc.root / "7")
+    assert reader.owner_of(7) == owner
+    reader.prune(set())
+    assert reader.owner_of(7) is None
 
 
 def test_pruned_processes_are_read_again(proc: Proc) -> None:
@@ -297,4 +318,5 @@ def test_a_real_process_in_a_real_cgroup(container_cgroup: Path) -> None:
             assert reader.owner_of(process.pid) == CgroupOwner(pod_uid=POD, container_id=ID)
         finally:
             process.kill()
-    assert reader.owner_of(process.pid) is None
+    assert reader.owner_of(process.pid) == CgroupOwner(pod_uid=POD, container_id=ID)
+    assert CgroupReader(Path("/proc")).owner_of(process.pid) is None
