@@ -89,53 +89,63 @@ class _Stat:
     started: int
 
 
-def _may_move(stat: _Stat, owner: CgroupOwner) -> bool:
-    """Whether a process may be another's than when it was asked about."""
-    return owner.pod_uid is None and stat.state not in _ENDED
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A process as it was when it was last asked about. started: a pid alone may be another process tomorrow."""
+
+    started: int
+    owner: CgroupOwner
+
+    def stays(self, stat: _Stat) -> bool:
+        """Whether it is whose it was: one in no pod may still be moved into its pod, unless it has ended."""
+        return self.started == stat.started and (self.owner.pod_uid is not None or stat.state in _ENDED)
 
 
 class CgroupReader:
-    """Owners of processes, remembered by (pid, start time): a pid alone may be another process tomorrow.
+    """Owners of processes, each remembered for as long as the driver speaks of it.
 
-    One that is in no pod is asked anew each time, for it may still be moved into its pod. One that has gone since it
-    was asked about is whose it was: what it did last is not somebody else's.
+    One that has gone since it was asked about is whose it was: what it did last is not somebody else's.
     """
 
     def __init__(self, proc: Path) -> None:
         """proc: where the node's procfs is mounted; it must show host pids."""
         self._proc = proc
-        self._owners: dict[int, tuple[int, CgroupOwner]] = {}
+        self._known: dict[int, _Known] = {}
 
     def owner_of(self, pid: int) -> CgroupOwner | None:
         """Whom a process belongs to, or belonged. None: it went before anybody asked, or we may not read it."""
+        known = self._known.pop(pid, None)
         try:
-            stat = self._stat(pid)
+            found = self._look(pid, known)
         except (FileNotFoundError, ProcessLookupError):
-            gone = self._owners.get(pid)
-            return None if gone is None else gone[1]
+            found = known
         except PermissionError:
+            found = None
+        if found is None:
             return None
-        try:
-            remembered = self._owners.pop(pid, None)
-            if remembered is None or remembered[0] != stat.started or _may_move(stat, remembered[1]):
-                # As bytes: as text, a carriage return in a workload's cgroup name would be a new line.
-                text = self._read(pid, "cgroup").decode(errors="replace")
-                owner = parse_cgroup(text)
-                if self._stat(pid).started != stat.started:  # the pid changed hands between the two files
-                    return None
-                if stat.state in _ENDED and owner == CgroupOwner():
-                    return None
-                remembered = stat.started, owner
-        except (FileNotFoundError, ProcessLookupError, PermissionError):
-            return None
-        if len(self._owners) >= PROCESSES_MAX:
-            del self._owners[next(iter(self._owners))]  # the one that was not asked about for longest
-        self._owners[pid] = remembered
-        return replace(remembered[1], mps_server=True) if stat.name == _MPS_SERVER else remembered[1]
+        if len(self._known) >= PROCESSES_MAX:
+            del self._known[next(iter(self._known))]  # the one that was not asked about for longest
+        self._known[pid] = found
+        return found.owner
 
     def prune(self, live_pids: Set[int]) -> None:
         """Forget all processes but these."""
-        self._owners = {pid: entry for pid, entry in self._owners.items() if pid in live_pids}
+        self._known = {pid: known for pid, known in self._known.items() if pid in live_pids}
+
+    def _look(self, pid: int, known: _Known | None) -> _Known | None:
+        """None: its owner cannot be said. Raises FileNotFoundError, ProcessLookupError where it has gone."""
+        stat = self._stat(pid)
+        if known is not None and known.stays(stat):
+            owner = known.owner
+        else:
+            # As bytes: as text, a carriage return in a workload's cgroup name would be a new line.
+            owner = parse_cgroup(self._read(pid, "cgroup").decode(errors="replace"))
+            if self._stat(pid).started != stat.started:  # the pid changed hands between the two files
+                return None
+            if stat.state in _ENDED and owner == CgroupOwner():
+                return None
+        is_server = stat.name == _MPS_SERVER  # a process may call itself otherwise tomorrow
+        return _Known(stat.started, owner if owner.mps_server == is_server else replace(owner, mps_server=is_server))
 
     def _stat(self, pid: int) -> _Stat:
         """Fields 2, 3 and 22 of stat; the start is in clock ticks since boot. A name may hold any character."""

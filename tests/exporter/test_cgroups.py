@@ -245,6 +245,9 @@ def test_a_process_that_has_gone_since_is_whose_it_was(proc: Proc, cgroup: str, 
     reader.owner_of(7)
     proc.start(7, "0::/", started=100, state="Z")  # only waits to be taken note of
     assert reader.owner_of(7) == owner
+    proc.start(7, cgroup, started=100)
+    (proc.root / "7/cgroup").unlink()  # gone between the two files
+    assert reader.owner_of(7) == owner
     shutil.rmtree(proc.root / "7")
     assert reader.owner_of(7) == owner
     reader.prune(set())
