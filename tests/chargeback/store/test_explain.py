@@ -72,16 +72,17 @@ def test_time_that_nobody_pays_for_says_by_whose_word(filled: Database) -> None:
 
 
 def test_a_closed_line_names_the_waiver_that_it_was_closed_with(filled: Database) -> None:
-    """Withdrawn since, and made anew: the closed line, and what takes it back, are of the first."""
+    """Withdrawn since, and made anew for less: the closed line, and what takes it back, are of the first."""
     with filled.write() as connection:
         (made,) = (each for each in adjustments(connection) if each.kind == OUTAGE)
         withdraw_adjustment(connection, made.number, "ann", "it was another card", NOW_MS + 1)
     close_all(filled, NOW_MS + 1, GRACE_MS)
     assert _named(filled, OUTAGE) == {(CHARGE, made.number), (REVERSAL, made.number)}
     with filled.write() as connection:
-        make_adjustment(connection, replace(made, recorded_ms=NOW_MS + 2), "UTC", 1)
+        less = replace(made, recorded_ms=NOW_MS + 2, until_ms=made.until_ms - 1)
+        again, _ = make_adjustment(connection, less, "UTC", 1)
     close_all(filled, NOW_MS + 2, GRACE_MS)
-    assert _named(filled, OUTAGE) == {(CHARGE, made.number)}
+    assert _named(filled, OUTAGE) == {(CHARGE, made.number), (REVERSAL, made.number), (RESTATED, again.number)}
 
 
 def _named(database: Database, kind: str) -> set[tuple[str, int]]:

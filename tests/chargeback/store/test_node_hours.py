@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from chargeback.core.existence import KnownGpu
 from chargeback.core.hours import HOUR_MS
 from chargeback.core.owners.owners import Namespace
@@ -72,9 +74,20 @@ def test_a_body_comes_back_as_it_went_in(database: Database) -> None:
     assert (kept.holdings[0].busy_ms, kept.holdings[0].pod_uid, kept.holdings[0].claim) == (7, "u", "c")
 
 
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)  # SQLite has one writer anyway
+def test_whoever_rates_an_hour_of_a_node_has_all_its_hours(database: Database) -> None:
+    """What an hour leaves the next one begins with: another replica takes other nodes, and waits for nobody."""
+    for node, hour in (("n1", HOUR), ("n1", HOUR + 1), ("n2", HOUR + 1)):
+        put(database, body(node, hour))
+    with database.write() as mine, database.write() as others:
+        assert [key for key, _, _ in claim(mine, LATER_MS, 1)] == [key_of(body("n1", HOUR))]
+        assert [key for key, _, _ in claim(others, LATER_MS, 9)] == [key_of(body("n2", HOUR + 1))]
+
+
 def test_a_new_hour_is_due_when_it_is_over_and_the_grace_has_passed(database: Database) -> None:
     """Not before: late bodies are still on their way."""
     put(database, body(through=1000, gpus=[]), now_ms=start_ms(HOUR) + 1000)
+    put(database, body(seq=2, through=2000, gpus=[]), now_ms=start_ms(HOUR) + 2000)
     end_ms = start_ms(HOUR + 1)
     assert due(database, end_ms + GRACE_MS - 1) == []
     assert due(database, end_ms + GRACE_MS) == [key_of(body())]
