@@ -76,7 +76,7 @@ def settle_hour(
             prices=prices,
             policies=policies,
             pool_of=pool_of,
-            units=Units(in_span_bases, in_span, models),
+            units=Units(in_span_bases, in_span, models, span),
         )
         unused: list[Unused] = []
         for namespace in sorted(touched):
@@ -157,7 +157,7 @@ def _stretches(books: _Books, namespace: str, problems: list[Problem]) -> Iterat
             if key is not None:
                 # On no node in particular: one priced as a whole is as good as if it had this card alone.
                 place = Place(cluster=books.cluster, cards=("",))
-                unit, why = books.units.unit_of(plan, key, owner, books.prices, place, books.span)
+                unit, why = books.units.unit_of(plan, key, owner, books.prices, place, (begin_ms, stop_ms))
             if unit is None and plan.guaranteed:
                 guaranteed_ms = Fraction((stop_ms - begin_ms) * plan.guaranteed)
                 problems.append(Problem(kind=UNPRICED_PLAN, subject=f"{namespace}: {why}", ms=guaranteed_ms))

@@ -45,13 +45,17 @@ class Units:
     """What is known of the devices of an hour in one rating interval.
 
     bases  base lines of all holders; lines: all lines. Both of the interval; models: of all cards in the hour
+    span   the interval, in unix ms
     """
 
-    def __init__(self, bases: Sequence[Line], lines: Sequence[Line], models: frozenset[str]) -> None:
+    def __init__(
+        self, bases: Sequence[Line], lines: Sequence[Line], models: frozenset[str], span: tuple[int, int]
+    ) -> None:
+        self._span = span
         self._bases = [base for base in bases if counts(base)]
         self._lines = lines
         self._models = models
-        self._known: dict[tuple[PriceKey, str], set[Slot]] = {}
+        self._known: dict[tuple[PriceKey, str, tuple[int, int]], set[Slot]] = {}
         self._of_device: dict[tuple[str, str], list[Line]] = {}
         for line in lines:
             if line.profile is not None:
@@ -81,10 +85,10 @@ class Units:
         owner: Owner | None,
         prices: PriceBook,
         place: Place,
-        span: tuple[int, int],
+        during: tuple[int, int],
     ) -> tuple[Unit | None, str]:
-        """The unit, priced for an owner in a rating interval; None, and why it has no price."""
-        what = (key, plan.resource)
+        """The unit in a part of the interval, priced for an owner; None, and why it has no price."""
+        what = (key, plan.resource, during)
         if what not in self._known:
             self._known[what] = self._slots(*what)
         slots = self._known[what]
@@ -94,8 +98,8 @@ class Units:
         (slot,) = slots
         asked = Asked(
             model=key.model,
-            start_ms=span[0],
-            end_ms=span[1],
+            start_ms=self._span[0],
+            end_ms=self._span[1],
             place=place,
             profile=key.profile or None,
             shared=slot.part != 1,
@@ -114,18 +118,18 @@ class Units:
         hourly, quantity = rate.hourly * of_unit, rate.units * of_unit
         return Unit(key=key, slot=slot, rate=rate, hourly=hourly, quantity=quantity), ""
 
-    def _slots(self, key: PriceKey, resource: str) -> set[Slot]:
-        """What ids of the resource stand for: by what is held of it, and by what lies idle.
+    def _slots(self, key: PriceKey, resource: str, during: tuple[int, int]) -> set[Slot]:
+        """What ids of the resource stand for meanwhile: by what is held of it, and by what lies idle.
 
         Idle shares tell only where there is nothing else: they may be offered under another resource.
         """
         found = {
             self._slot(base, len(base.shares.split(",")))
             for base in self._bases
-            if base.resource == resource and is_of(base, key)
+            if base.resource == resource and is_of(base, key) and _touches(base, during)
         }
         shared = resource.endswith(_SHARED)
-        whole, parts = self._idle(key)
+        whole, parts = self._idle(key, during)
         found |= set() if shared else whole
         if found or (parts and (found := parts)):
             return found
@@ -133,12 +137,14 @@ class Units:
             return {Slot(None, Fraction(1))}
         return {Slot(Fraction(1), Fraction(1))}
 
-    def _idle(self, key: PriceKey) -> tuple[set[Slot], set[Slot]]:
+    def _idle(self, key: PriceKey, during: tuple[int, int]) -> tuple[set[Slot], set[Slot]]:
         """Of devices that nobody holds: whole ones, and shares."""
         whole: set[Slot] = set()
         parts: set[Slot] = set()
         for line in self._lines:
             if line.kind not in (FREE, UNSOLD, UNHEALTHY, CORDONED) or not is_of(line, key):
+                continue
+            if not _touches(line, during):
                 continue
             if line.shares:
                 parts.add(self._slot(line, len(line.shares.split(","))))
@@ -162,6 +168,10 @@ def counts(base: Line) -> bool:
 
 def is_of(line: Line, key: PriceKey) -> bool:
     return line.model == key.model and (line.profile or "") == key.profile
+
+
+def _touches(line: Line, during: tuple[int, int]) -> bool:
+    return line.start_ms < during[1] and during[0] < line.end_ms
 
 
 def weight_of(line: Line) -> Fraction:

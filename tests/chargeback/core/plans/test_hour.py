@@ -197,6 +197,14 @@ def test_slots_of_two_sizes_under_one_name_are_no_unit() -> None:
     assert sorted(each.kind for each in found if each.namespace) == [HELD, HELD, UNUSED]
 
 
+def test_what_a_name_stood_for_before_a_plan_is_nothing_to_it() -> None:
+    """Cards were cut into shares in the hour's first half, for somebody else; the plan begins with its second."""
+    lines = [line("GPU-1"), line("GPU-2", 0, HALF, namespace="b", weight=Fraction(1, 4))]
+    found, problems = settled(lines, plan(1, from_ms=START_MS + HALF))
+    assert problems == []
+    assert sums(found)[("cc-a", "reserved")] == (Fraction(1, 2), 1_500_000, MILLION)
+
+
 def test_renamed_shares_are_another_resource() -> None:
     """`nvidia.com/gpu.shared` beside whole cards: each plan counts its own."""
     shared = "nvidia.com/gpu.shared"
