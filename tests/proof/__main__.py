@@ -29,8 +29,6 @@ from tests.proof.witness.witness import Witness
 
 CHECKPOINT = "device-plugins/kubelet_internal_checkpoint"
 DIFFERENCES_SHOWN = 20  # of a scenario
-# Played first: where an hour has seen cards and shares under one name, a guarantee of that name has no price.
-PLANS = "terms"
 # What says that a part of the stage did not do in time what was asked of it.
 UNPLAYABLE = (AssertionError, OSError, Refused, pytest.fail.Exception)
 
@@ -45,7 +43,7 @@ def main() -> int:
     # Else a stage that stands would be left behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))
     known = read_scenarios()
-    names = [name for name in arguments.only.split(",") if name] or sorted(known, key=lambda name: name != PLANS)
+    names = [name for name in arguments.only.split(",") if name] or list(known)
     if unknown := sorted(set(names) - set(known)):
         parser.error(f"--only: {', '.join(unknown)}: want some of {', '.join(known)}")
     outcomes: list[Outcome] = []
