@@ -75,6 +75,3 @@ class ClusterWord:
     followed_ms: int = 0
     present: Spans | None = None
     cordoned: Spans = ()
-
-
-SILENT = ClusterWord()

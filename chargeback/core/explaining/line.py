@@ -97,12 +97,6 @@ def amount_section(line: Line, currency: str, around: Around | None) -> Section:
     return section("amount", [fact("currency", None, currency), *facts])
 
 
-def is_worked_out(line: Line, around: Around) -> bool:
-    """Whether its arithmetic, where there is one, comes to what the line says."""
-    said = {"list": line.list_micros, "amount": line.amount_micros}
-    return all(each.micros == said[each.of] for each in workings(line, around))
-
-
 def _money(name: str, micros: int | None, working: Working | None = None) -> Fact:
     if micros is None:
         return fact(name, None)
