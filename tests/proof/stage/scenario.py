@@ -120,8 +120,8 @@ class Kill(Step):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Load(Step):
-    """A process of the container works on every device that the container holds, until its seconds are over.
+class OnDevices(Step):
+    """A process works on every device that a container holds, until its seconds are over.
 
     sm      percent of the device's multiprocessors
     watts   what each card draws meanwhile, beside what it draws idle
@@ -137,16 +137,13 @@ class Load(Step):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Intrude(Step):
-    """A process of the node itself, in no pod, works on the cards that a workload holds."""
+class Load(OnDevices):
+    """It is the container's own."""
 
-    name: str
-    namespace: str
-    container: str = "main"
-    sm: int
-    memory_mib: int = 1024
-    watts: int = 300
-    seconds: float
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intrude(OnDevices):
+    """It is one of the node itself, in no pod."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
