@@ -50,6 +50,7 @@ def test_an_agents_doors_are_on_the_tape(tmp_path: Path) -> None:
     assert [pod.name for pod in listed.pod_resources] == ["train"]
     (facts,) = first.processes
     assert facts.pid == os.getpid()
+    assert facts.stat is not None
     assert facts.stat == f"{facts.pid} ({_name()})" + facts.stat.partition(")")[2]
     assert facts.cgroup == Path("/proc/self/cgroup").read_text()
     assert last.kubelet["/v1.PodResourcesLister/List"].details == "as the test wants it"

@@ -97,9 +97,13 @@ def test_a_seed_says_when_faults_come(small: Scenario) -> None:
 
 
 def test_several_jobs_are_several_steps(small: Scenario) -> None:
-    job = replace(small.steps[0], kind="job", count=3, every=0.5)
-    assert [(step.at, step.name) for step in unfold(job)] == [(0.0, "train-1"), (0.5, "train-2"), (1.0, "train-3")]
-    deployment = replace(small.steps[0], kind="deployment", count=3)
+    pod = small.steps[0]
+    assert isinstance(pod, Apply)
+    jobs = unfold(replace(pod, kind="job", count=3, every=0.5))
+    assert [(job.at, job.name) for job in jobs if isinstance(job, Apply)] == [
+        (0.0, "train-1"), (0.5, "train-2"), (1.0, "train-3"),
+    ]  # fmt: skip
+    deployment = replace(pod, kind="deployment", count=3)
     assert unfold(deployment) == (deployment,)
 
 
