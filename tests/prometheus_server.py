@@ -4,12 +4,15 @@
         server = prometheus({"chargeback": ["127.0.0.1:10467"]}, rule_files=[Path("dashboards/alerts.yaml")])
         assert server.wait_for("chargeback_build_info")
 
+Each target has labels of its own, as those that Kubernetes tells of have. `honor_labels=False` scrapes as
+docs/prometheus.md shows it for services that cannot honour ours; what is asked should be answered the same.
 A start costs six seconds, five of which Prometheus waits before its first scrape: ask much of one server.
 Its calls block. A test whose own event loop serves what is scraped calls them through `asyncio.to_thread`.
 Bring the fixture into a test folder by importing `prometheus` in that folder's conftest.py.
 """
 
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -30,6 +33,7 @@ READY_WITHIN_S = 30  # on two busy cores it has taken five
 ANSWER_WITHIN_S = 10
 STOPS_WITHIN_S = 10
 POLL_EVERY_S = 0.1
+PROMETHEUS_DOC = Path(__file__).resolve().parents[1] / "docs/prometheus.md"
 
 # No proxy: what a proxy says of a loopback address is not about our server.
 _opener = build_opener(ProxyHandler({}))
@@ -106,26 +110,27 @@ Start = Callable[..., PrometheusServer]
 
 @pytest.fixture
 def prometheus(tmp_path: Path) -> Iterator[Start]:
-    """Start any number of servers: `prometheus(targets, rule_files=…)`, as in `start_prometheus`."""
+    """Start any number of servers: `prometheus(targets, rule_files=…, honor_labels=…)`, as in `start_prometheus`."""
     if shutil.which("prometheus") is None:
         pytest.skip("no `prometheus` here: it comes with Debian's package `prometheus`")
     with ExitStack() as running:
 
-        def start(targets: Mapping[str, Sequence[str]], rule_files: Sequence[Path] = ()) -> PrometheusServer:
+        def start(
+            targets: Mapping[str, Sequence[str]], rule_files: Sequence[Path] = (), *, honor_labels: bool = True
+        ) -> PrometheusServer:
+            config = _config(targets, rule_files, honor_labels=honor_labels)
             port = _free_port()
-            return running.enter_context(start_prometheus(tmp_path / f"prometheus-{port}", port, targets, rule_files))
+            return running.enter_context(start_prometheus(tmp_path / f"prometheus-{port}", port, config))
 
         yield start
 
 
 @contextmanager
-def start_prometheus(
-    folder: Path, port: int, targets: Mapping[str, Sequence[str]], rule_files: Sequence[Path] = ()
-) -> Iterator[PrometheusServer]:
-    """Run Prometheus in `folder` (job name to `host:port`s, scraped each second) until the block ends."""
+def start_prometheus(folder: Path, port: int, settings: Mapping[str, Any]) -> Iterator[PrometheusServer]:
+    """Run Prometheus in `folder` until the block ends; `settings` is its configuration."""
     folder.mkdir()
     config = folder / "prometheus.yml"
-    config.write_text(yaml.safe_dump(_config(targets, rule_files)))
+    config.write_text(yaml.safe_dump(dict(settings)))
     server = PrometheusServer(url=f"http://127.0.0.1:{port}")
     command = [
         "prometheus",
@@ -142,10 +147,25 @@ def start_prometheus(
             _stop(process)
 
 
-def _config(targets: Mapping[str, Sequence[str]], rule_files: Sequence[Path]) -> dict[str, Any]:
-    # honor_labels: our namespace, pod and node describe other pods, and must not become exported_namespace.
+def scrape_configs_shown() -> list[list[dict[str, Any]]]:
+    """The scrape configurations that docs/prometheus.md shows: honouring our labels, and putting them back."""
+    blocks = re.findall(r"^```yaml\n(.*?)^```", PROMETHEUS_DOC.read_text(), re.DOTALL | re.MULTILINE)
+    return [shown["scrape_configs"] for shown in map(yaml.safe_load, blocks) if "scrape_configs" in shown]
+
+
+def _config(
+    targets: Mapping[str, Sequence[str]], rule_files: Sequence[Path], *, honor_labels: bool
+) -> dict[str, Any]:
+    """Job name to `host:port`s, scraped each second. Every job is scraped as the document scrapes its own."""
+    honoring, relabelling = scrape_configs_shown()
+    shown = (honoring if honor_labels else relabelling)[0]
+    how = {key: shown[key] for key in ("honor_labels", "metric_relabel_configs") if key in shown}
     jobs = [
-        {"job_name": job, "honor_labels": True, "static_configs": [{"targets": list(addresses)}]}
+        {
+            "job_name": job,
+            **how,
+            "static_configs": [_target(job, number, each) for number, each in enumerate(addresses)],
+        }
         for job, addresses in targets.items()
     ]
     return {
@@ -153,6 +173,12 @@ def _config(targets: Mapping[str, Sequence[str]], rule_files: Sequence[Path]) ->
         "rule_files": [str(path.resolve()) for path in rule_files],
         "scrape_configs": jobs,
     }
+
+
+def _target(job: str, number: int, address: str) -> dict[str, Any]:
+    """With the labels of the pod that serves it, which are not those of the pods that its metrics describe."""
+    labels = {"namespace": "gpu-chargeback", "pod": f"{job}-{number}", "container": job}
+    return {"targets": [address], "labels": labels}
 
 
 def _wait_until_ready(server: PrometheusServer, process: subprocess.Popen[bytes], log: Path) -> None:

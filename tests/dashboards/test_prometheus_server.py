@@ -10,7 +10,7 @@ from pytest_aiohttp.plugin import AiohttpServer
 
 from dashboards.build import TARGET
 from tests.dashboards.panels import PanelQuery, panel_queries, substitute, variable_queries
-from tests.prometheus_server import PrometheusServer, QueryRefused, Start
+from tests.prometheus_server import PrometheusServer, QueryRefused, Sample, Start
 
 ALERTS = Path(__file__).parents[2] / "dashboards/alerts.yaml"
 
@@ -58,6 +58,23 @@ async def test_it_scrapes_keeps_our_labels_loads_rules_and_refuses_bad_questions
     assert [sample.labels["namespace"] for sample in samples] == ["ml", "ml"]
     with pytest.raises(QueryRefused, match="parse error"):
         await asyncio.to_thread(server.query, "sum(")
+
+
+async def test_relabelling_as_documented_gives_what_honouring_our_labels_gives(
+    server: PrometheusServer, prometheus: Start
+) -> None:
+    """Series by series, labels and all: with a namespace of ours, with an empty one, and with none of ours."""
+    targets = {"chargeback": [target["labels"]["instance"] for target in await asyncio.to_thread(server.targets)]}
+    relabelled = await asyncio.to_thread(prometheus, targets, honor_labels=False)
+    await asyncio.to_thread(relabelled.wait_for, "count(chargeback_last_push_timestamp_seconds) == 2")
+    everything = '{__name__=~"chargeback_.+"}'
+    honoured = await asyncio.to_thread(server.query, everything)
+    assert len(honoured) == 2 * PAGE.count("\n")
+    assert _labels_of(await asyncio.to_thread(relabelled.query, everything)) == _labels_of(honoured)
+
+
+def _labels_of(samples: list[Sample]) -> set[frozenset[tuple[str, str]]]:
+    return {frozenset(sample.labels.items()) for sample in samples}
 
 
 async def test_two_replicas_show_the_money_once(server: PrometheusServer) -> None:
