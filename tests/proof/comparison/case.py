@@ -46,6 +46,10 @@ class Case:
     def blind(self) -> list[tuple[int, int]]:
         return [(each.at_ms, each.until_ms) for each in self.testimony.told if isinstance(each, Blind)]
 
+    def inside(self, line: Line) -> tuple[int, int]:
+        """Its time; what lies beyond the testimony is not its matter."""
+        return max(line.from_ms, self.testimony.from_ms), min(line.until_ms, self.testimony.until_ms)
+
     def lost(self, gpu: str) -> list[tuple[int, int]]:
         """When the card did not answer."""
         found: list[tuple[int, int]] = []
@@ -58,6 +62,24 @@ class Case:
                     found.append((since_ms, each.at_ms))
                     since_ms = None
         return found if since_ms is None else [*found, (since_ms, self.testimony.until_ms)]
+
+
+def covered(from_ms: int, until_ms: int, spans: Iterable[tuple[int, int]]) -> bool:
+    """Whether these are all of a span, together."""
+    reached_ms = from_ms
+    for a, b in sorted(spans):
+        if a <= reached_ms:
+            reached_ms = max(reached_ms, b)
+    return reached_ms >= until_ms
+
+
+def wider(spans: Iterable[tuple[int, int]], by_ms: int) -> list[tuple[int, int]]:
+    """By so much at each end."""
+    return [(a - by_ms, b + by_ms) for a, b in spans]
+
+
+def spans_text(spans: Iterable[tuple[int, int]]) -> str:
+    return ", ".join(f"{clock(a)} to {clock(b)}" for a, b in spans) or "never"
 
 
 def name(holder: tuple[str, str, str]) -> str:

@@ -22,6 +22,7 @@ from tests.proof.comparison.holder_checks import check_holders
 from tests.proof.comparison.money_checks import check_money
 from tests.proof.comparison.plan_checks import check_plans
 from tests.proof.comparison.reason_checks import check_reasons
+from tests.proof.comparison.sight_checks import check_sight
 from tests.proof.comparison.usage_checks import check_usage
 from tests.proof.witness.testimony import Testimony, Totals
 
@@ -67,6 +68,7 @@ def compare(testimony: Testimony, csv_text: str) -> Comparison:
     found = (
         *holders.differences, *money.differences, *check_accounts(case, product), *check_cards(case),
         *check_reasons(case), *check_plans(case), *check_usage(case),
+        *check_sight(case),
     )  # fmt: skip
     return Comparison(
         witness=testimony.accounts,

@@ -39,6 +39,7 @@ class Line:
     pod: str
     container: str
     cost_center: str
+    team: str
     tier: str
     evidence: str
     card_ms: Fraction
@@ -92,6 +93,7 @@ def _line(row: dict[str, str]) -> Line:
         pod=row["pod"],
         container=row["container"],
         cost_center=row["cost_center"],
+        team=row["team"],
         tier=row["tier"],
         evidence=row["evidence"],
         card_ms=Fraction(int(row["gpu_ms_num"]), int(row["ms_den"])),

@@ -119,6 +119,7 @@ def _check_facts(match: Match, line: Line, holds: Sequence[Hold]) -> Iterator[Di
     """What the line says of its holder, and of where that is; a guessed device has the right price alone."""
     facts = [
         ("resource", {each.resource for each in holds}, line.resource),
+        ("team", {each.team for each in holds}, line.team),
         ("tier", {each.tier or "" for each in holds}, line.tier),
         ("cost center", {each.account if each.account != UNOWNED else "" for each in holds}, line.cost_center),
     ]

@@ -49,7 +49,7 @@ def row(
     return {
         "line_id": f"{gpu}-{device}-{begin}", "from": stamp(begin), "until": stamp(end), "kind": kind, "of_kind": "",
         "cost_center_id": "platform:idle", "part": "charge", "node": "n1", "gpu": gpu, "device": device, "shares": "",
-        "model": MODEL, "profile": profile, "cost_center": "", "tier": "", "resource": "",
+        "model": MODEL, "profile": profile, "cost_center": "", "team": "", "tier": "", "resource": "",
         "namespace": "", "pod": "", "container": "", "evidence": "", "busy_ms": "", "energy_mj": "",
         "gpu_ms_num": part.numerator * ms, "quantity_ms_num": part.numerator * ms, "ms_den": part.denominator,
         "list_amount": money, "amount": money, "status": "provisional",
@@ -108,11 +108,12 @@ TOLD: tuple[Told, ...] = (
 )
 RED = Hold(
     account="cc-red", namespace="red", pod="red-pod", container="main", gpu=WHOLE, model=MODEL, device=WHOLE,
-    from_ms=at(5), until_ms=at(15), uid="uid-red", evidence=("bound 08:00:05", "finished 08:00:14"),
+    from_ms=at(5), until_ms=at(15), given_ms=at(5.2), started_ms=at(7), uid="uid-red",
+    evidence=("bound 08:00:05", "finished 08:00:14"),
 )  # fmt: skip
 BLUE = Hold(
     account="cc-blue", namespace="blue", pod="blue-pod", container="main", gpu=CUT, model=MODEL, device=SLICE,
-    profile=PROFILE, part=PART, whole=PART, from_ms=at(10), until_ms=at(30), uid="uid-blue",
+    profile=PROFILE, part=PART, whole=PART, from_ms=at(10), until_ms=at(30), given_ms=at(10), uid="uid-blue",
 )  # fmt: skip
 
 

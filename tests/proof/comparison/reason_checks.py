@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from tests.proof.comparison.case import Case, Difference, line_text
+from tests.proof.comparison.case import Case, Difference, covered, line_text, spans_text, wider
 from tests.proof.comparison.export import Line
-from tests.proof.witness.lives import clock
 from tests.proof.witness.tariff import Tariffs
 from tests.proof.witness.testimony import Card
 
-BEATS_MS = 5_000  # what a beat saw holds for some beats, and a card that is back is seen some beats later
+BEATS_MS = 5_000  # a card that is lost, or is back, is seen to be so some beats later
 IDLE, UNPRICED = "platform:idle", "platform:unpriced"
 # Where the platform's lines lie, by kind.
 ACCOUNTS = {
@@ -71,28 +70,12 @@ def _check_place(line: Line, models: dict[str, str], nodes: set[str]) -> Iterato
 
 
 def _check_span(case: Case, line: Line) -> Iterator[Difference]:
-    """Gaps are where nobody could see, and lost is what did not answer."""
-    if line.kind == "gap" and not _lies_in(case, line, case.blind()):
-        witness = f"nothing kept the node from being observed then: {_spans_text(case.blind())}"
-        yield _differs("gap", line, witness)
-    if line.kind == "unhealthy" and not _lies_in(case, line, case.lost(line.gpu)):
-        yield _differs("gap", line, f"the card answered then: lost {_spans_text(case.lost(line.gpu))}")
+    """Lost is what did not answer."""
+    lost = case.lost(line.gpu)
+    if line.kind == "unhealthy" and not covered(*case.inside(line), wider(lost, BEATS_MS)):
+        yield _differs("gap", line, f"the card answered then: lost {spans_text(lost)}")
 
 
 def _differs(kind: str, line: Line, witness: str) -> Difference:
     subject = line.gpu or line.namespace or line.line_id
     return Difference(kind=kind, subject=subject, witness=witness, product=line_text(line))
-
-
-def _lies_in(case: Case, line: Line, spans: Sequence[tuple[int, int]]) -> bool:
-    """But for the beats at its ends; what lies before the testimony is not its matter."""
-    begin, end = max(line.from_ms, case.testimony.from_ms), min(line.until_ms, case.testimony.until_ms)
-    reached = begin
-    for a, b in sorted(spans):
-        if a - BEATS_MS <= reached:
-            reached = max(reached, b + BEATS_MS)
-    return reached >= end
-
-
-def _spans_text(spans: Sequence[tuple[int, int]]) -> str:
-    return ", ".join(f"{clock(a)} to {clock(b)}" for a, b in spans) or "never"

@@ -151,6 +151,34 @@ def idle_by_usage(rows: list[Row]) -> None:
     rows[2]["kind"] = "idle-held"
 
 
+def busy_before_it_started(rows: list[Row]) -> None:
+    """Red's container started in second 7, and its line has another before it."""
+    rows[2] |= held(7, 14.6, "red", "exclusive", busy_ms=4_000, energy_mj=760_000)
+    rows.insert(2, held(5.4, 7, "red", "mig", busy_ms=1_000, energy_mj=160_000))
+
+
+def begins_after_its_start(rows: list[Row]) -> None:
+    del rows[1]
+    rows[0] |= row(0, 8.001, "free")
+    rows[1] |= held(8.001, 14.6, "red", "exclusive", busy_ms=4_000)
+
+
+def unseen_for_long(rows: list[Row]) -> None:
+    """Red has been given its card by 5.2, and the API alone knows of it until 6.701."""
+    rows[1] |= held(5, 6.701, "red", "api")
+    rows[2] |= held(6.701, 14.6, "red", "exclusive", busy_ms=4_000, energy_mj=790_000)
+
+
+def unseen_in_the_middle(rows: list[Row]) -> None:
+    rows[6] |= held(10, 20, "blue", "mig", busy_ms=0, energy_mj=0)
+    rows.insert(7, held(20, 22, "blue", "api"))
+    rows.insert(8, held(22, 30, "blue", "mig", busy_ms=0, energy_mj=0))
+
+
+def of_another_team(rows: list[Row]) -> None:
+    rows[6]["team"] = "red"
+
+
 def reversed_once(rows: list[Row]) -> None:
     rows[3]["part"] = "reversal"
 
@@ -214,6 +242,8 @@ def of_another_quantity(rows: list[Row]) -> None:
         (of_unknown_energy, "energy"), (busy_unseen, "busy"), (drawing_unseen, "energy"),
         (of_no_status, "kind"), (transferred, "cc-red"), (of_another_resource, "resource"),
         (of_another_tier, "tier"), (of_another_owner, "cost center"), (of_another_profile, "profile"),
+        (busy_before_it_started, "start"), (begins_after_its_start, "start"), (unseen_for_long, "second meter"),
+        (unseen_in_the_middle, "second meter"), (of_another_team, "team"),
         (held_on_another_card, "card"), (of_another_quantity, "money"),
     ],
 )  # fmt: skip
@@ -254,8 +284,30 @@ def test_what_everybody_knows_is_told() -> None:
 def test_gaps_where_the_scenario_made_the_node_blind() -> None:
     rows = good()
     a_gap(rows)
-    blind = Blind(at_ms=at(15), until_ms=at(60), why="the agent was killed")
+    for begin, kinds in ((16.1, set()), (16.2, {"gap"})):
+        blind = Blind(at_ms=at(begin), until_ms=at(60), why="the agent was killed")
+        assert {each.kind for each in compared(rows, told=(*TOLD, blind)).differences} == kinds
+
+
+def test_what_was_dark_is_no_idle_card_and_nobodys_by_an_agents_word() -> None:
+    """A dead agent has seen neither; a beat after its death it has seen nothing, unless it is back within three."""
+    rows = good()
+    blind = Blind(at_ms=at(11), until_ms=at(26), why="killed", dark_from_ms=at(11), dark_until_ms=at(25))
+    found = [each for each in compared(rows, told=(*TOLD, blind)).differences if each.kind == "dark"]
+    assert len(found) == 4  # red, and the idle after it; blue, and what no instance covers beside it
+    assert "nobody can have seen that from 08:00:12.500 to 08:00:25: killed" in found[0].witness
+    brief = replace(blind, dark_until_ms=at(14))
+    assert compared(rows, told=(*TOLD, brief)).differences == ()
+
+
+def test_what_the_second_meter_alone_bills_while_nobody_could_see() -> None:
+    """Blue was seen again when a beat had come; and whom the kubelet gave nothing no agent ever sees."""
+    rows = good()
+    unseen_in_the_middle(rows)
+    blind = Blind(at_ms=at(21), until_ms=at(21), why="killed")
     assert compared(rows, told=(*TOLD, blind)).differences == ()
+    refused = (replace(RED, given_ms=None), replace(BLUE, given_ms=None))
+    assert compared(rows, *refused).differences == ()
 
 
 def test_a_card_that_was_lost() -> None:
@@ -280,6 +332,7 @@ def test_a_card_without_a_price() -> None:
 def test_the_next_holder_begins_when_the_one_before_went() -> None:
     """Within the second in which one ended and the other was bound; the slot is nobody's at no time."""
     green = replace(RED, namespace="green", account="cc-green", from_ms=at(14), until_ms=at(20), uid="uid-green")
+    green = replace(green, given_ms=at(14.6), started_ms=at(14))
     rows = good()
     names = {"namespace": "green", "pod": "red-pod", "cost_center_id": "cc-green"}
     rows[3:4] = [held(14.6, 20, "red", "exclusive", busy_ms=0, **names), row(20, 60, "free")]
@@ -301,10 +354,11 @@ def test_a_namespace_that_changes_hands() -> None:
 
 def test_a_pod_that_no_agent_saw_may_be_on_any_card_of_its_price() -> None:
     """The product guesses its device: by the witness it was on another."""
+    blind = Blind(at_ms=at(5), until_ms=at(15), why="the agent was killed")
     elsewhere = replace(RED, gpu="GPU-3", device="GPU-3")
     rows = good()
     rows[2] |= {"evidence": "api", "busy_ms": "", "energy_mj": ""}
-    assert compared(rows, elsewhere, BLUE).differences == ()
+    assert compared(rows, elsewhere, BLUE, told=(*TOLD, blind)).differences == ()
     rows[2] |= {"evidence": "exclusive"}
     assert {each.kind for each in compared(rows, elsewhere, BLUE).differences} == {"device"}
 

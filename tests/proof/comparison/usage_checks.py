@@ -14,6 +14,7 @@ from tests.proof.comparison.case import Case, Difference, line_text, name
 from tests.proof.comparison.export import Line
 from tests.proof.comparison.matching import API, Match
 from tests.proof.witness.courses import Course, busy_ms, courses, energy_mj, swings, told_all_along
+from tests.proof.witness.lives import clock
 
 LATE_MS = 1_500  # a change counts so much too late, with beats of a second
 NEAR_MS = 3_000  # so near to a line's ends, or to a time without sight, it is open what the driver could tell
@@ -24,15 +25,17 @@ LONG_MS = 8_000  # over so long a line a driver that can tell has told
 
 def check_usage(case: Case) -> Iterator[Difference]:
     found = courses(case.testimony.holds, case.testimony.told)
-    by_line: dict[tuple[int, ...], tuple[Line, list[tuple[Course, ...]]]] = {}
+    by_line: dict[tuple[int, ...], tuple[Line, list[tuple[Course, ...]], int | None]] = {}
     for match in case.matching.matches:
         for pieces in _pieces(match.lines):
-            known = by_line.setdefault(tuple(map(id, pieces)), (_together(pieces), []))
+            started_ms = match.stay.holds[0].started_ms
+            known = by_line.setdefault(tuple(map(id, pieces)), (_together(pieces), [], started_ms))
             known[1].append(_course(match, found))
-    for line, of_shares in by_line.values():
+    for line, of_shares, started_ms in by_line.values():
         if line.evidence.startswith(API):
             yield from _check_unseen(line)
         else:
+            yield from _check_started(line, started_ms)
             yield from _check_busy(case, line, of_shares)
             yield from _check_energy(case, line, of_shares)
 
@@ -43,6 +46,17 @@ def _check_unseen(line: Line) -> Iterator[Difference]:
         if said is not None:
             product = f"{said}: {line_text(line)}"
             yield Difference(kind=kind, subject=name(line.holder), witness="no agent saw it", product=product)
+
+
+def _check_started(line: Line, started_ms: int | None) -> Iterator[Difference]:
+    """No longer busy than its container has been running: before it started nobody can have been busy."""
+    if started_ms is None or line.busy_ms is None:
+        return
+    ran_ms = max(0, line.until_ms - max(line.from_ms, started_ms))
+    if line.busy_ms > ran_ms:
+        witness = f"its container started at {clock(started_ms)}, and ran for {ran_ms} ms of this"
+        product = f"busy for {line.busy_ms} ms: {line_text(line)}"
+        yield Difference(kind="start", subject=name(line.holder), witness=witness, product=product)
 
 
 def _pieces(lines: Sequence[Line]) -> Iterator[tuple[Line, ...]]:

@@ -47,7 +47,7 @@ class HeardWitness(Witness):
         for pod in v1.ListPodResourcesResponse.FromString(answers.get("List", b"")).pod_resources:
             for container in pod.containers:
                 if ids := frozenset(_ids(container.devices)):
-                    self._note.given[self._uids[pod.namespace, pod.name], container.name] = ids
+                    self._note.note(self._uids[pod.namespace, pod.name], container.name, ids, beat.at_ms)
         if (message := answers.get("GetAllocatableResources")) is not None:
             offers: dict[str, frozenset[str]] = {}
             for each in v1.AllocatableResourcesResponse.FromString(message).devices:

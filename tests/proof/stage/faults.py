@@ -20,7 +20,6 @@ from tests.proof.stage.scenario import Part
 from tests.proof.stage.stage import Stage, now_ms
 from tests.proof.witness.testimony import Blind
 
-BEATS_MS = 3 * shipped_agent.BEAT_S * 1000  # a beat's sight holds so long
 BACK_WITHIN_S = 120.0
 _PRESENT = "nvidia.com/gpu.present"  # what the agent's DaemonSet wants of a node
 
@@ -41,12 +40,15 @@ def restart(stage: Stage, part: Part, down_s: float) -> None:
     with stage.locks[part]:
         killed_ms = now_ms()
         fault.kill(stage)
+        dead_ms = now_ms()
         stage.killed[part] += 1
         time.sleep(down_s)
+        starts_ms = now_ms()
         fault.start(stage)
         fault.back(stage)
         if fault.blinds:
-            stage.tell(Blind(at_ms=killed_ms - BEATS_MS, until_ms=now_ms() + BEATS_MS, why=f"{part} was killed"))
+            dark = {"dark_from_ms": dead_ms, "dark_until_ms": starts_ms}
+            stage.tell(Blind(at_ms=killed_ms, until_ms=now_ms(), why=f"{part} was killed", **dark))
 
 
 def observes(stage: Stage) -> bool:

@@ -13,7 +13,7 @@ from tests.proof.witness.watching import DELETED, Object
 SECOND_MS = 1000
 UNOWNED = "unowned"
 VENDOR = "nvidia.com/"
-COST_CENTER, TIER = "cost-center", "gpu-tier"
+COST_CENTER, TEAM, TIER = "cost-center", "team", "gpu-tier"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -22,6 +22,7 @@ class Life:
 
     containers  those that keep their devices to the end: main ones and sidecars. init: the others
     asks        what its containers want, as (container, resource, count)
+    started     the second in which each container first ran, as far as it was heard
     refused_ms  when it was heard to have failed without having run; gone_ms: that it is no more
     """
 
@@ -32,6 +33,7 @@ class Life:
     init: tuple[str, ...] = ()
     asks: tuple[tuple[str, str, int], ...] = ()
     bound_ms: int | None = None
+    started: dict[str, int] = field(default_factory=dict)
     finished_ms: int | None = None
     refused_ms: int | None = None
     gone_ms: int | None = None
@@ -44,6 +46,10 @@ class Life:
         if self.bound_ms is None and (bound := _bound(status)) is not None:
             self.bound_ms = bound
             self.evidence.append(f"bound {clock(bound)}")
+        for container, started_ms in _starts(status):
+            if container not in self.started:
+                self.started[container] = started_ms
+                self.evidence.append(f"{container} started {clock(started_ms)}")
         if self.finished_ms is None and status.get("phase") in ("Succeeded", "Failed"):
             finished = [stamp(end["finishedAt"]) for end in _ends(status) if end.get("finishedAt")]
             self.finished_ms = max(finished, default=None)
@@ -82,6 +88,7 @@ class Owner:
     from_ms: int
     account: str
     tier: str | None
+    team: str = ""
 
 
 class Owners:
@@ -96,11 +103,12 @@ class Owners:
         meta = namespace["metadata"]
         labels: Mapping[str, str] = meta.get("labels", {})
         account, tier = labels.get(COST_CENTER) or UNOWNED, labels.get(TIER) or None
+        team = labels.get(TEAM, "")
         versions = self._versions.setdefault(meta["name"], [])
-        if versions and (versions[-1].account, versions[-1].tier) == (account, tier):
+        if versions and (versions[-1].account, versions[-1].tier, versions[-1].team) == (account, tier, team):
             return
         from_ms = _written(meta) if versions else stamp(meta["creationTimestamp"])
-        versions.append(Owner(from_ms=from_ms, account=account, tier=tier))
+        versions.append(Owner(from_ms=from_ms, account=account, tier=tier, team=team))
 
     def over(self, namespace: str, from_ms: int, until_ms: int) -> Iterator[tuple[int, int, Owner]]:
         """Its owners one after the other, within a span."""
@@ -130,6 +138,16 @@ def _bound(status: Object) -> int | None:
         if condition["type"] == "PodScheduled" and condition["status"] == "True":
             return stamp(condition["lastTransitionTime"])
     return None
+
+
+def _starts(status: Object) -> Iterator[tuple[str, int]]:
+    """Each container's first known start: of one that began anew the life before this one tells, if any."""
+    for kind in ("initContainerStatuses", "containerStatuses"):
+        for each in status.get(kind, ()):
+            lives = [*each.get("lastState", {}).values(), *each.get("state", {}).values()]
+            found = [stamp(life["startedAt"]) for life in lives if life.get("startedAt")]
+            if found:
+                yield each["name"], min(found)
 
 
 def _ends(status: Object) -> Iterator[Mapping[str, Any]]:

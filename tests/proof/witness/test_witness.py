@@ -66,7 +66,7 @@ def test_what_it_saw_of_a_pod_while_the_api_server_was_away(plane: ControlPlane,
         note(checkpoint, {(uid, "main"): [f"{GPU}::2"]}, {"nvidia.com/gpu": [f"{GPU}::{n}" for n in range(4)]})
         bound_ms = stamped(plane, "PodScheduled")
         next_second()
-        labels = {"metadata": {"labels": {"cost-center": "cc-new", "gpu-tier": "batch"}}}
+        labels = {"metadata": {"labels": {"cost-center": "cc-new", "gpu-tier": "batch", "team": "new"}}}
         relabelled = plane.merge("/api/v1/namespaces/red", labels)["metadata"]["managedFields"]
         plane.stop_api_server(kill=True)
         next_second()
@@ -82,6 +82,8 @@ def test_what_it_saw_of_a_pod_while_the_api_server_was_away(plane: ControlPlane,
     assert (second.account, second.from_ms, second.until_ms) == ("cc-new", changed_ms, finished_ms + 1000)
     assert (second.tier, second.slot, second.part) == ("batch", (GPU, 2), Fraction(1, 4))
     assert f"finished {clock(finished_ms)}" in second.evidence
+    assert (first.team, second.team, second.started_ms) == ("", "new", finished_ms)
+    assert bound_ms <= (first.given_ms or 0) < changed_ms + 1000
     assert testimony.accounts["cc-new"].gpu_s == Fraction(finished_ms + 1000 - changed_ms, 4000)
 
 
@@ -153,6 +155,38 @@ def test_a_pod_ends_with_its_last_container() -> None:
     assert life.bound_ms == BOUND_MS
 
 
+def test_when_its_containers_started() -> None:
+    """For the first time each, whatever became of them since; who has not started has no word on it."""
+    life = Life(uid="u", namespace="red", name="p")
+    again = {"state": {"running": {"startedAt": "2027-01-15T08:00:20Z"}}}
+    again["lastState"] = {"terminated": {"startedAt": "2027-01-15T08:00:08Z", "finishedAt": "2027-01-15T08:00:19Z"}}
+    seen = pod("Running")
+    seen["status"]["containerStatuses"] = [{"name": "main", **again}, {"name": "log", "state": {"waiting": {}}}]
+    fetched = {"terminated": {"startedAt": "2027-01-15T08:00:06Z", "finishedAt": "2027-01-15T08:00:07Z"}}
+    seen["status"]["initContainerStatuses"] = [{"name": "fetch", "state": fetched}]
+    life.see(ADDED, seen, 1)
+    del again["lastState"]
+    life.see(MODIFIED, seen, 2)
+    assert life.started == {"fetch": BOUND_MS + 1_000, "main": BOUND_MS + 3_000}
+    assert life.evidence == ["bound 08:00:05", "fetch started 08:00:06", "main started 08:00:08"]
+
+
+def test_a_hold_has_started_with_the_first_that_was_given_it(tmp_path: Path) -> None:
+    """Its init container may work on the card before it does."""
+    witness = Witness("https://127.0.0.1:1", "", tmp_path / "note")
+    witness.told(Card(at_ms=0, gpu=GPU, model=MODEL))
+    seen = pod("Running", initContainers=[{"name": "fetch"}])
+    for kind, name, second in (("initContainerStatuses", "fetch", 7), ("containerStatuses", "main", 9)):
+        running = {"running": {"startedAt": f"2027-01-15T08:00:0{second}Z"}}
+        seen["status"][kind] = [{"name": name, "state": running}]
+    witness._see_pod(ADDED, {**seen, "metadata": {"uid": "u", "namespace": "red", "name": "p"}}, 1)
+    for name, late_ms in (("main", 100), ("fetch", 200), ("main", 300)):
+        witness._note.note("u", name, frozenset({GPU}), BOUND_MS + late_ms)
+    (found,) = witness.testify(BOUND_MS, BOUND_MS + 60_000).holds
+    assert (found.container, found.started_ms) == ("main", BOUND_MS + 2_000)
+    assert found.given_ms == BOUND_MS + 100
+
+
 def test_a_pod_that_is_gone_without_a_word() -> None:
     life = Life(uid="u", namespace="red", name="p")
     life.see(ADDED, pod("Running"), 1)
@@ -195,7 +229,7 @@ def test_a_device_that_nobody_told_of(tmp_path: Path) -> None:
     """It is no card of a price, and must not pass for one."""
     witness = Witness("https://127.0.0.1:1", "", tmp_path / "note")
     witness._see_pod(ADDED, {**pod("Running"), "metadata": {"uid": "u", "namespace": "red", "name": "p"}}, 1)
-    witness._note.given["u", "main"] = frozenset({"GPU-9"})
+    witness._note.note("u", "main", frozenset({"GPU-9"}), BOUND_MS)
     with pytest.raises(LookupError, match="GPU-9"):
         witness.testify(BOUND_MS, BOUND_MS + 1)
 
@@ -208,6 +242,6 @@ def test_a_slice_that_comes_again_is_what_it_was_then(tmp_path: Path) -> None:
         cut = (Slice(device="MIG-1", profile=profile, part=Fraction(part, 7)),)
         witness.told(Mig(at_ms=at_ms, gpu=GPU, slices=cut))
     witness._see_pod(ADDED, {**pod("Running"), "metadata": {"uid": "u", "namespace": "red", "name": "p"}}, 1)
-    witness._note.given["u", "main"] = frozenset({"MIG-1"})
+    witness._note.note("u", "main", frozenset({"MIG-1"}), BOUND_MS)
     (found,) = witness.testify(BOUND_MS, BOUND_MS + 60_000).holds
     assert (found.profile, found.part, found.gpu) == ("2g", Fraction(2, 7), GPU)

@@ -120,11 +120,17 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blind:
-    """Nobody could observe the node: what the scenario did on purpose. Only here may the product have gaps."""
+    """Nobody could observe the node: what the scenario did on purpose. Only here may the product have gaps.
+
+    at_ms, until_ms              from before a part was killed until the node was observed again
+    dark_from_ms, dark_until_ms  while it was dead for certain
+    """
 
     at_ms: int
     until_ms: int
     why: str
+    dark_from_ms: int = 0
+    dark_until_ms: int = 0
 
 
 Told = Card | Mig | Load | Power | Lost | Prices | Plan | Blind
@@ -134,12 +140,14 @@ Told = Card | Mig | Load | Power | Lost | Prices | Plan | Blind
 class Hold:
     """A container held one slot of a device, by the API server's stamps: from its bind to the end of its last second.
 
-    account   who owns the namespace meanwhile: its cost center, or `unowned`. tier: its label of that name
+    account   who owns the namespace meanwhile: its cost center, or `unowned`. tier, team: its labels of that name
     gpu       the card. profile: of the MIG instance; None: the card is whole
     part      of the card: 1, 3/7, 1/4. whole: what the device is of it, shared or not
     share     of the device; 0 where it is not shared
     from_ms   the bind's second
     until_ms  the end of the last second in which it ran, or of the testimony
+    given_ms  when it stood in the kubelet's note; None: the kubelet gave the container nothing
+    started_ms  the second in which a container that was given it first ran; None: nobody has heard
     stamped   that second is the API server's; False: it is when the witness heard that the pod was gone
     uid       of the pod
     evidence  what the witness saw, for whoever doubts it
@@ -149,6 +157,7 @@ class Hold:
 
     account: str
     tier: str | None = None
+    team: str = ""
     namespace: str
     pod: str
     container: str
@@ -162,6 +171,8 @@ class Hold:
     whole: Fraction = Fraction(1)
     from_ms: int
     until_ms: int
+    given_ms: int | None = None
+    started_ms: int | None = None
     stamped: bool = True
     uid: str = ""
     evidence: tuple[str, ...] = ()

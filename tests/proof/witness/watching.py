@@ -121,12 +121,13 @@ class Watch:
 class Note:
     """The kubelet's own note (`kubelet_internal_checkpoint`): device ids by container, and what plugins offer.
 
-    given    ids by (pod's UID, container), from the first time that they stood there
+    given    ids by (pod's UID, container), from the first time that they stood there; given_ms: that time, unix ms
     offered  what healthy devices were on offer and since when (unix ms), where that changed
     """
 
     def __init__(self, path: Path) -> None:
         self.given: dict[tuple[str, str], frozenset[str]] = {}
+        self.given_ms: dict[tuple[str, str], int] = {}
         self.offered: list[tuple[int, dict[str, frozenset[str]]]] = []
         self._path = path
         self._seen = (0, 0)
@@ -146,6 +147,11 @@ class Note:
         while not self._ended.wait(LOOK_S):
             self._look()
 
+    def note(self, uid: str, container: str, ids: frozenset[str], at_ms: int) -> None:
+        """A container was seen to have these, among others."""
+        self.given[uid, container] = self.given.get((uid, container), frozenset()) | ids
+        self.given_ms.setdefault((uid, container), at_ms)
+
     def _look(self) -> None:
         """Read the note where it is another; it is written whole, and is not there before the first device."""
         try:
@@ -161,8 +167,7 @@ class Note:
     def _read(self, data: Object) -> None:
         for entry in data["PodDeviceEntries"] or ():
             ids = frozenset(each for of_node in entry["DeviceIDs"].values() for each in of_node)
-            key = (entry["PodUID"], entry["ContainerName"])
-            self.given[key] = self.given.get(key, frozenset()) | ids
+            self.note(entry["PodUID"], entry["ContainerName"], ids, now_ms())
         offers = {resource: frozenset(ids) for resource, ids in (data["RegisteredDevices"] or {}).items() if ids}
         if not self.offered or self.offered[-1][1] != offers:
             self.offered.append((now_ms(), offers))

@@ -106,6 +106,8 @@ class Witness:
                 whole=make.part,
                 from_ms=begin_ms,
                 until_ms=end_ms,
+                given_ms=self._given_ms(life, container, device_id),
+                started_ms=self._started_ms(life, container, device_id),
                 stamped=life.finished_ms is not None,
                 uid=life.uid,
                 evidence=(*life.evidence, self._word(life, container, device_id)),
@@ -113,12 +115,27 @@ class Witness:
             for a, b, shares in self._shares(device, begin_ms, end_ms):
                 for c, d, owner in self._owners.over(life.namespace, a, b):
                     yield replace(
-                        whole, account=owner.account, tier=owner.tier, part=make.part / shares, from_ms=c, until_ms=d
+                        whole,
+                        account=owner.account,
+                        tier=owner.tier,
+                        team=owner.team,
+                        part=make.part / shares,
+                        from_ms=c,
+                        until_ms=d,
                     )
 
     def _word(self, life: Life, container: str, device_id: str) -> str:
         given = device_id in self._note.given.get((life.uid, container), ())
         return f"the kubelet gave it {device_id}" if given else "the kubelet gave it nothing"
+
+    def _given_ms(self, life: Life, container: str, device_id: str) -> int | None:
+        key = (life.uid, container)
+        return self._note.given_ms[key] if device_id in self._note.given.get(key, ()) else None
+
+    def _started_ms(self, life: Life, container: str, device_id: str) -> int | None:
+        """Of all that were given it: an init container had it before."""
+        given = (each for each in life.started if device_id in self._note.given.get((life.uid, each), ()))
+        return min((life.started[each] for each in given), default=life.started.get(container))
 
     def _given(self, life: Life) -> Iterator[tuple[str, str]]:
         """Containers and ids. What an init container had, others of the pod go on with.
