@@ -23,6 +23,7 @@ from tests.proof.comparison.money_checks import check_money
 from tests.proof.comparison.plan_checks import check_plans
 from tests.proof.comparison.reason_checks import check_reasons
 from tests.proof.comparison.sight_checks import check_sight
+from tests.proof.comparison.strays import Stray, check_strays
 from tests.proof.comparison.usage_checks import check_usage
 from tests.proof.witness.testimony import Testimony, Totals
 
@@ -59,8 +60,11 @@ class Comparison:
         return f"{self.end_ms / SECOND_MS:.3f} s at an end, {self.money_micros} micros a line"
 
 
-def compare(testimony: Testimony, csv_text: str) -> Comparison:
-    """Look at all lines that lie in the testimony's time, whole hours for the cards' sums."""
+def compare(testimony: Testimony, csv_text: str, strays: Mapping[str, Stray] | None = None) -> Comparison:
+    """Look at all lines that lie in the testimony's time, whole hours for the cards' sums.
+
+    strays: what agents have reported of the host's processes; None: nobody has asked
+    """
     case = Case.of(testimony, read(csv_text))
     holders = check_holders(case)
     money = check_money(case)
@@ -68,7 +72,7 @@ def compare(testimony: Testimony, csv_text: str) -> Comparison:
     found = (
         *holders.differences, *money.differences, *check_accounts(case, product), *check_cards(case),
         *check_reasons(case), *check_plans(case), *check_usage(case),
-        *check_sight(case),
+        *check_sight(case), *(() if strays is None else check_strays(testimony, strays)),
     )  # fmt: skip
     return Comparison(
         witness=testimony.accounts,

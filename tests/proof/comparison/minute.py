@@ -13,6 +13,7 @@ from fractions import Fraction
 from typing import Any
 
 from tests.proof.comparison.comparison import Comparison, compare
+from tests.proof.comparison.strays import Stray
 from tests.proof.witness.lives import Owner
 from tests.proof.witness.reckoning import accounts
 from tests.proof.witness.testimony import Card, Hold, Load, Mig, Power, Price, Prices, Slice, Testimony, Told
@@ -122,8 +123,10 @@ def owners_over(namespace: str, from_ms: int, until_ms: int) -> Iterator[tuple[i
     yield from_ms, until_ms, Owner(from_ms=0, account=f"cc-{namespace}", tier=None)
 
 
-def compared(rows: list[Row], *holds: Hold, told: tuple[Told, ...] = TOLD) -> Comparison:
+def compared(
+    rows: list[Row], *holds: Hold, told: tuple[Told, ...] = TOLD, strays: dict[str, Stray] | None = None
+) -> Comparison:
     holds = holds or (RED, BLUE)
     sums = accounts(holds, told, owners_over, at(0), at(60))
     testimony = Testimony(from_ms=at(0), until_ms=at(60), holds=holds, told=told, accounts=sums)
-    return compare(testimony, written(rows))
+    return compare(testimony, written(rows), strays)

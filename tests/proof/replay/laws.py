@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 from tests.proof.comparison.case import line_text
 from tests.proof.comparison.export import Line
 
+SUMS = frozenset({"credit", "debit"})
 CHARGE, REVERSAL, RESTATED = "charge", "reversal", "restated"
 # What a line says that is not a name of a version or a month: it must come out the same whenever it is played.
 SAME = (
@@ -121,6 +122,43 @@ def unlike_statement(statement: str, detail: str) -> Iterator[str]:
                 yield f"{account}: {name} is {stated[account]} in the statement, and {billed[account]} in its lines"
 
 
+def unbalanced(month: str, text: str) -> Iterator[str]:
+    """Where a month's amounts are not together what its cards list, whatever was moved, corrected or given back."""
+    sums = {name: sum(_sums(text, name).values()) for name in ("list_amount", "amount")}
+    if sums["list_amount"] != sums["amount"]:
+        yield f"{month}: {sums['amount']} is charged in all, and {sums['list_amount']} listed"
+
+
+def misgiven(given: Sequence[dict[str, str]], account: str, micros: int, corrects: str) -> Iterator[str]:
+    """Where what was given back by hand is not just that: to the account, and against it on the discount.
+
+    given: the rows of an open month; corrects: the closed month that it is about, if it is about one
+    """
+    sum_ = Decimal(micros).scaleb(-6)
+    wanted = {("credit", account, -sum_, corrects), ("debit", "platform:discount", sum_, corrects)}
+    found = [
+        (row["kind"], row["cost_center_id"], Decimal(row["amount"]), row["corrects_period"])
+        for row in given
+        if not Decimal(row["list_amount"])
+    ]
+    if set(found) != wanted or len(given) != len(wanted):
+        yield f"given back: want {sorted(wanted)}, saw {sorted(found)} on {len(given)} lines"
+
+
+def without_sums(text: str) -> tuple[str, list[dict[str, str]]]:
+    """An export without what people gave back or asked for by hand, and those rows."""
+    found = rows(text)
+    return _written([row for row in found if row["kind"] not in SUMS]), [row for row in found if row["kind"] in SUMS]
+
+
+def _written(found: Sequence[dict[str, str]]) -> str:
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, found[0].keys(), lineterminator="\r\n")
+    writer.writeheader()
+    writer.writerows(found)
+    return buffer.getvalue()
+
+
 def _sums(text: str, name: str) -> defaultdict[str, Decimal]:
     found: defaultdict[str, Decimal] = defaultdict(Decimal)
     for row in rows(text):
@@ -158,12 +196,8 @@ def netted(*texts: str) -> Netted:
             if _number(row[name]) != -_number(reversed_one[name])
         ]
     left = [row | {"part": CHARGE} for row in found if row["line_id"] not in gone]
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, found[0].keys(), lineterminator="\r\n")
-    writer.writeheader()
-    writer.writerows(left)
     count = {part: sum(row["part"] == part for row in found) for part in (REVERSAL, RESTATED)}
-    return Netted(buffer.getvalue(), tuple(wrong), count[REVERSAL], count[RESTATED])
+    return Netted(_written(left), tuple(wrong), count[REVERSAL], count[RESTATED])
 
 
 def _number(text: str) -> Fraction:

@@ -12,6 +12,7 @@ its sources, meter, spool and push, over HTTP to the aggregator's ingest; its ta
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -24,15 +25,20 @@ from aiohttp import web
 from chargeback.app import Aggregator, make_app, prepare
 from chargeback.cluster.kinds import kinds
 from chargeback.config import Settings, read_settings
+from chargeback.core.adjustments import Adjustment, Scope
 from chargeback.core.details import HOUR
+from chargeback.core.lines import CREDIT
 from chargeback.core.months.closing import Limits
 from chargeback.exports import Wish, export
 from chargeback.months.close import approve, close
 from chargeback.months.close import prepare as draft
 from chargeback.months.look import look
+from chargeback.store.adjustments import make_adjustment
+from chargeback.store.policies import policy_book
 from chargeback.tasks.close_hours import close_all
 from chargeback.tasks.follow_cluster import ClusterTables, Noter
 from chargeback.tasks.render_metrics import Page, Pushes
+from exporter import wire
 from exporter.agent import Agent
 from exporter.cgroups import CgroupReader
 from exporter.collectors.gpus import Gpus
@@ -43,6 +49,8 @@ from exporter.kubelet import Kubelet
 from exporter.push import Door, Pusher
 from exporter.spool import Spool
 from exporter.worker import DirectCalls
+from tests.cluster.pushed import bodies
+from tests.proof.comparison.strays import Stray, strays_of
 from tests.proof.replay.heard_api import HeardApi
 from tests.proof.replay.heard_node import BeatClock, HeardNode, Step
 from tests.proof.replay.recording import Beat, News, Recording, Word
@@ -142,6 +150,11 @@ class Run:
         wish = Wish(month=month, detail=HOUR, now_ms=self.clock.now_ms() if provisional else None)
         return b"".join(export(self.aggregator.database, wish)).decode()
 
+    def strays(self) -> dict[str, Stray]:
+        """Use without allocation, as the agent has pushed it."""
+        pushed = bodies(self.folder / "ledger.db", self.recording.head.node)
+        return strays_of(json.loads(wire.encode(body)) for _, body in pushed)
+
     def statement(self, month: str) -> str:
         """The monthly CSV."""
         return b"".join(export(self.aggregator.database, Wish(month=month))).decode()
@@ -154,6 +167,18 @@ class Run:
         draft(database, month, WHO, now_ms, GRACE_MS, limits, waived, "a replay")
         approve(database, month, "bob", now_ms)
         close(database, month, WHO, now_ms)
+
+    def credit(self, cost_center: str, from_ms: int, until_ms: int, micros: int) -> None:
+        """Give somebody a sum back, as `chargeback adjust credit` does."""
+        wanted = Adjustment(
+            number=0, kind=CREDIT, from_ms=from_ms, until_ms=until_ms, amount_micros=micros, month="",
+            scope=Scope(cluster=self.recording.head.cluster, cost_center=cost_center), ticket="OPS-1",
+            reason="a replay", who=WHO, recorded_ms=self.clock.now_ms(),
+        )  # fmt: skip
+        with self.aggregator.database.write() as connection:
+            book = policy_book(connection)
+            assert book is not None
+            make_adjustment(connection, wanted, book.first.timezone, book.first.version)
 
     async def _beat(self, beat: Beat) -> None:
         await self.clock.advance(beat.at_ms)

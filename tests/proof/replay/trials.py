@@ -8,7 +8,8 @@ here knows how the product comes to its figures.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+import random
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -17,8 +18,19 @@ from zoneinfo import ZoneInfo
 
 from tests.proof.comparison.comparison import compare
 from tests.proof.comparison.export import read
+from tests.proof.comparison.strays import Stray
 from tests.proof.replay.heard_witness import testify
-from tests.proof.replay.laws import changed_by_shift, misdated, netted, unlike, unlike_statement
+from tests.proof.replay.laws import (
+    changed_by_shift,
+    misdated,
+    misgiven,
+    netted,
+    rows,
+    unbalanced,
+    unlike,
+    unlike_statement,
+    without_sums,
+)
 from tests.proof.replay.recording import Recording
 from tests.proof.replay.replay import Run, replaying
 from tests.proof.witness.testimony import Card
@@ -29,10 +41,14 @@ LATE_S = 80 * HOUR_S  # who has not said by then what ran in an hour is not wait
 # Where in a recording a border falls, and where the wire is cut before it.
 BORDER, CUT = 0.75, 0.55
 MIDDLE = 0.5
+# Between which a month may end in it, and between what the wire may be cut, if chance has its way.
+ENDS, CUT_FROM, CUT_BEFORE = (0.4, 0.95), 0.2, 0.1
+# Who is given what back, and for how long.
+PAYER, GIVEN_MICROS, GIVEN_FOR_MS = "rd-001", 12_345, 10_000
 # Between which its clock is wrong, and for how long a beat's sight holds.
 STEP, BACK, BEATS_MS = 0.35, 0.8, 3_000
 # Differences that no correction mends: what is closed is corrected where its money, time or account is another.
-MEASURED = frozenset({"busy", "energy"})
+MEASURED = frozenset({"busy", "energy", "second meter"})
 
 
 async def as_it_was(recording: Recording, folder: Path) -> list[str]:
@@ -40,8 +56,8 @@ async def as_it_was(recording: Recording, folder: Path) -> list[str]:
     async with replaying(recording, folder) as run:
         await run.play()
         await run.settle()
-        text = run.export(_months(recording, "UTC")[0])
-    return [*_unlike_witness(recording, text), *unlike(recording.billed.export, text)]
+        text, strays = run.export(_months(recording, "UTC")[0]), run.strays()
+    return [*_unlike_witness(recording, text, strays), *unlike(recording.billed.export, text)]
 
 
 async def killed_at_every_turn(recording: Recording, folder: Path) -> list[str]:
@@ -118,12 +134,9 @@ async def closed_between(recording: Recording, folder: Path, *, border: str, tim
         run.rate()
         run.close_month(first)
         closed, lines = run.statement(first), run.export(first)
-        await run.door.open()
-        run.start_agent()
-        await run.settle()
-        run.rate()
+        await _come_late(run)
         differences = [
-            *_not_corrected(run, moved, first, second, lines),
+            *_not_corrected(moved, lines, run.export(second)),
             *_unlike_statements(run, (first, second)),
         ]
         if run.statement(first) != closed or run.export(first) != lines:
@@ -131,11 +144,62 @@ async def closed_between(recording: Recording, folder: Path, *, border: str, tim
     return differences
 
 
-def _not_corrected(run: Run, moved: Recording, first: str, second: str, closed: str) -> Iterator[str]:
-    """Where a closed month and its corrections are together something else than what ran."""
-    net = netted(closed, run.export(second))
+async def adjusted_between(
+    recording: Recording, folder: Path, *, border: str, chance: int, timezone: str = "UTC"
+) -> list[str]:
+    """A month ends in it and is closed; then, in any order, what ran comes late and somebody is given a sum back.
+
+    chance: says at which instants the month ends, the wire is cut and the sum is about, and what comes first. What is
+    closed keeps its bytes at every step; the sum is beside the bill, and each month balances.
+    """
+    dice = random.Random(f"{chance} {recording.head.name}")
+    falls = dice.uniform(*ENDS)
+    moved = recording.so_that(_at(recording, falls), _ms(border))
+    first, second = _months(moved, timezone)
+    differences: list[str] = []
+    async with replaying(moved, folder, timezone=timezone) as run:
+        await run.play(_at(moved, dice.uniform(CUT_FROM, falls - CUT_BEFORE)))
+        await run.door.close()
+        await run.play()
+        await run.settle()
+        await run.kill_agent()
+        await run.wait(LATE_S)
+        run.rate()
+        run.close_month(first)
+        closed, lines = run.statement(first), run.export(first)
+        about_ms = _at(moved, dice.random())
+        steps = [_come_late, partial(_give_back, from_ms=about_ms)]
+        for step in dice.sample(steps, len(steps)):
+            await step(run)
+            if run.statement(first) != closed or run.export(first) != lines:
+                differences.append(f"{first} is closed, and has changed")
+        late, given = without_sums(run.export(second))
+        differences += [
+            *_not_corrected(moved, lines, late), *_unlike_statements(run, (first, second)),
+            *unbalanced(first, lines), *unbalanced(second, run.export(second)),
+            *misgiven(given, PAYER, GIVEN_MICROS, first if about_ms < _ms(border) else ""),
+        ]  # fmt: skip
+    return differences
+
+
+async def _come_late(run: Run) -> None:
+    """The agent pushes what it could not."""
+    await run.door.open()
+    run.start_agent()
+    await run.settle()
+    run.rate()
+
+
+async def _give_back(run: Run, *, from_ms: int) -> None:
+    run.credit(PAYER, from_ms, from_ms + GIVEN_FOR_MS, GIVEN_MICROS)
+    run.rate()
+
+
+def _not_corrected(moved: Recording, closed: str, open_: str) -> Iterator[str]:
+    """Where a closed month and its corrections in an open one are together something else than what ran."""
+    net = netted(closed, open_)
     yield from net.wrong
-    if not net.reversals or not net.restated:
+    if not net.restated or (rows(closed) and not net.reversals):
         yield f"what came late corrected nothing: {net.reversals} reversals, {net.restated} restated"
     yield from _unlike_witness(moved, net.text, but=MEASURED)
 
@@ -153,8 +217,10 @@ def _unlike_unshifted(recording: Recording, moved: Recording, text: str) -> Iter
     )
 
 
-def _unlike_witness(recording: Recording, text: str, *, but: frozenset[str] = frozenset()) -> Iterator[str]:
-    found = compare(testify(recording), text).differences
+def _unlike_witness(
+    recording: Recording, text: str, strays: Mapping[str, Stray] | None = None, *, but: frozenset[str] = frozenset()
+) -> Iterator[str]:
+    found = compare(testify(recording), text, strays).differences
     return (f"by the witness: {each}" for each in found if each.kind not in but)
 
 
@@ -191,6 +257,12 @@ TRIALS: dict[str, Trial] = {
     "a month ends in Berlin": partial(across, border="2026-10-31T23:00:00Z", timezone=BERLIN),
     "a month is closed before its end is known, in Berlin": partial(
         closed_between, border="2026-10-31T23:00:00Z", timezone=BERLIN
+    ),
+    "a month is closed, then corrected and adjusted": partial(
+        adjusted_between, border="2026-11-01T00:00:00Z", chance=1
+    ),
+    "a month is closed, then corrected and adjusted, in Berlin": partial(
+        adjusted_between, border="2026-10-31T23:00:00Z", chance=2, timezone=BERLIN
     ),
     "clocks go forward in Berlin": partial(across, border="2026-03-29T01:00:00Z", timezone=BERLIN),
     "the short day ends in Berlin": partial(across, border="2026-03-29T22:00:00Z", timezone=BERLIN),

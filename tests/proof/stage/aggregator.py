@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import sys
 import threading
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from tests.cluster import shipped_agent
 from tests.cluster.control_plane import AGGREGATOR_TOKEN, ControlPlane
 from tests.cluster.daemon import Daemon
 from tests.programs import chargeback, fetch, free_port, wait_for
+from tests.proof.comparison.strays import Stray, strays_of
 
 HOUR_MS = 3_600_000
 
@@ -73,6 +75,13 @@ class Aggregator:
             found = connection.execute(query, [node]).fetchall()
         bodies = ((hour, wire.decode(gzip.decompress(body))) for hour, body in found)
         return max((hour * HOUR_MS + body.through for hour, body in bodies), default=0)
+
+    def strays(self, node: str) -> dict[str, Stray]:
+        """Use without allocation, as the node's agents have pushed it, hour by hour."""
+        query = "SELECT body FROM node_hour_bodies WHERE node = %s"
+        with psycopg.connect(self.database) as connection:
+            found = connection.execute(query, [node]).fetchall()
+        return strays_of(json.loads(gzip.decompress(body)) for (body,) in found)
 
     def living(self, namespaces: Sequence[str]) -> list[str]:
         """Pods of these namespaces whose end the ledger has not learnt."""

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Protocol, Self
 
 from tests.programs import wait_for
+from tests.proof.comparison.strays import Stray, strays_since
 from tests.proof.stage.actions import Scene
 from tests.proof.stage.faults import wait_observed
 from tests.proof.stage.scenario import H100, Price, Scenario, Step, scheduled, unfold
@@ -42,6 +43,7 @@ class Run:
 
     began_ms, ended_ms  before its first step, and after the last of its pods had gone
     csv                 the product's export, detail `hour`, of the months that it touches
+    strays              what its agents have reported of the host's processes meanwhile
     killed              how often which part was
     namespaces          as they are called in the cluster, by the names in the scenario
     """
@@ -51,6 +53,7 @@ class Run:
     began_ms: int
     ended_ms: int
     csv: str
+    strays: dict[str, Stray]
     killed: dict[str, int]
     namespaces: dict[str, str]
     testimony: Testimony
@@ -64,7 +67,7 @@ def run(stage: Stage, scenario: Scenario, seed: int, witness: Watcher, say: Say 
     with witness:
         stage.listen(witness.told)
         try:
-            before = stage.killed.copy()
+            before, strays = stage.killed.copy(), stage.aggregator.strays(NODE)
             _open(scene)
             began_ms = _next_second_ms()
             try:
@@ -74,13 +77,14 @@ def run(stage: Stage, scenario: Scenario, seed: int, witness: Watcher, say: Say 
             ended_ms = now_ms()
             _settle(stage, list(names.values()), ended_ms)
             csv = _export(stage, began_ms, ended_ms)
+            strays = strays_since(strays, stage.aggregator.strays(NODE))
             testimony = witness.testify(began_ms, ended_ms)
         finally:
             stage.listen(lambda told: None)
     for name in names.values():
         stage.call("DELETE", f"/api/v1/namespaces/{name}")
     return Run(
-        scenario=scenario, seed=seed, began_ms=began_ms, ended_ms=ended_ms, csv=csv,
+        scenario=scenario, seed=seed, began_ms=began_ms, ended_ms=ended_ms, csv=csv, strays=strays,
         killed=dict(stage.killed - before), namespaces=names, testimony=testimony,
     )  # fmt: skip
 
