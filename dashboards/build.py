@@ -1,19 +1,35 @@
-"""Write the dashboard's JSON beside this file: `python -m dashboards.build`. The same source gives the same bytes."""
+"""Write the dashboards' JSON: `python -m dashboards.build`. The same source gives the same bytes."""
 
 import json
 from pathlib import Path
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
-from dashboards.chargeback import dashboard
+from dashboards import chargeback, fleet, namespace, quotas, service
+from dashboards.page import Page
 
-TARGET = Path(__file__).with_name("chargeback.json")
+FOLDER = Path(__file__).with_name("json")
+
+# By the name of the file.
+PAGES: dict[str, Page] = {
+    "chargeback": chargeback.PAGE,
+    "fleet": fleet.PAGE,
+    "namespace": namespace.PAGE,
+    "quotas": quotas.PAGE,
+    "service": service.PAGE,
+}
 
 
-def built() -> str:
-    """The text of the file: keys sorted, so that a diff shows what changed and nothing else."""
-    return json.dumps(dashboard(), cls=JSONEncoder, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+def built(page: Page) -> str:
+    """The text of a file: keys sorted, so that a diff shows what changed and nothing else."""
+    return json.dumps(page.build(), cls=JSONEncoder, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def path_of(name: str) -> Path:
+    return FOLDER / f"{name}.json"
 
 
 if __name__ == "__main__":
-    TARGET.write_text(built(), encoding="utf-8")
+    FOLDER.mkdir(exist_ok=True)
+    for name, page in PAGES.items():
+        path_of(name).write_text(built(page), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The PromQL behind the panels: names and words in, query text out. Nothing here knows a panel.
+"""The PromQL over the ledger's gauges: names and words in, query text out. Nothing here knows a panel.
 
 Two rules hold for every query. A gauge passes through `once` before anything is added up: each
 replica of the aggregator, and each overlapping scrape job, exposes the whole ledger, and a plain
@@ -15,6 +15,9 @@ PLATFORM = 'cost_center=~"platform:.*|unowned"'
 TENANTS = 'cost_center!~"platform:.*|unowned"'
 
 SECONDS_PER_HOUR = 3600
+
+# Which of the four periods the viewer picked.
+PICKED_PERIOD = "$period"
 
 
 def once(metric: str, *matchers: str) -> str:
@@ -47,6 +50,11 @@ def budget(figure: str, *matchers: str) -> str:
     return f"sum by (cost_center, currency) ({value})"
 
 
+def budget_used() -> str:
+    """Spent over budgeted. A budget of zero is a prohibition, and has no share."""
+    return f"{budget('budget_spent')} / ({budget('budget')} > 0)"
+
+
 def quota(figure: str, *, by: tuple[str, ...] = (), condition: str = "") -> str:
     """`hard`, `used`, `guaranteed` or `cap` of every quota in sight, with all its labels or with those of `by`."""
     value = once(f"chargeback_quota_{figure}", PICKED) + (f" {condition}" if condition else "")
@@ -56,6 +64,11 @@ def quota(figure: str, *, by: tuple[str, ...] = (), condition: str = "") -> str:
 def quota_saturation(by: tuple[str, ...] = ()) -> str:
     """Used over hard. A hard limit of zero is a prohibition, and has no saturation."""
     return f"{quota('used', by=by)} / ({quota('hard', by=by, condition='> 0')})"
+
+
+def quota_left(by: tuple[str, ...] = ()) -> str:
+    """What the hard limit still allows; negative where a limit was lowered below what is used."""
+    return f"{quota('hard', by=by)} - {quota('used', by=by)}"
 
 
 def push_age_s() -> str:
@@ -68,15 +81,32 @@ def table_age_s() -> str:
     return f"time() - {once('chargeback_cluster_read_timestamp_seconds', PICKED_CLUSTER)}"
 
 
-def health(metric: str) -> str:
-    """A gauge about the account itself, for the clusters in sight."""
-    return once(metric, PICKED_CLUSTER)
+def health(metric: str, by: tuple[str, ...] = ()) -> str:
+    """A gauge about the account itself, for the clusters in sight: all its labels, or added up by those of `by`."""
+    value = once(metric, PICKED_CLUSTER)
+    return f"sum by ({', '.join(by)}) ({value})" if by else value
+
+
+def month_states() -> str:
+    """1 for the state that each month is in."""
+    return f"max by (month, state) ({once('chargeback_month_state')}) == 1"
+
+
+def page_age_s() -> str:
+    """Seconds since the aggregator last made the page that is scraped, of the replica that is furthest behind."""
+    return "max(time() - max by (instance) (chargeback_rendered_timestamp_seconds{}))"
 
 
 def refused_per_hour() -> str:
     """Node-hours refused, by the field at fault. Each replica counts what it refused itself: these do add up."""
-    rate = "rate(chargeback_pushes_refused_total[$__rate_interval])"
-    return f"sum by (field) ({rate}) * {SECONDS_PER_HOUR}"
+    rate = "rate(chargeback_pushes_refused_total{}[$__rate_interval])"
+    return f"sum by (status, field) ({rate}) * {SECONDS_PER_HOUR}"
+
+
+def accepted_per_hour() -> str:
+    """Node-hours taken, by what became of them: each replica's own count, as of those refused."""
+    rate = "rate(chargeback_pushes_accepted_total{}[$__rate_interval])"
+    return f"sum by (outcome) ({rate}) * {SECONDS_PER_HOUR}"
 
 
 def values_of(label: str, *matchers: str) -> str:

@@ -118,7 +118,7 @@ def prometheus(tmp_path: Path) -> Iterator[Start]:
         def start(
             targets: Mapping[str, Sequence[str]], rule_files: Sequence[Path] = (), *, honor_labels: bool = True
         ) -> PrometheusServer:
-            config = _config(targets, rule_files, honor_labels=honor_labels)
+            config = scrape_settings(targets, rule_files, honor_labels=honor_labels)
             port = _free_port()
             return running.enter_context(start_prometheus(tmp_path / f"prometheus-{port}", port, config))
 
@@ -127,7 +127,7 @@ def prometheus(tmp_path: Path) -> Iterator[Start]:
 
 @contextmanager
 def start_prometheus(folder: Path, port: int, settings: Mapping[str, Any]) -> Iterator[PrometheusServer]:
-    """Run Prometheus in `folder` until the block ends; `settings` is its configuration."""
+    """Run Prometheus in `folder` until the block ends, configured as `scrape_settings` makes it, or otherwise."""
     folder.mkdir()
     config = folder / "prometheus.yml"
     config.write_text(yaml.safe_dump(dict(settings)))
@@ -153,7 +153,7 @@ def scrape_configs_shown() -> list[list[dict[str, Any]]]:
     return [shown["scrape_configs"] for shown in map(yaml.safe_load, blocks) if "scrape_configs" in shown]
 
 
-def _config(
+def scrape_settings(
     targets: Mapping[str, Sequence[str]], rule_files: Sequence[Path], *, honor_labels: bool
 ) -> dict[str, Any]:
     """Job name to `host:port`s, scraped each second. Every job is scraped as the document scrapes its own."""

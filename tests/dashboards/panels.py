@@ -28,6 +28,7 @@ class PanelQuery:
 
     panel: str
     ref_id: str
+    legend: str
     expr: str
     instant: bool
 
@@ -41,18 +42,28 @@ def panels(dashboard: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def panel_queries(dashboard: Mapping[str, Any], variables: Mapping[str, Value] | None = None) -> list[PanelQuery]:
-    """Every query of every panel. A variable that `variables` does not name is All, which is `.*`."""
-    chosen = variables or {}
+    """Every query of every panel. A variable that `variables` does not name is what the page has at first."""
+    chosen = first_choices(dashboard) | dict(variables or {})
     return [
         PanelQuery(
             panel=panel["title"],
             ref_id=target["refId"],
+            legend=target["legendFormat"],
             expr=substitute(target["expr"], chosen),
             instant=target.get("instant", False),
         )
         for panel in panels(dashboard)
         for target in panel["targets"]
     ]
+
+
+def first_choices(dashboard: Mapping[str, Any]) -> dict[str, Value]:
+    """What the variables are when the page is opened; All is `.*`, whatever the page writes for it."""
+    return {
+        variable["name"]: ALL if variable["current"]["value"] == "$__all" else variable["current"]["value"]
+        for variable in dashboard.get("templating", {"list": []})["list"]
+        if variable["type"] != "datasource"
+    }
 
 
 def substitute(expr: str, variables: Mapping[str, Value]) -> str:

@@ -30,6 +30,10 @@ def test_grafanas_own_variables_become_durations() -> None:
 
 
 def test_queries_of_folded_rows_are_found_too() -> None:
-    panel = {"type": "stat", "title": "One", "targets": [{"refId": "A", "expr": "x", "instant": True}]}
+    panel = {
+        "type": "stat",
+        "title": "One",
+        "targets": [{"refId": "A", "legendFormat": "x", "expr": "x", "instant": True}],
+    }
     folded = {"panels": [{"type": "row", "title": "Row", "panels": [panel]}]}
     assert [query.expr for query in panel_queries(folded)] == ["x"]

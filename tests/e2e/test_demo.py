@@ -17,14 +17,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.dashboards.panels import panel_queries, substitute, variable_queries
-from tests.programs import chargeback, fetch, wait_for
-from tests.prometheus_server import Start, prometheus
+from dashboards.prometheus_rules import rule_files
+from tests.e2e.demo_panels import check_choices, check_panels, check_same, check_variables
+from tests.programs import chargeback, fetch, free_port, wait_for
+from tests.prometheus_server import PrometheusServer, scrape_settings, start_prometheus
 
 ROOT = Path(__file__).resolve().parents[2]
 LIVE_WITHIN_S = 90.0
-
-__all__ = ["prometheus"]
 
 
 @pytest.fixture(scope="module")
@@ -150,43 +149,41 @@ def test_the_running_hour_is_on_the_page_at_once(live: Live) -> None:
     assert fetch(f"{live.server}/v1/statements/{name}.csv") == (200, month.read_bytes())
 
 
-# What only the API of a cluster tells: pods, refusals, and where the two meters differ. The demo has none; the tests
-# of the API's page show each of them.
-NEED_A_CLUSTER = {
-    "chargeback_meter_difference_seconds",
-    "chargeback_problems",
-    "chargeback_quota_counted",
-    "chargeback_quota_refusals",
-    "chargeback_quota_saturation_seconds",
-    "chargeback_quota_waiting_pods",
-    "chargeback_unmetered_devices",
-    "chargeback_unmetered_pods",
-}
-# A month's first three days have no forecast.
-NEED_DAYS = {"chargeback_budget_forecast"}
+Scraped = tuple[PrometheusServer, PrometheusServer]
 
 
-def test_prometheus_scrapes_the_demo_and_no_panel_is_empty(live: Live, prometheus: Start) -> None:
-    """Targets up, rules loaded and evaluated, every panel's and every variable's query answers on the demo's data."""
-    server = prometheus(
-        {
-            "chargeback": [live.server.removeprefix("http://")],
-            "gpu-exporter": [url.removeprefix("http://") for url in live.agents],
-        },
-        rule_files=[ROOT / "dashboards/alerts.yaml"],
+@pytest.fixture(scope="module")
+def scraped(live: Live, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scraped]:
+    """Two servers that scrape the demo: with `honor_labels`, and relabelling as docs/prometheus.md shows it."""
+    targets = {
+        "chargeback": [live.server.removeprefix("http://")],
+        "gpu-exporter": [url.removeprefix("http://") for url in live.agents],
+    }
+    folder = tmp_path_factory.mktemp("prometheus")
+    honoring, relabelling = (
+        start_prometheus(folder / name, free_port(), scrape_settings(targets, rule_files(), honor_labels=honors))
+        for name, honors in (("honoring", True), ("relabelling", False))
     )
-    server.wait_for("count(up == 1) == 5")
+    with honoring as one, relabelling as other:
+        for server in (one, other):
+            server.wait_for("count(up == 1) == 5")
+            server.wait_for('chargeback_cost{period="today"}')
+        yield one, other
+
+
+def test_no_panel_of_any_dashboard_is_empty(scraped: Scraped) -> None:
+    """Every panel's and every variable's query answers on the demo's data, however the demo is scraped."""
+    for server in scraped:
+        check_variables(server)
+        check_panels(server)
+        check_choices(server)
+    check_same(*scraped)
+
+
+def test_prometheus_scrapes_the_demo_and_evaluates_the_rules(scraped: Scraped) -> None:
+    """Targets up, rules loaded and evaluated."""
+    server, _ = scraped
     assert {target["health"] for target in server.targets()} == {"up"}
-    server.wait_for('chargeback_cost{period="today"}')
-    server.wait_for("gpu_held_seconds_total")
-    dashboard = json.loads((ROOT / "dashboards/chargeback.json").read_text())
-    for _, selector, label in variable_queries(dashboard):
-        assert server.wait_for(f"group by ({label}) ({substitute(selector, {})})"), label
-    for query in panel_queries(dashboard):
-        if (NEED_A_CLUSTER | NEED_DAYS).intersection(re.findall(r"chargeback_\w+", query.expr)):
-            server.query(query.expr)  # raises where Prometheus cannot read it
-        else:
-            assert server.wait_for(query.expr), query.panel  # a rate needs two scrapes
 
     def evaluated() -> bool:
         return all(rule["health"] == "ok" for rule in server.rules())

@@ -100,7 +100,7 @@ def test_nothing_is_installed_at_the_top_but_the_two_packages(wheel: Path) -> No
     tops = {name.split("/")[0] for name in names if ".dist-info/" not in name}
     assert tops == {"chargeback", "exporter"}
     assert "chargeback/migrations/versions/0001_ledger.py" in names
-    assert {"chargeback/dashboards/chargeback.json", "chargeback/dashboards/alerts.yaml"} <= set(names)
+    assert {"chargeback/dashboards/json/chargeback.json", "chargeback/dashboards/rules/quotas.yaml"} <= set(names)
     assert "chargeback/default_prices.yaml" in names
     assert {"chargeback/web_config.py", "chargeback/web_guard.py"} <= set(names), "links here, files in the wheel"
 
