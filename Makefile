@@ -52,8 +52,9 @@ bench-cluster: $(VENV)/.dev ## measure the aggregator beside 1,000 simulated nod
 	$(BIN)/python -m tests.cluster.binaries
 	$(BIN)/python -m tests.cluster.bench_cluster $(ARGS)
 
-dashboards: $(VENV)/.dev ## build the dashboards' JSON anew
+dashboards: $(VENV)/.dev ## build the dashboards' JSON anew, and the rules as objects of the Prometheus operator
 	$(BIN)/python -m dashboards.build
+	$(BIN)/python -m dashboards.prometheus_rules
 
 proto: $(VENV)/.dev ## generate the kubelet's messages anew
 	$(BIN)/python -m grpc_tools.protoc --proto_path=. --python_out=. exporter/podresources.proto

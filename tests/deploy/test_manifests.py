@@ -84,7 +84,20 @@ def test_components_are_for_who_asks_and_the_readme_names_each() -> None:
     assert "components" not in yaml.safe_load((MANIFESTS / "kustomization.yaml").read_text())
     found = {path.parent.name for path in MANIFESTS.glob("components/*/kustomization.yaml")}
     named = re.findall(r"\(components/([\w-]+)/kustomization.yaml\)", (MANIFESTS / "README.md").read_text())
-    assert found == set(named) == {"mig", "gpu-operator"}
+    assert found == set(named) == {"mig", "gpu-operator", "prometheus-operator"}
+
+
+def test_the_prometheus_operator_scrapes_both_programs_and_honours_their_labels() -> None:
+    """By the ports that they have; its rules are compared in tests/dashboards/test_rules.py."""
+    monitors = list(yaml.safe_load_all((MANIFESTS / "components/prometheus-operator/scrape.yaml").read_text()))
+    programs = (one("Deployment", "chargeback"), one("DaemonSet", "gpu-exporter"))
+    for monitor, workload in zip(monitors, programs, strict=True):
+        labels = workload["spec"]["template"]["metadata"]["labels"]
+        assert monitor["spec"]["selector"]["matchLabels"].items() <= labels.items()
+        (port,) = container_of(workload)["ports"]
+        assert monitor["spec"]["podMetricsEndpoints"] == [{"port": port["name"], "honorLabels": True}]
+    kustomization = yaml.safe_load((MANIFESTS / "components/prometheus-operator/kustomization.yaml").read_text())
+    assert kustomization["resources"] == ["scrape.yaml", "rules.yaml"]
 
 
 def test_the_api_rights_are_to_read_what_is_followed_and_the_aggregators_alone() -> None:

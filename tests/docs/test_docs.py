@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import yaml
-
 from chargeback.answers.costs import FIELDS as COST_FIELDS
 from chargeback.cli.main import main
 from chargeback.core.details import DETAILS, HEADER
@@ -97,14 +95,6 @@ def test_the_two_commands_of_the_readme_are_targets_of_the_makefile() -> None:
     targets = re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert re.findall(r"^make ([a-z-]+)$", README, re.MULTILINE) == ["demo", "test"]
     assert {"demo", "test", "check"} <= set(targets)
-
-
-def test_every_alert_has_an_entry_in_the_runbook() -> None:
-    """Names of alerts and headings of docs/runbook.md are the same."""
-    groups = yaml.safe_load((ROOT / "dashboards/alerts.yaml").read_text())["groups"]
-    alerts = {rule["alert"] for group in groups for rule in group["rules"] if "alert" in rule}
-    headings = re.findall(r"^## (\w+)$", (ROOT / "docs/runbook.md").read_text(), re.MULTILINE)
-    assert sorted(alerts) == sorted(headings)
 
 
 def test_links_between_documents_lead_somewhere() -> None:
