@@ -229,7 +229,7 @@ FAMILIES = (
     Family(
         kind=GaugeMetricFamily,
         name="chargeback_last_push_timestamp_seconds",
-        help="When the node's agent pushed last.",
+        help="When the node's agent pushed last; of nodes that the API has no more there is none.",
         labels=("cluster", "node"),
         read=lambda standing: (((cluster, node), at / 1000) for cluster, node, at in standing.last_pushes),
     ),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 import msgspec
-from sqlalchemy import Connection, bindparam, func, literal_column, select, update
+from sqlalchemy import Connection, bindparam, exists, func, literal_column, or_, select, update
 
 from chargeback.core.existence import KnownGpu
 from chargeback.core.hours import HOUR_MS
@@ -17,7 +17,7 @@ from chargeback.core.node_hour import NodeHour
 from chargeback.store.bulk import upsert
 from chargeback.store.database import insert_or, lock, take
 from chargeback.store.partitions import first_kept_hour, utc_month, want_months
-from chargeback.store.tables import node_hour_bodies, node_hours, nodes
+from chargeback.store.tables import node_hour_bodies, node_hours, node_states, nodes
 
 # The ledger keeps bodies for long; the fastest level already makes them four times smaller.
 _GZIP_LEVEL = 1
@@ -198,8 +198,13 @@ def unrated(connection: Connection) -> list[NodeHourKey]:
 
 
 def last_pushes(connection: Connection) -> list[tuple[str, str, int]]:
-    """Cluster, node and unix ms of every node's last push."""
-    query = select(nodes.c.cluster, nodes.c.node, nodes.c.last_push_ms).order_by(nodes.c.cluster, nodes.c.node)
+    """Cluster, node and unix ms of the last push; of every node but those that the API had and has no more."""
+    its = (node_states.c.cluster == nodes.c.cluster, node_states.c.node == nodes.c.node)
+    query = (
+        select(nodes.c.cluster, nodes.c.node, nodes.c.last_push_ms)
+        .where(or_(exists().where(*its, node_states.c.until_ms.is_(None)), ~exists().where(*its)))
+        .order_by(nodes.c.cluster, nodes.c.node)
+    )
     return [(row.cluster, row.node, row.last_push_ms) for row in connection.execute(query)]
 
 

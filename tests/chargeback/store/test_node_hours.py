@@ -9,6 +9,7 @@ import pytest
 
 from chargeback.core.existence import KnownGpu
 from chargeback.core.hours import HOUR_MS
+from chargeback.core.nodes import Node
 from chargeback.core.owners.owners import Namespace
 from chargeback.store.backlogs import conservation_error_ms, due_of, node_hour_backlog
 from chargeback.store.claims import Settled, claim, settle
@@ -27,6 +28,7 @@ from chargeback.store.node_hours import (
     skip_grace,
     unrated,
 )
+from chargeback.store.node_states import note_nodes
 from chargeback.store.owners import note_namespaces
 from chargeback.tasks.close_hours import close_all, close_due
 from tests.chargeback.store.bodies import CLUSTER, GRACE_MS, HOUR, body, gpu, holding, key_of, put, start_ms
@@ -171,6 +173,18 @@ def test_what_the_demo_asks(database: Database) -> None:
     settle_all(database, LATER_MS * 2)
     with database.read() as connection:
         assert count_rated(connection, CLUSTER, HOUR + 1) == 1
+
+
+def test_a_node_that_the_api_has_no_more_is_not_silent_but_gone(database: Database) -> None:
+    """One that it never had is there as long as it says; one that came back is there again."""
+    for name in ("back", "gone", "stays", "unknown"):
+        put(database, body(name), now_ms=LATER_MS)
+    seen = [Node(name=name, uid=f"uid-{name}", created_ms=0, gpus={}) for name in ("back", "gone", "stays")]
+    for there in (seen, seen[2:], [seen[0], seen[2]]):
+        with database.write() as connection:
+            note_nodes(connection, CLUSTER, there, LATER_MS)
+    with database.read() as connection:
+        assert [node for _, node, _ in last_pushes(connection)] == ["back", "stays", "unknown"]
 
 
 def test_a_push_that_lands_while_its_hour_is_claimed_makes_it_due_again(ledger: Database) -> None:
