@@ -24,7 +24,7 @@ def output_of(*command: str) -> str:
 
 
 def test_each_way_to_scrape_is_one_that_prometheus_takes_with_the_rules(tmp_path: Path) -> None:
-    """Each has one job for each program. Debian's Prometheus knows no discovery of pods, so that part is looked at."""
+    """One job a program. Debian's Prometheus knows no discovery of pods, so that part is only compared."""
     for number, jobs in enumerate(scrape_configs_shown()):
         assert [job["job_name"] for job in jobs] == ["chargeback", "gpu-exporter"]
         assert {job["honor_labels"] for job in jobs} == {number == 0}
