@@ -13,6 +13,7 @@ from importlib import resources
 
 import yaml
 
+from exporter.scenario_events import Event, read_event
 from exporter.scenario_fields import Fields, Problems
 from exporter.simulated_cards import WHOLE_RESOURCE, Card, Device, Profile, mig_card, parse_profile, whole_card
 
@@ -71,18 +72,6 @@ class Pod:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """Something is wrong in [from_ms, until_ms).
-
-    gpu  index of the card that is lost; None: it is the kubelet that is down
-    """
-
-    from_ms: int
-    until_ms: int
-    gpu: int | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
     """A whole simulated node. seed: what all its ids, and all its chance, derive from."""
 
@@ -116,7 +105,7 @@ def load_scenario(text: str, source_name: str, *, node: str = "") -> Scenario:
     for entries, entry in enumerate(top.entries("gpus", CARDS_MAX), start=1):
         cards += _read_cards(entry, seed, first=len(cards), position=entries - 1)
     workloads = [_read_workload(entry, entries) for entry in top.entries("workloads", PODS_MAX, may_miss=True)]
-    events = [_read_event(entry, len(cards)) for entry in top.entries("events", EVENTS_MAX, may_miss=True)]
+    events = [read_event(entry, len(cards)) for entry in top.entries("events", EVENTS_MAX, may_miss=True)]
     top.done()
     if len(cards) > CARDS_MAX:
         top.wrong("gpus", f"at most {CARDS_MAX} cards in all")
@@ -214,20 +203,6 @@ def _read_schedule(entry: Fields) -> Schedule:
     if not 0 < schedule.length_ms <= schedule.every_ms - schedule.jitter_ms:
         entry.wrong("length", "more than nothing, and with `jitter` no more than `every`")
     return schedule
-
-
-def _read_event(entry: Fields, cards: int) -> Event:
-    from_ms, until_ms = entry.instant_ms("at"), entry.instant_ms("until")
-    gpu = None
-    if entry.has("kubelet"):
-        entry.text("kubelet", wanted="down", like="down")
-    else:
-        gpu = entry.whole("gpu", 0, max(cards - 1, 0))
-        entry.true("lost")
-    entry.done()
-    if entry.fine and until_ms <= from_ms:
-        entry.wrong("until", "a time after `at`")
-    return Event(from_ms=from_ms, until_ms=until_ms, gpu=gpu)
 
 
 class _FreeSlots:

@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from exporter.clock import Clock
-from exporter.health import XidReading
 from exporter.reading import (
     Allocation,
     CgroupOwner,
@@ -23,10 +22,11 @@ from exporter.reading import (
     ProcessReading,
 )
 from exporter.scenario import Pod, Scenario, Schedule
+from exporter.scenario_events import kubelet_is_down, lost_cards, raised_xids
 from exporter.simulated_cards import Card, Device, Profile, derived, derived_uuid
+from exporter.simulated_health import card_health
 
 MIB = 1024 * 1024
-XID_OFF_THE_BUS = 79
 BASE_MEMORY_MIB = 512  # what the driver keeps of a card that nobody uses
 PID_FIRST, PIDS = 1_000, 4_000_000  # below Linux' largest pid, above those of a node's own daemons
 SWING = 0.15  # how far activity strays from its mean
@@ -166,16 +166,11 @@ class SimulatedNode:
         )
 
     def read(self) -> NodeReading:
-        """All cards now; those that an event has lost apart, with the XID of that, once."""
+        """All cards now; those that an event has lost apart, and each XID once."""
         now_ms = self._clock.now_ms()
         before_ms, self._read_ms = self._read_ms, now_ms
         uuids = {card.index: card.uuid for card in self._scenario.cards}
-        fallen = [
-            uuids[event.gpu]
-            for event in self._scenario.events
-            if event.gpu is not None and before_ms is not None and before_ms < event.from_ms <= now_ms
-        ]
-        lost = {event.gpu for event in self._scenario.events if event.from_ms <= now_ms < event.until_ms}
+        lost = lost_cards(self._scenario.events, now_ms)
         return NodeReading(
             driver_version="simulated",
             gpus=tuple(self._read_card(card, now_ms) for card in self._scenario.cards if card.index not in lost),
@@ -184,16 +179,15 @@ class SimulatedNode:
                 for card in self._scenario.cards
                 if card.index in lost
             ),
-            xids=tuple(XidReading(gpu=uuid, device=uuid, xid=XID_OFF_THE_BUS, count=1) for uuid in fallen),
+            xids=raised_xids(self._scenario.events, uuids, before_ms, now_ms),
             xids_watched=frozenset(uuids.values()),
         )
 
     def list_pods(self) -> KubeletReading:
         """What the kubelet offers and who holds what now. Raises SimulatedOutage while it is down."""
         now_ms = self._clock.now_ms()
-        for event in self._scenario.events:
-            if event.gpu is None and event.from_ms <= now_ms < event.until_ms:
-                raise SimulatedOutage("the kubelet is down (simulated)")
+        if kubelet_is_down(self._scenario.events, now_ms):
+            raise SimulatedOutage("the kubelet is down (simulated)")
         return KubeletReading(
             allocations=tuple(
                 Allocation(
@@ -251,6 +245,7 @@ class SimulatedNode:
             power_watts=card.kind.idle_watts + watts * busy_ratio,
             energy_mj=int(energy_mj),
             temperature_celsius=round(30 + 45 * busy_ratio),
+            health=card_health(card, busy_ratio),
         )
 
     def _use(self, device: Device, now_ms: int) -> _Use:

@@ -18,7 +18,7 @@ from chargeback.cli.console import console
 from chargeback.cli.export import write_month
 from chargeback.cli.options import Failure
 from chargeback.cli.report import print_month
-from chargeback.core.hours import HOUR_MS, format_hour, local_day, month_after, month_span_ms
+from chargeback.core.hours import HOUR_MS, format_hour, format_instant, local_day, month_after, month_span_ms
 from chargeback.demo.processes import DemoFailed, Processes, free_port, wait_ready, wait_until
 from chargeback.demo.terms import give_credit, set_budgets, write_plans
 from chargeback.reports import month_report
@@ -31,6 +31,8 @@ CLUSTER = "demo"
 NODES = ("node-h100", "node-a100", "node-l40s", "node-h200")
 SERVE_PORT, AGENT_PORT = 10467, 10466
 REPLAY_BEAT = "10m"
+# How long after the agents start a card raises an XID: after their first look, which cannot tell new from old.
+SOON_MS = 15_000
 
 
 @click.command()
@@ -91,9 +93,10 @@ def _run(data: Path, once: bool, sockets: Path, processes: Processes, out: Conso
 
 
 def _start_server(data: Path, first_month: str, processes: Processes) -> str:
-    for name in ("namespaces", "quotas", *NODES):
+    for name in ("namespaces", "quotas"):
         text = files("chargeback.demo").joinpath(f"{name}.yaml").read_text()
         (data / f"{name}.yaml").write_text(text)
+    _write_nodes(data, time.time_ns() // 1_000_000)
     port = free_port(SERVE_PORT)
     processes.start(
         "chargeback-serve",
@@ -112,6 +115,13 @@ def _start_server(data: Path, first_month: str, processes: Processes) -> str:
     url = f"http://127.0.0.1:{port}"
     wait_ready(url, processes)
     return url
+
+
+def _write_nodes(data: Path, soon_ms: int) -> None:
+    """The nodes' scenarios; what happens soon in them happens at soon_ms, while agents run live."""
+    for node in NODES:
+        text = files("chargeback.demo").joinpath(f"{node}.yaml").read_text()
+        (data / f"{node}.yaml").write_text(text.replace("SOON", format_instant(soon_ms)))
 
 
 def _replay(
@@ -167,6 +177,7 @@ def _show_progress(
 
 def _start_agents(data: Path, url: str, sockets: Path, processes: Processes) -> dict[str, str]:
     """Live agents, one a node, each with a kubelet of its own to ask; their URLs."""
+    _write_nodes(data, time.time_ns() // 1_000_000 + SOON_MS)
     for node in NODES:
         arguments = ("--node", node, "--socket", str(sockets / node), str(data / f"{node}.yaml"))
         processes.start(f"kubelet-{node}", "exporter.simulated_kubelet", *arguments)
