@@ -6,13 +6,12 @@ from typing import Any
 
 from dashboards import queries as q
 from dashboards import variables
-from dashboards.ledger_panels import BILL, PROVISIONAL, cost_of, hours_of
+from dashboards.ledger_panels import BILL, CHOSEN, PROVISIONAL, cost_of, hours_of
 from dashboards.links import CHARGEBACK_UID, NAMESPACE_UID, cell_link
 from dashboards.page import Page, Placed
 from dashboards.panels import PLAIN, RATIO, SATURATION, Column, Query, bar_panel, line_panel, table_panel
 from dashboards.platform import platform
 
-CHOSEN = "${period:text}"
 NAMESPACE_LINK = cell_link("Open the namespace", NAMESPACE_UID, "namespace")
 COST_CENTER_LINK = cell_link("Show only this cost center", CHARGEBACK_UID, "cost_center")
 

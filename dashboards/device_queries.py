@@ -34,11 +34,6 @@ def held(*matchers: str, by: tuple[str, ...] = (), where: str = PICKED) -> str:
     return total(pace("gpu_held_seconds_total", *matchers, by=HOLDER, where=where), by)
 
 
-def busy(*matchers: str, by: tuple[str, ...] = (), where: str = PICKED) -> str:
-    """Devices kept busy by those who hold them, where that is known."""
-    return total(pace("gpu_busy_seconds_total", *matchers, by=HOLDER, where=where), by)
-
-
 def busy_ratio(by: tuple[str, ...] = (), where: str = PICKED) -> str:
     """Busy over held, of the holders whose busy time is known now: the others say nothing, and are left out."""
     known = f"({once('gpu_busy_known', by=HOLDER, where=where)} == 1)"

@@ -7,6 +7,8 @@ from dashboards.panels import PLAIN, Query, stat_panel
 
 PROVISIONAL = "Today and this month include the running hour, which is provisional; the closed statement is the bill."
 BILL = "For bills see the CSV."
+# The period that is picked, as a title says it.
+CHOSEN = "${period:text}"
 
 
 def cost_of(title: str, period: str, *, what: str = "What the selected cost centers pay") -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 from dashboards import device_queries as dq
 from dashboards import queries as q
 from dashboards import variables
-from dashboards.ledger_panels import PROVISIONAL, cost_of, hours_of
+from dashboards.ledger_panels import CHOSEN, PROVISIONAL, cost_of, hours_of
 from dashboards.links import NAMESPACE_UID
 from dashboards.page import Page, Placed
 from dashboards.panels import (
@@ -26,7 +26,6 @@ from dashboards.panels import (
     table_panel,
 )
 
-CHOSEN = "${period:text}"
 MINE = dq.PICKED_HOLDERS
 POD = ("namespace", "pod")
 DEVICES = (
@@ -110,8 +109,8 @@ def pods() -> Iterator[Placed]:
     lines = (Query(expr=held_memory, legend="{{namespace}} {{pod}} {{container}}"),)
     yield Placed(panel=line_panel("Device memory", description, BYTES, lines), width=12, height=8)
     description = (
-        "When a card or instance that a pod holds now raised an error last. 13, 31, 43, 45, 68 and 109 are the "
-        "application's own fault."
+        "The last error of each device that a pod holds now, for all pods that share it. 13, 31, 43, 45, 68 and 109 "
+        "are the application's own fault. Errors of a card that MIG cuts are on the page GPU fleet."
     )
     on = ("cluster", "node", "uuid")
     holders = dq.once("gpu_held_info", by=(*on, *POD), where=MINE)
@@ -124,8 +123,8 @@ def pods() -> Iterator[Placed]:
         (
             Column(
                 title="Last",
-                expr=f"max by (namespace, pod, node, xid) ({last} * on ({', '.join(on)}) group_left (namespace, pod) "
-                f"topk by ({', '.join(on)}) (1, {holders})) * 1000",
+                expr=f"max by (namespace, pod, node, xid) ({holders} * on ({', '.join(on)}) group_left (xid) "
+                f"topk by ({', '.join(on)}) (1, {last})) * 1000",
                 unit=INSTANT,
             ),
         ),

@@ -3,12 +3,11 @@
 from collections.abc import Iterator
 
 from dashboards import queries as q
-from dashboards.ledger_panels import PROVISIONAL
+from dashboards.ledger_panels import CHOSEN, PROVISIONAL
 from dashboards.page import Placed
 from dashboards.panels import PLAIN, RATIO, Column, Query, bar_panel, line_panel, stat_panel, table_panel
 
 PLATFORM_WHERE = (q.PICKED_CLUSTER, q.PLATFORM)
-CHOSEN = "${period:text}"
 
 ACCOUNTS = {
     "Idle": "platform:idle",

@@ -6,7 +6,7 @@ from typing import Any
 
 from dashboards import queries as q
 from dashboards import variables
-from dashboards.ledger_panels import PROVISIONAL
+from dashboards.ledger_panels import CHOSEN, PROVISIONAL
 from dashboards.links import NAMESPACE_UID, QUOTAS_UID, cell_link
 from dashboards.page import Page, Placed
 from dashboards.panels import (
@@ -148,7 +148,7 @@ def waste() -> Iterator[Placed]:
         expr=f"sort_desc({q.cost(q.PICKED_PERIOD, of_namespace, where=unused)})",
         legend="{{cluster}} {{namespace}} ({{currency}})",
     )
-    panel = bar_panel("Unused guarantee, ${period:text}", description, PLAIN, query)
+    panel = bar_panel(f"Unused guarantee, {CHOSEN}", description, PLAIN, query)
     yield Placed(panel=panel, width=8, height=8)
 
 
