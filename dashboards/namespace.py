@@ -30,14 +30,14 @@ MINE = dq.PICKED_HOLDERS
 POD = ("namespace", "pod")
 DEVICES = (
     "A device is a card, a MIG instance or a share of either; a share counts for its part. Agents know namespaces, "
-    "not owners: what they say follows the namespace picked above, whatever the team."
+    "not owners: what they say is of the namespaces picked above."
 )
 KNOWN = "Where busy time cannot be known (several pods on a device, MIG on A100) there is no number, and no zero."
 
 
 def page_variables() -> Iterator[Any]:
     yield variables.datasource()
-    yield from variables.owners()
+    yield from variables.owners(only_theirs=True)
     yield variables.period()
 
 

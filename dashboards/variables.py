@@ -18,6 +18,9 @@ from dashboards.panels import DATASOURCE
 PERIODS = {"today": "Today", "yesterday": "Yesterday", "month": "This month", "last_month": "Last month"}
 DEFAULT_PERIOD = "month"
 
+# What All is where nothing else is said: it also matches a label that is absent.
+EVERY = ".*"
+
 # Where `chargeback demo` serves its page. Who provisions these dashboards changes both here and builds them anew.
 DEFAULT_PAGE = "http://localhost:10467"
 DEFAULT_RUNBOOK = "https://runbooks.example.com/gpu-chargeback/runbook.md"
@@ -27,25 +30,32 @@ def datasource() -> Any:
     return DatasourceVariable("datasource").label("Data source").type("prometheus")
 
 
-def owners() -> Iterator[Any]:
-    """Cluster, cost center, team, namespace: as the ledger and the quotas have them."""
+def owners(*, only_theirs: bool = False) -> Iterator[Any]:
+    """Cluster, cost center, team, namespace: as the ledger and the quotas have them.
+
+    only_theirs  All namespaces are then those of the cost centers and teams that are picked, one by one, and not
+                 whatever there is: agents know no owners, and would show everybody's
+    """
     chosen_center = 'cost_center=~"$cost_center"'
-    yield _asked("cluster", "Cluster", q.values_of("cluster"))
-    yield _asked("cost_center", "Cost center", q.values_of("cost_center", q.PICKED_CLUSTER, q.TENANTS))
-    yield _asked("team", "Team", q.values_of("team", q.PICKED_CLUSTER, chosen_center))
+    yield cluster()
+    centers = q.values_of("cost_center", q.PICKED_CLUSTER, q.TENANTS)
+    yield _asked("cost_center", "Cost center", centers).all_value(EVERY)
+    yield _asked("team", "Team", q.values_of("team", q.PICKED_CLUSTER, chosen_center)).all_value(EVERY)
     matchers = (q.PICKED_CLUSTER, chosen_center, 'team=~"$team"')
-    yield _asked("namespace", "Namespace", q.values_of("namespace", *matchers))
+    namespaces = _asked("namespace", "Namespace", q.values_of("namespace", *matchers))
+    yield namespaces if only_theirs else namespaces.all_value(EVERY)
 
 
 def cluster() -> Any:
     """By itself, where nothing on the page belongs to an owner."""
-    return _asked("cluster", "Cluster", q.values_of("cluster"))
+    return _asked("cluster", "Cluster", q.values_of("cluster")).all_value(EVERY)
 
 
 def devices() -> Iterator[Any]:
     """Node and model, as the agents have them."""
-    yield _asked("node", "Node", dq.values_of("node", dq.PICKED_CLUSTER))
-    yield _asked("model", "Model", dq.values_of("model", dq.PICKED_CLUSTER, 'node=~"$node"'))
+    yield _asked("node", "Node", dq.values_of("node", dq.PICKED_CLUSTER)).all_value(EVERY)
+    models = dq.values_of("model", dq.PICKED_CLUSTER, 'node=~"$node"')
+    yield _asked("model", "Model", models).all_value(EVERY)
 
 
 def period() -> Any:
@@ -72,7 +82,6 @@ def _asked(name: str, label: str, query: str) -> Any:
         .query(query)
         .multi(True)
         .include_all(True)
-        .all_value(".*")
         .current(VariableOption(selected=True, text="All", value="$__all"))
         .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
         .sort(VariableSort.ALPHABETICAL_ASC)

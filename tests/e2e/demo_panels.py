@@ -23,6 +23,17 @@ CHOICE: dict[str, Value] = {
 PERIODS = ("today", "yesterday", "month", "last_month")
 
 
+def opened(server: PrometheusServer, name: str) -> dict[str, Value]:
+    """What the variables are when the page is opened. An All without a value of its own is each value there is."""
+    choices = first_choices(dashboard(name))
+    own = {each["name"]: each.get("allValue") for each in dashboard(name)["templating"]["list"]}
+    for variable, selector, label in variable_queries(dashboard(name)):
+        if own[variable] is None:
+            values = server.wait_for(f"group by ({label}) ({substitute(selector, choices)})")
+            choices[variable] = [each.labels[label] for each in values if label in each.labels]
+    return choices
+
+
 def check_variables(server: PrometheusServer) -> None:
     """Each has a value to pick."""
     for name in NAMES:
@@ -38,7 +49,7 @@ def check_panels(server: PrometheusServer) -> None:
     A rate needs a beat of the agents after the first scrape, so some must be waited for.
     """
     for name in NAMES:
-        for query in panel_queries(dashboard(name)):
+        for query in panel_queries(dashboard(name), opened(server, name)):
             place = (dashboard(name)["title"], query.panel, query.legend)
             if place in EMPTY_ON_THE_DEMO:
                 assert server.query(query.expr) == [], place
@@ -61,7 +72,7 @@ def check_choices(server: PrometheusServer) -> None:
 def check_same(honoring: PrometheusServer, relabelling: PrometheusServer) -> None:
     """What each query names is the same on both, however our labels came through the scrape."""
     for name in NAMES:
-        for query in panel_queries(dashboard(name)):
+        for query in panel_queries(dashboard(name), opened(honoring, name)):
             if "topk" in query.expr:
                 continue  # which ones are most may change between two scrapes
 
