@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
 
-.PHONY: help demo test check format soak test-gpu proof proof-mutants bench bench-ledger test-cluster bench-cluster dashboards proto wheel clean
+.PHONY: help demo observe test check format soak test-gpu proof proof-mutants bench bench-ledger test-cluster bench-cluster dashboards proto wheel clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -12,6 +12,9 @@ help: ## list the targets
 
 demo: $(VENV)/.run ## bill a simulated GPU cluster; make demo ARGS="--once" stops after the tables
 	$(BIN)/chargeback demo $(ARGS)
+
+observe: $(VENV)/.run ## the demo with a Prometheus beside it that scrapes it and evaluates the alerts; says what to tell Grafana
+	$(BIN)/chargeback demo --observe $(ARGS)
 
 test: $(VENV)/.dev ## run the tests; make test ARGS="-k rating" picks some
 	$(BIN)/python -m pytest $(ARGS)

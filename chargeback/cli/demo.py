@@ -19,6 +19,7 @@ from chargeback.cli.export import write_month
 from chargeback.cli.options import Failure
 from chargeback.cli.report import print_month
 from chargeback.core.hours import HOUR_MS, format_hour, format_instant, local_day, month_after, month_span_ms
+from chargeback.demo.observe import check_there, how_to_look, start_prometheus
 from chargeback.demo.processes import DemoFailed, Processes, free_port, wait_ready, wait_until
 from chargeback.demo.terms import give_credit, set_budgets, write_plans
 from chargeback.reports import month_report
@@ -44,18 +45,24 @@ SOON_MS = 15_000
     help="where the demo keeps its ledger, files and logs",
 )
 @click.option("--once", is_flag=True, help="stop after the tables, for scripts")
-def demo(data: Path, once: bool) -> None:
+@click.option("--observe", is_flag=True, help="start a Prometheus, too, that scrapes all and evaluates the alerts")
+def demo(data: Path, once: bool, observe: bool) -> None:
     """Run a simulated GPU cluster and bill it: the two past months first, then live until Ctrl-C.
 
     \b
-    Example: chargeback demo --once --data /tmp/demo
+    Examples: chargeback demo --once --data /tmp/demo
+              chargeback demo --observe
     """
+    if once and observe:
+        raise click.UsageError("--once stops where --observe would begin: give one of them")
     signal.signal(signal.SIGTERM, _as_interrupt)
     out = console()
     try:
+        if observe:
+            check_there()
         # A unix socket's path must be short, and the data folder's need not be.
         with TemporaryDirectory(prefix="gpu-chargeback-") as sockets, Processes(data / "logs") as processes:
-            _run(data, once, Path(sockets), processes, out)
+            _run(data, once, observe, Path(sockets), processes, out)
     except DemoFailed as error:
         raise Failure(str(error)) from error
     except KeyboardInterrupt:
@@ -66,7 +73,7 @@ def _as_interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _run(data: Path, once: bool, sockets: Path, processes: Processes, out: Console) -> None:
+def _run(data: Path, once: bool, observe: bool, sockets: Path, processes: Processes, out: Console) -> None:
     now_ms = time.time_ns() // 1_000_000
     this_month = local_day(now_ms, "UTC").isoformat()[:7]
     first_month = month_after(this_month, -2)
@@ -84,6 +91,9 @@ def _run(data: Path, once: bool, sockets: Path, processes: Processes, out: Conso
         out.print(f"metrics   {url}/metrics")
         for node, agent in agents.items():
             out.print(f"agent     {agent}/metrics  ({node})", highlight=False)
+        if observe:
+            for line in how_to_look(start_prometheus(data, CLUSTER, url, agents.values(), processes)):
+                out.print(line, highlight=False, soft_wrap=True)
         out.print("running; Ctrl-C stops everything")
         while True:
             processes.finished(())

@@ -40,9 +40,13 @@ class Processes:
 
     def start(self, name: str, module: str, *arguments: str) -> None:
         """Start `python -m module`, its output in a log file. It gets no Ctrl-C: we stop it in our order."""
+        self.start_program(name, sys.executable, "-m", module, *arguments)
+
+    def start_program(self, name: str, *command: str) -> None:
+        """Start any other program likewise."""
         with (self.logs / f"{name}.log").open("ab") as log:
             self._running[name] = subprocess.Popen(
-                [sys.executable, "-m", module, *arguments],
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -76,12 +80,12 @@ class Processes:
         self._running.clear()
 
 
-def wait_ready(url: str, processes: Processes) -> None:
+def wait_ready(url: str, processes: Processes, path: str = "/readyz") -> None:
     """Wait until a server says that it is ready. Raises DemoFailed."""
 
     def is_ready() -> bool:
         try:
-            with urllib.request.urlopen(f"{url}/readyz", timeout=2) as answer:
+            with urllib.request.urlopen(f"{url}{path}", timeout=2) as answer:
                 return bool(answer.status == 200)
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             return False
