@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -63,22 +64,22 @@ def test_a_second_replica_and_a_second_scrape_job_double_nothing(tmp_path: Path)
         cases = cases_of(path)
         cases["rule_files"] = [str(path)]
         for case in cases["tests"]:
-            case["input_series"] += [
-                {"series": again(each["series"]), "values": each["values"]} for each in case["input_series"]
+            case["input_series"] = [
+                {"series": copy, "values": each["values"]}
+                for each in case["input_series"]
+                for copy in (scraped_by("one", each["series"]), scraped_by("another", each["series"]))
             ]
         (tmp_path / path.name).write_text(yaml.safe_dump(cases))
     promtool("test", "rules", *map(str, tmp_path.glob("*.yaml")))
 
 
-def again(series: str) -> str:
-    """The series of another replica of the aggregator; of an agent, of which there is one, by another job."""
+def scraped_by(who: str, series: str) -> str:
+    """The series of one replica of the aggregator; of an agent, of which there is only one, by one job."""
     name, _, labels = series.rstrip("}").partition("{")
-    other = {"job": "again"}
+    own = dict(re.findall(r'(\w+)="([^"]*)"', labels))
     if name.startswith("chargeback_"):
-        other |= {"instance": "b:10467", "pod": "chargeback-b"}
-    kept = [label for label in re.findall(r'\w+="[^"]*"', labels) if label.partition("=")[0] not in other]
-    added = [f'{key}="{value}"' for key, value in other.items()]
-    return f"{name}{{{','.join([*kept, *added])}}}"
+        own |= {"instance": f"{who}-{own.get('instance', '')}", "pod": f"{who}-{own.get('pod', '')}"}
+    return f"{name}{{{','.join(f'{key}={json.dumps(value)}' for key, value in (own | {'job': who}).items())}}}"
 
 
 def test_each_alert_has_a_case_in_which_it_fires_and_one_in_which_it_is_silent() -> None:
