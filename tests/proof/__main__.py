@@ -19,8 +19,8 @@ import pytest
 
 from tests.cluster.control_plane import ADMIN_TOKEN, Refused
 from tests.proof.comparison.comparison import compare
-from tests.proof.outcome import Outcome, table
-from tests.proof.report import PAGE, Row, row, write
+from tests.proof.outcome import Outcome, Pass, table
+from tests.proof.report import PAGE, PASS_WITHIN_S, Row, row, write
 from tests.proof.stage.reading import read_scenarios
 from tests.proof.stage.runner import run
 from tests.proof.stage.scenario import Scenario
@@ -34,7 +34,8 @@ UNPLAYABLE = (AssertionError, OSError, Refused, pytest.fail.Exception)
 
 
 def main() -> int:
-    """Exit 0: product and witness agree on everything; 1: they do not, or a scenario could not be played."""
+    """Exit 0: product and witness agree on everything; 1: they do not, a scenario could not be played, or a pass took
+    too long."""
     parser = argparse.ArgumentParser(prog="python -m tests.proof", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seed", type=int, default=1, help="of the first pass; the next has the next (default: 1)")
     parser.add_argument("--passes", type=int, default=1, help="how many (default: 1)")
@@ -46,18 +47,25 @@ def main() -> int:
     names = [name for name in arguments.only.split(",") if name] or list(known)
     if unknown := sorted(set(names) - set(known)):
         parser.error(f"--only: {', '.join(unknown)}: want some of {', '.join(known)}")
-    outcomes: list[Outcome] = []
-    for seed in range(arguments.seed, arguments.seed + arguments.passes):
-        outcomes += play_pass([known[name] for name in names], seed)
+    seeds = range(arguments.seed, arguments.seed + arguments.passes)
+    return judge([play_pass([known[name] for name in names], seed) for seed in seeds], whole=not arguments.only)
+
+
+def judge(passes: Sequence[Pass], *, whole: bool, path: Path = PAGE) -> int:
+    """Show all of it; where all scenarios were played and nothing differs, write the page. Returns the exit code."""
+    outcomes = [outcome for each in passes for outcome in each.outcomes]
+    longest_s = max(each.took_s for each in passes)
     _say(table(outcomes))
     good = all(each.good for each in outcomes)
-    if good and not arguments.only:
-        write(row_of(each) for each in outcomes)
-        _say(f"written: {PAGE}")
-    return 0 if good else 1
+    if good and whole:
+        write(map(row_of, outcomes), longest_s, path)
+        _say(f"written: {path}")
+    if longest_s >= PASS_WITHIN_S:
+        _say(f"TOO LONG: a pass took {longest_s:.0f} s: want less than {PASS_WITHIN_S}")
+    return 0 if good and longest_s < PASS_WITHIN_S else 1
 
 
-def play_pass(scenarios: Sequence[Scenario], seed: int) -> list[Outcome]:
+def play_pass(scenarios: Sequence[Scenario], seed: int) -> Pass:
     """All of them, one after the other, on one stage. One that cannot be played ends the pass."""
     began_s = time.monotonic()
     outcomes: list[Outcome] = []
@@ -67,8 +75,9 @@ def play_pass(scenarios: Sequence[Scenario], seed: int) -> list[Outcome]:
             outcomes.append(play(made, scenario, seed))
             if outcomes[-1].failure:
                 break
-    _say(f"seed {seed}: {len(outcomes)} of {len(scenarios)} scenarios in {time.monotonic() - began_s:.0f} s")
-    return outcomes
+    took_s = time.monotonic() - began_s
+    _say(f"seed {seed}: {len(outcomes)} of {len(scenarios)} scenarios in {took_s:.0f} s")
+    return Pass(outcomes=outcomes, took_s=took_s)
 
 
 def play(made: Stage, scenario: Scenario, seed: int) -> Outcome:

@@ -40,6 +40,14 @@ class Outcome:
         return "equal" if self.good else f"{len(self.comparison.differences)} differences"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pass:
+    """All scenarios on one stage. took_s: from before it was set up until after it was taken down."""
+
+    outcomes: Sequence[Outcome]
+    took_s: float
+
+
 def table(outcomes: Sequence[Outcome]) -> str:
     """Columns that stand under each other."""
     rows = [HEADER, *map(_row, outcomes)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,8 +12,10 @@ from pathlib import Path
 from tests.proof.comparison.comparison import Comparison
 from tests.proof.witness.testimony import Testimony, Totals, total
 
+PASS_WITHIN_S = 1_500  # 25 minutes
 PAGE = Path(__file__).resolve().parents[2] / "docs/proof.md"
 HEAD = Path(__file__).with_name("page.md")  # what the page says of itself
+LONGEST = "The longest pass took "
 SIDES = ("witness", "product")
 HEADER = (
     "scenario", "seeds", "pods", "lines", "card s", "busy s", "joules", "amount", "ends off by", "money off by",
@@ -42,6 +45,18 @@ class Row:
     gap_s: Fraction
     killed: Mapping[str, int] = field(default_factory=dict)
     differences: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """rows: a scenario each, at least one. pass_s: what the longest pass took."""
+
+    rows: Sequence[Row]
+    pass_s: int
+
+    @property
+    def in_time(self) -> bool:
+        return self.pass_s < PASS_WITHIN_S
 
 
 def row(
@@ -102,21 +117,28 @@ def _join(rows: Sequence[Row]) -> Row:
     )
 
 
-def render(rows: Sequence[Row]) -> str:
-    """The page. rows: as `joined` gives them, at least one."""
-    lines = [*HEAD.read_text().splitlines(), "", *_table(rows), "", *_about(rows), "", last_line(rows)]
-    return "\n".join(lines) + "\n"
+def render(page: Page) -> str:
+    """The text. Rows: as `joined` gives them."""
+    rows = page.rows
+    lines = [*HEAD.read_text().splitlines(), "", *_table(rows), "", *_about(rows), "", _pass_line(page), ""]
+    return "\n".join([*lines, last_line(rows)]) + "\n"
 
 
-def write(rows: Iterable[Row], page: Path = PAGE) -> None:
-    page.write_text(render(joined(rows)))
+def write(rows: Iterable[Row], pass_s: float, path: Path = PAGE) -> Page:
+    """Of all passes."""
+    page = Page(rows=joined(rows), pass_s=math.ceil(pass_s))
+    path.write_text(render(page))
+    return page
 
 
-def read(page: str) -> list[Row]:
-    """The rows of a page: rendered again they are the page."""
-    cells = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| ")]
-    abouts = dict(line.removeprefix("- **").split("**: ", 1) for line in page.splitlines() if line.startswith("- **"))
-    return [_read_row(dict(zip(HEADER, each, strict=True)), abouts) for each in cells[1:]]
+def read(text: str) -> Page:
+    """A page as it was written: rendered again it is the same text."""
+    lines = text.splitlines()
+    cells = [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")]
+    abouts = dict(line.removeprefix("- **").split("**: ", 1) for line in lines if line.startswith("- **"))
+    rows = [_read_row(dict(zip(HEADER, each, strict=True)), abouts) for each in cells[1:]]
+    (pass_s,) = (int(line.removeprefix(LONGEST).split(" s", 1)[0]) for line in lines if line.startswith(LONGEST))
+    return Page(rows=rows, pass_s=pass_s)
 
 
 def _read_row(cells: Mapping[str, str], abouts: Mapping[str, str]) -> Row:
@@ -139,6 +161,10 @@ def _read_row(cells: Mapping[str, str], abouts: Mapping[str, str]) -> Row:
         killed={part: int(times) for part, times in killed},
         differences=int(cells["differences"]),
     )
+
+
+def _pass_line(page: Page) -> str:
+    return f"{LONGEST}{page.pass_s} s, {'of' if page.in_time else 'TOO LONG: of'} less than {PASS_WITHIN_S} s."
 
 
 def last_line(rows: Sequence[Row]) -> str:
