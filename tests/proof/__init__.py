@@ -4,6 +4,6 @@ stage       `scenarios/*.yaml` → `reading` → `scenario` → `runner` → `ac
             `stage`: its `driver`, `plugin`, `aggregator`, `books`; `workloads` are what the API is given
 witness     `watching` and `lives` → `witness` → `testimony`; `courses`, `tariff` and `reckoning` work it out
 comparison  `export`, `matching` and `pasts` → `case` → the `…_checks` → `comparison`; `outcome` and `report` show it
-replay      `record` and `recorders` → `recording` → `replay` between the `heard_…`, on a `virtual_clock` → `trials`
-            and `laws` → `verdict` on `mutants`
+replay      `record` and `recorders` → `recording`, as it is or `rewritten` → `replay` between the `heard_…`, on a
+            `virtual_clock` → `trials` with `closings` and `rewritten_trials`, and `laws` → `verdict` on `mutants`
 """

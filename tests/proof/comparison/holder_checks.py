@@ -13,6 +13,7 @@ from tests.proof.witness.lives import SECOND_MS, UNOWNED, clock
 from tests.proof.witness.testimony import Hold
 
 HEARD_MS = 250  # two who hear that a pod is gone hear it so far from one another
+LOOKED_MS = 10_500  # whom the kubelet refused is billed until the product last noted him alive: so often it notes
 CHANGED_MS = 5_000  # so long after a plugin began anew an agent knows into how many shares a device is cut
 
 
@@ -90,8 +91,10 @@ def _end_ms(case: Case, stay: Stay) -> tuple[int, int]:
     """The first and the last instant at which it may have ended."""
     if stay.until_ms == case.testimony.until_ms:
         return stay.until_ms, 1 << 62  # it goes on
-    slack = 0 if stay.holds[-1].stamped else HEARD_MS
-    return max(stay.until_ms - SECOND_MS - slack, stay.from_ms), stay.until_ms + slack
+    last = stay.holds[-1]
+    slack = 0 if last.stamped else HEARD_MS
+    soon = LOOKED_MS if last.given_ms is None and not last.stamped else slack
+    return max(stay.until_ms - SECOND_MS - soon, stay.from_ms), stay.until_ms + slack
 
 
 def _check_lines(match: Match) -> Iterator[Difference]:

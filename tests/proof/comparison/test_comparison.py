@@ -363,6 +363,17 @@ def test_a_pod_that_no_agent_saw_may_be_on_any_card_of_its_price() -> None:
     assert {each.kind for each in compared(rows, elsewhere, BLUE).differences} == {"device"}
 
 
+def test_whom_the_kubelet_refused_ends_when_he_was_last_known_to_live() -> None:
+    """Nobody stamps it; of who was given his device it is known to the second."""
+    refused = replace(BLUE, given_ms=None, stamped=False)
+    for ended, given_ms, kinds in ((18.5, None, set()), (18.4, None, {"interval"}), (28.5, at(10), {"interval"})):
+        rows = good()
+        rows[6] |= held(10, ended, "blue", "api")
+        rows[7] |= row(ended, 60, "free", device=SLICE, part=PART)
+        found = compared(rows, RED, replace(refused, given_ms=given_ms)).differences
+        assert {each.kind for each in found} & {"interval"} == kinds
+
+
 def test_a_guarantee() -> None:
     """Two cards: red fills one unit, and pays for the other, also when the witness has gone."""
     told = (*TOLD, Plan(at_ms=at(0), namespace="red", guaranteed=1))

@@ -215,8 +215,10 @@ class Run:
 
 
 @asynccontextmanager
-async def replaying(recording: Recording, folder: Path, *, timezone: str = "UTC") -> AsyncIterator[Run]:
-    """Both programs, ready for the recording. folder: of all their files."""
+async def replaying(
+    recording: Recording, folder: Path, *, timezone: str = "UTC", plans: str = ""
+) -> AsyncIterator[Run]:
+    """Both programs, ready for the recording. folder: of all their files. plans: a plan file's text, if any."""
     head = recording.head
     clock = VirtualClock(min(each.at_ms for each in recording.heard if not isinstance(each, Word)))
     (folder / "prices.yaml").write_text(head.prices)
@@ -227,6 +229,9 @@ async def replaying(recording: Recording, folder: Path, *, timezone: str = "UTC"
         "timezone": timezone,
         "prices": str(folder / "prices.yaml"),
     }
+    if plans:
+        (folder / "plans.yaml").write_text(plans)
+        flags["plans"] = str(folder / "plans.yaml")
     settings = read_settings(flags, {})
     node = HeardNode(folder / "proc")
     async with AsyncExitStack() as stack:
