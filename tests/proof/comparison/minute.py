@@ -130,3 +130,22 @@ def compared(
     sums = accounts(holds, told, owners_over, at(0), at(60))
     testimony = Testimony(from_ms=at(0), until_ms=at(60), holds=holds, told=told, accounts=sums)
     return compare(testimony, written(rows), strays)
+
+
+def ends_late(rows: list[Row]) -> None:
+    rows[2] |= held(5.4, 15.001, "red", "exclusive", busy_ms=4_000)
+    rows[3] |= row(15.001, 60, "free")
+
+
+def unseen_in_the_middle(rows: list[Row]) -> None:
+    rows[6] |= held(10, 20, "blue", "mig", busy_ms=0, energy_mj=0)
+    rows.insert(7, held(20, 22, "blue", "api"))
+    rows.insert(8, held(22, 30, "blue", "mig", busy_ms=0, energy_mj=0))
+
+
+def a_gap(rows: list[Row]) -> None:
+    rows[3] |= {"kind": "gap", "cost_center_id": "platform:gap"}
+
+
+def unhealthy(rows: list[Row]) -> None:
+    rows[0] |= {"kind": "unhealthy", "cost_center_id": "platform:unavailable"}
