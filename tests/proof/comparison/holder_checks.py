@@ -43,7 +43,9 @@ def check_holders(case: Case) -> Ends:
         found += _check_lines(match)
         if match.lines:
             begun, ended = match.lines[0].from_ms, max(line.until_ms for line in match.lines)
-            off_ms = max(off_ms, abs(begun - match.stay.from_ms), abs(match.stay.until_ms - ended))
+            off_ms = max(off_ms, abs(begun - match.stay.from_ms))
+            if not _was_refused(match.stay):  # nobody stamps that
+                off_ms = max(off_ms, abs(match.stay.until_ms - ended))
     return Ends(differences=tuple(found), end_ms=off_ms)
 
 
@@ -91,10 +93,14 @@ def _end_ms(case: Case, stay: Stay) -> tuple[int, int]:
     """The first and the last instant at which it may have ended."""
     if stay.until_ms == case.testimony.until_ms:
         return stay.until_ms, 1 << 62  # it goes on
-    last = stay.holds[-1]
-    slack = 0 if last.stamped else HEARD_MS
-    soon = LOOKED_MS if last.given_ms is None and not last.stamped else slack
+    slack = 0 if stay.holds[-1].stamped else HEARD_MS
+    soon = LOOKED_MS if _was_refused(stay) else slack
     return max(stay.until_ms - SECOND_MS - soon, stay.from_ms), stay.until_ms + slack
+
+
+def _was_refused(stay: Stay) -> bool:
+    """By the kubelet, which has given it nothing: it never ran."""
+    return stay.holds[-1].given_ms is None and not stay.holds[-1].stamped
 
 
 def _check_lines(match: Match) -> Iterator[Difference]:

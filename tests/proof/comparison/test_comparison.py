@@ -151,8 +151,9 @@ def test_whom_the_kubelet_refused_ends_when_he_was_last_known_to_live() -> None:
         rows = good()
         rows[6] |= held(10, ended, "blue", "api")
         rows[7] |= row(ended, 60, "free", device=SLICE, part=PART)
-        found = compared(rows, RED, replace(refused, given_ms=given_ms)).differences
-        assert {each.kind for each in found} & {"interval"} == kinds
+        comparison = compared(rows, RED, replace(refused, given_ms=given_ms))
+        assert {each.kind for each in comparison.differences} & {"interval"} == kinds
+        assert comparison.end_ms == (400 if given_ms is None else 1_500)
 
 
 def test_a_guarantee() -> None:
