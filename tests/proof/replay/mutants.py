@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[3]
 LIST = Path(__file__).with_name("mutants.yaml")
 COPIED = ("chargeback", "dashboards", "exporter", "migrations", "tests", "pyproject.toml")
 FIELDS = ("file", "before", "after", "breaks")
-WITHIN_S = 240.0
+WITHIN_S = 600.0  # all trials take two minutes on a machine that does nothing else
 CAUGHT = 2  # what `verdict` ends with where it found something
 
 
