@@ -2,8 +2,9 @@
 
 import http.server
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from functools import partial
 
 import pytest
 
@@ -11,7 +12,7 @@ from tests.dashboards.empty_on_the_demo import EMPTY_ON_THE_DEMO
 from tests.dashboards.pages import NAMES, dashboard
 from tests.dashboards.panels import Value, panel_queries, substitute, variable_queries
 from tests.programs import free_port
-from tests.prometheus_server import PrometheusServer, start_prometheus
+from tests.prometheus_server import Sample, start_prometheus
 
 OWNER = 'cluster="c1",cost_center="cc-1",team="vision",namespace="ml"'
 ENTRY = f'{OWNER},sku="h100",kind="held"'
@@ -48,8 +49,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """Nobody reads it."""
 
 
+Ask = Callable[[str], list[Sample]]
+
+
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrometheusServer]:
+def ask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
+    """Asks of the instant at which both replicas had been scraped: a later scrape that fails changes nothing."""
     with ExitStack() as running:
         addresses = []
         for _ in range(2):
@@ -60,57 +65,57 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrometheusServe
         jobs = [{"job_name": "chargeback", "honor_labels": True, "static_configs": [{"targets": addresses}]}]
         settings = {"global": {"scrape_interval": "1s"}, "scrape_configs": jobs}
         folder = tmp_path_factory.mktemp("replicas") / "prometheus"
-        started = running.enter_context(start_prometheus(folder, free_port(), settings))
-        started.wait_for("count(chargeback_last_push_timestamp_seconds) == 2")
-        yield started
+        server = running.enter_context(start_prometheus(folder, free_port(), settings))
+        (found,) = server.wait_for("vector(time()) and count(gpu_power_watts) == 2")
+        yield partial(server.query, at_s=found.value)
 
 
-def shown(server: PrometheusServer, name: str, choice: Mapping[str, Value] | None = None) -> dict[str, list[float]]:
+def shown(ask: Ask, name: str, choice: Mapping[str, Value] | None = None) -> dict[str, list[float]]:
     """The numbers of the first query of each panel."""
     found: dict[str, list[float]] = {}
     for query in panel_queries(dashboard(name), choice):
-        found.setdefault(query.panel, [sample.value for sample in server.query(query.expr)])
+        found.setdefault(query.panel, [sample.value for sample in ask(query.expr)])
     return found
 
 
-def test_money_time_and_quotas_are_shown_once(server: PrometheusServer) -> None:
-    page = shown(server, "chargeback")
+def test_money_time_and_quotas_are_shown_once(ask: Ask) -> None:
+    page = shown(ask, "chargeback")
     assert page["Cost this month"] == [12.5]
     assert page["Cost, ${period:text}"] == [12.5]
     assert page["Idle, ${period:text}"] == [3.5]
     assert page["GPU-hours, ${period:text}"] == [7.5]
     assert page["Nobody's share, ${period:text}"] == [0.25]
     assert page["Cost last month"] == []  # no line is no number, and not a zero
-    assert shown(server, "quotas")["Quota saturation"] == [0.75]
-    assert shown(server, "fleet")["Power"] == [300]
-    service = shown(server, "service")
+    assert shown(ask, "quotas")["Quota saturation"] == [0.75]
+    assert shown(ask, "fleet")["Power"] == [300]
+    service = shown(ask, "service")
     assert service["Push age of the 20 stalest nodes"][0] > 1_000_000
     assert service["Silent agents"] == [1]
 
 
-def test_a_choice_narrows_what_it_is_about_and_nothing_else(server: PrometheusServer) -> None:
-    other = shown(server, "chargeback", {"cost_center": "cc-2"})
+def test_a_choice_narrows_what_it_is_about_and_nothing_else(ask: Ask) -> None:
+    other = shown(ask, "chargeback", {"cost_center": "cc-2"})
     assert other["Cost this month"] == []
     assert other["Idle, ${period:text}"] == [3.5]  # nobody's time belongs to no cost center
-    past = shown(server, "chargeback", {"period": "last_month"})
+    past = shown(ask, "chargeback", {"period": "last_month"})
     assert past["Cost, ${period:text}"] == []
     assert past["Cost this month"] == [12.5]
 
 
-def test_a_chosen_cluster_does_not_hide_agents_whose_scrape_names_none(server: PrometheusServer) -> None:
-    assert shown(server, "fleet", {"cluster": "c1"})["Power"] == [300]
-    assert shown(server, "fleet", {"cluster": "c1", "node": "n2"})["Power"] == []
+def test_a_chosen_cluster_does_not_hide_agents_whose_scrape_names_none(ask: Ask) -> None:
+    assert shown(ask, "fleet", {"cluster": "c1"})["Power"] == [300]
+    assert shown(ask, "fleet", {"cluster": "c1", "node": "n2"})["Power"] == []
 
 
-def test_variables_offer_what_is_there(server: PrometheusServer) -> None:
+def test_variables_offer_what_is_there(ask: Ask) -> None:
     offered = {}
     for name, selector, label in variable_queries(dashboard("chargeback")):  # what `label_values` asks for
-        samples = server.query(f"count by ({label}) ({substitute(selector, {})})")
+        samples = ask(f"count by ({label}) ({substitute(selector, {})})")
         offered[name] = {sample.labels[label] for sample in samples if label in sample.labels}
     assert offered == {"cluster": {"c1"}, "cost_center": {"cc-1"}, "team": {"vision"}, "namespace": {"ml"}}
 
 
-def test_what_the_demo_cannot_show_is_shown_where_it_is_told(server: PrometheusServer) -> None:
+def test_what_the_demo_cannot_show_is_shown_where_it_is_told(ask: Ask) -> None:
     """Every panel that is empty there, once for both replicas."""
     seen = set()
     for name in NAMES:
@@ -119,5 +124,5 @@ def test_what_the_demo_cannot_show_is_shown_where_it_is_told(server: PrometheusS
             place = (title, query.panel, query.legend)
             if place in EMPTY_ON_THE_DEMO:
                 seen.add(place)
-                assert [sample.value for sample in server.query(query.expr)] == [1.0], place
+                assert [sample.value for sample in ask(query.expr)] == [1.0], place
     assert seen == EMPTY_ON_THE_DEMO.keys()
