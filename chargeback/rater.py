@@ -29,7 +29,8 @@ from chargeback.core.second_meter import Sight, meter
 from chargeback.core.watching import without_watching
 from chargeback.store.database import Connection
 from chargeback.store.evidence import Evidence, read_evidence
-from chargeback.store.node_hours import Known, NodeHourKey, unrated
+from chargeback.store.known import Known
+from chargeback.store.node_hours import NodeHourKey, unrated
 from chargeback.store.node_states import places_in, states_of
 from chargeback.store.owners import owner_book
 from chargeback.store.plan_hours import rated_hours, was_settled

@@ -15,9 +15,10 @@ from chargeback.rater import PAGE_NODE_HOURS, Terms, has_plans, rate, settle
 from chargeback.store.corrections import settled_months
 from chargeback.store.evidence import read_evidence
 from chargeback.store.hour_sums import HourSpan, hour_sums, to_rate
+from chargeback.store.known import Known
 from chargeback.store.ledger import lines_of, lines_of_hour
 from chargeback.store.months import posting_month
-from chargeback.store.node_hours import Known, NodeHourKey
+from chargeback.store.node_hours import NodeHourKey
 
 # Told how much is done, and of how much.
 Told = Callable[[int, int], None]

@@ -15,8 +15,9 @@ from sqlalchemy import ColumnElement, Connection, Row, func, literal, select, up
 
 from chargeback.store.bulk import rows_of, upsert
 from chargeback.store.database import Busy
+from chargeback.store.known import Known, read_known, write_known
 from chargeback.store.months import frozen, share_ledger
-from chargeback.store.node_hours import Known, NodeHourKey, grouped, read_known, row_of, write_known
+from chargeback.store.node_hours import NodeHourKey, grouped, row_of
 from chargeback.store.partitions import first_kept_hour
 from chargeback.store.tables import node_hours
 

@@ -18,7 +18,8 @@ from chargeback.core.second_meter import Sight
 from chargeback.store.adjustments import waivers_of
 from chargeback.store.bulk import rows_of
 from chargeback.store.feeds import followed
-from chargeback.store.node_hours import NOTHING, Known, NodeHourKey, grouped, read_known
+from chargeback.store.known import NOTHING, Known, read_known
+from chargeback.store.node_hours import NodeHourKey, grouped
 from chargeback.store.node_states import StateRows, places_in, spans_in, states_of
 from chargeback.store.pods import FEED, lives_of_nodes, slots_of
 from chargeback.store.tables import node_hour_bodies, node_hours

@@ -8,14 +8,13 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from operator import attrgetter
 
-import msgspec
 from sqlalchemy import Connection, bindparam, exists, func, literal_column, or_, select, update
 
-from chargeback.core.existence import KnownGpu
 from chargeback.core.hours import HOUR_MS
 from chargeback.core.node_hour import NodeHour
 from chargeback.store.bulk import upsert
 from chargeback.store.database import insert_or, lock, take
+from chargeback.store.known import NOTHING, write_known
 from chargeback.store.partitions import first_kept_hour, utc_month, want_months
 from chargeback.store.tables import node_hour_bodies, node_hours, node_states, nodes
 
@@ -163,17 +162,6 @@ def skip_grace(connection: Connection, now_ms: int) -> None:
     connection.execute(update(node_hours).where(node_hours.c.due_ms > now_ms, over).values(due_ms=now_ms))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
-    """What an hour leaves to the next: its living cards, and the slots that known pods hold (device, share, uid)."""
-
-    gpus: tuple[KnownGpu, ...] = ()
-    held: tuple[tuple[str, int, str], ...] = ()
-
-
-NOTHING = Known()
-
-
 def differences_since(connection: Connection, from_hour: int) -> dict[str, dict[str, int]]:
     """By cluster and kind, ms of slots in which the meters differ, of rated hours from one on."""
     query = select(node_hours.c.cluster, node_hours.c.differences).where(
@@ -234,11 +222,3 @@ def _note_push(connection: Connection, body: NodeHour, now_ms: int) -> None:
 
 # For statements that are run for many rows.
 IS_IT = tuple(node_hours.c[name] == bindparam(f"its_{name}") for name in ("cluster", "node", "hour"))
-
-
-def read_known(text: str) -> Known:
-    return msgspec.json.decode(text, type=Known)
-
-
-def write_known(known: Known) -> str:
-    return msgspec.json.encode(known).decode()

@@ -15,10 +15,9 @@ from chargeback.store.backlogs import conservation_error_ms, due_of, node_hour_b
 from chargeback.store.claims import Settled, claim, settle
 from chargeback.store.database import Database, open_database
 from chargeback.store.evidence import bodies_of, known_before
+from chargeback.store.known import NOTHING, Known
 from chargeback.store.ledger import lines_of_month
 from chargeback.store.node_hours import (
-    NOTHING,
-    Known,
     NodeHourKey,
     count_rated,
     last_pushes,

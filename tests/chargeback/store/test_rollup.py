@@ -11,8 +11,8 @@ from chargeback.core.lines import Line
 from chargeback.core.totals import Total, total_of
 from chargeback.store.claims import Settled, claim, settle
 from chargeback.store.database import Database, open_database
+from chargeback.store.known import NOTHING
 from chargeback.store.ledger import lines_of_month, replace_lines
-from chargeback.store.node_hours import NOTHING
 from chargeback.store.rollup import (
     mark_days,
     marked,
