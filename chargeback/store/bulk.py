@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -17,6 +17,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    any_,
     bindparam,
     cast,
     func,
@@ -74,6 +75,13 @@ def _given(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column[Any]]) ->
     plain = (sql_column(each.name, Text if isinstance(each.type, String) else each.type) for each in columns)
     records_of = func.json_to_recordset(cast(text, JSON))
     return records_of.table_valued(*plain, name="given", joins_implicitly=True).render_derived(with_types=True)
+
+
+def among(connection: Connection, column: Column[Any], names: Collection[str]) -> ColumnElement[bool]:
+    """Whether a column of names has one of many: as one parameter where the database takes that, for each costs."""
+    if connection.dialect.name == "sqlite":
+        return column.in_(sorted(names))
+    return column == any_(bindparam("among", sorted(names), ARRAY(Text), unique=True))
 
 
 def rows_of(

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row, exists, func, insert, select, update
 from chargeback.core.hours import HOUR_MS
 from chargeback.core.nodes import Node, NodePlaces, UnmeteredNode
 from chargeback.core.spans import Spans, union
+from chargeback.store.bulk import among
 from chargeback.store.database import lock
 from chargeback.store.feeds import followed, note_followed
 from chargeback.store.node_hours import make_due_between
@@ -149,7 +150,7 @@ def node_spans(connection: Connection, cluster: str, node: str, hour: int) -> tu
 def states_of(connection: Connection, cluster: str, names: Collection[str]) -> dict[str, StateRows]:
     """The states of nodes, oldest first, for `places_in` and `spans_in`; nodes that no API ever had are not in it."""
     found: dict[str, list[Row[Any]]] = {}
-    for row in _states(connection, cluster, node_states.c.node.in_(sorted(names))):
+    for row in _states(connection, cluster, among(connection, node_states.c.node, names)):
         found.setdefault(row.node, []).append(row)
     return dict(found)
 

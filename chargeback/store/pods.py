@@ -14,6 +14,7 @@ from chargeback.core.hours import HOUR_MS
 from chargeback.core.lives import PodLife, PodSlot
 from chargeback.core.pods import NO_LABELS, Ask, GroupPart, OwnerLabels, Pod
 from chargeback.core.second_meter import Sight
+from chargeback.store.bulk import among
 from chargeback.store.database import insert_or, take
 from chargeback.store.feeds import followed, note_followed
 from chargeback.store.node_hours import NodeHourKey, make_due_between
@@ -156,9 +157,11 @@ def lives_of_nodes(
         select(pods)
         .where(
             pods.c.cluster == cluster,
-            pods.c.node.in_(sorted(nodes)),
+            among(connection, pods.c.node, nodes),
             pods.c.bound_ms < (hours[1] + 1) * HOUR_MS,
-            or_(pods.c.ended_ms.is_(None), pods.c.ended_ms > hours[0] * HOUR_MS, pods.c.pod.in_(sorted(names))),
+            or_(
+                pods.c.ended_ms.is_(None), pods.c.ended_ms > hours[0] * HOUR_MS, among(connection, pods.c.pod, names)
+            ),
         )
         .order_by(pods.c.bound_ms, pods.c.uid)
     )

@@ -9,7 +9,7 @@ from fractions import Fraction
 from sqlalchemy import Connection, delete, func, select
 
 from chargeback.core.lines import Problem
-from chargeback.store.bulk import bulk_insert
+from chargeback.store.bulk import among, bulk_insert
 from chargeback.store.node_hours import NodeHourKey, grouped
 from chargeback.store.tables import problems as table
 
@@ -17,7 +17,7 @@ from chargeback.store.tables import problems as table
 def replace_problems(connection: Connection, found: Mapping[NodeHourKey, Iterable[Problem]]) -> None:
     """Delete node-hours' problems and put these. The same problem of several cards is one, with its time summed."""
     for cluster, nodes, hours in grouped(found):
-        mine = (table.c.cluster == cluster, table.c.node.in_(nodes), table.c.hour.in_(hours))
+        mine = (table.c.cluster == cluster, among(connection, table.c.node, nodes), table.c.hour.in_(hours))
         connection.execute(delete(table).where(*mine))
     rows = []
     for key, problems in found.items():
