@@ -102,15 +102,20 @@ def exist(
     spans: dict[str, Spans] = {}
     known_after: list[KnownGpu] = []
     gpus: list[Gpu] = []
+    always: Spans = ((0, until),)
     for uuid in sorted(listed.keys() | carried.keys()):
         gpu = listed.get(uuid) or _unobserved(carried[uuid])
         last = carried[uuid].last_observed_ms - start_ms if uuid in carried else None
-        omitted = sorted(first for uuids, first in listings if uuid not in uuids)
-        lives, last = _lives(union(gpu.observed), last, omitted, until, present)
+        observed = union(gpu.observed)
+        if observed == always:  # most are
+            lives, last = observed, until
+        else:
+            omitted = sorted(first for uuids, first in listings if uuid not in uuids)
+            lives, last = _lives(observed, last, omitted, until, present)
         if not lives:
             continue
-        if uuid in carried:
-            gpu, earlier = _with_layout_before(gpu, carried[uuid], until)
+        if uuid in carried and (first := observed[0][0] if observed else until) > 0:
+            gpu, earlier = _with_layout_before(gpu, carried[uuid], first)
             instances = earlier + instances
         gpus.append(gpu)
         spans[uuid] = lives
@@ -125,8 +130,6 @@ def _lives(
     observed: Spans, last: int | None, omitted: Sequence[int], until: int, present: Spans | None
 ) -> tuple[Spans, int | None]:
     """When the card lives in [0, until), and its last observation. last: before this hour (≤ 0), or None."""
-    if observed == ((0, until),):
-        return observed, until
     lives: list[tuple[int, int]] = []
     for start, end in (*observed, (until, until)):
         if last is not None and last < start:
@@ -164,11 +167,8 @@ def _unobserved(known: KnownGpu) -> Gpu:
     )
 
 
-def _with_layout_before(gpu: Gpu, known: KnownGpu, until: int) -> tuple[Gpu, list[Instance]]:
-    """The card with its last known layout, until it is observed again, and the instances of that layout."""
-    first = min((start for start, _ in gpu.observed), default=until)
-    if first <= 0:
-        return gpu, []
+def _with_layout_before(gpu: Gpu, known: KnownGpu, first: int) -> tuple[Gpu, list[Instance]]:
+    """The card with its last known layout until it is observed first, and the instances of that layout."""
     layout = Layout(start=0, end=first, mig=known.mig, shares=known.shares)
     instances = [
         Instance(

@@ -47,6 +47,8 @@ def subtract(left: Spans, right: Spans) -> Spans:
 
 def covers(spans: Spans, start: int, end: int) -> bool:
     """Whether one of the disjoint, joined spans contains [start, end)."""
+    if len(spans) == 1:  # most are
+        return spans[0][0] <= start and end <= spans[0][1]
     return any(a <= start and end <= b for a, b in spans)
 
 

@@ -35,7 +35,7 @@ from chargeback.tasks.settle_plans import settle_all, settle_due
 log = logging.getLogger(__name__)
 
 # Node-hours rated in one transaction: enough to share its cost, few enough that pushes do not wait long.
-BATCH = 256
+BATCH = 512
 EVERY_S = 1.0
 # Whoever has changes in hand is soon done.
 BUSY_S = 0.1

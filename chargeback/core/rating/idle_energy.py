@@ -25,16 +25,18 @@ def with_idle_energy(
     Where a card has no idle energy that is known its lines are as they were, and likewise where all its capacity was
     taken for held by the second meter alone.
     """
+    found = list(lines)
+    rest = {gpu.uuid: gpu.idle_energy_mj for gpu in existence.gpus if gpu.idle_energy_mj is not None}
+    if not rest:
+        return found
     card_of = {each.uuid: each.uuid for each in existence.gpus} | {
         each.uuid: each.gpu for each in existence.instances
     }
-    rest = {gpu.uuid: gpu.idle_energy_mj for gpu in existence.gpus if gpu.idle_energy_mj is not None}
     for sign, holdings in ((1, seen), (-1, held)):
         for holding in holdings:
             card = card_of.get(holding.device)
             if card in rest and holding.energy_mj is not None:
                 rest[card] += sign * holding.energy_mj
-    found = list(lines)
     for card, energy_mj in rest.items():
         free = [at for at, line in enumerate(lines) if line.parent == card and line.kind in KINDS and line.gpu_ms_num]
         if not free:
