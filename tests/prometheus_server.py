@@ -1,24 +1,21 @@
 """A real Prometheus for a test: on a free loopback port, in a folder of its own, and always stopped again.
 
-    def test_it(prometheus):
-        server = prometheus({"chargeback": ["127.0.0.1:10467"]}, rule_files=[Path("dashboards/alerts.yaml")])
+    settings = scrape_settings({"chargeback": ["127.0.0.1:10467"]}, rule_files(), honor_labels=True)
+    with start_prometheus(folder, free_port(), settings) as server:
         assert server.wait_for("chargeback_build_info")
 
-Each target has labels of its own, as those that Kubernetes tells of have. `honor_labels=False` scrapes as
+Each target has labels of its own, as those that Kubernetes tells of have. Without `honor_labels` it is scraped as
 docs/prometheus.md shows it for services that cannot honour ours; what is asked should be answered the same.
 A start costs six seconds, five of which Prometheus waits before its first scrape: ask much of one server.
 Its calls block. A test whose own event loop serves what is scraped calls them through `asyncio.to_thread`.
-Bring the fixture into a test folder by importing `prometheus` in that folder's conftest.py.
 """
 
 import json
 import re
-import shutil
-import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,26 +102,6 @@ class PrometheusServer:
                 raise QueryRefused(f"{parameters}: {json.load(error).get('error')}") from None
 
 
-Start = Callable[..., PrometheusServer]
-
-
-@pytest.fixture
-def prometheus(tmp_path: Path) -> Iterator[Start]:
-    """Start any number of servers: `prometheus(targets, rule_files=…, honor_labels=…)`, as in `start_prometheus`."""
-    if shutil.which("prometheus") is None:
-        pytest.skip("no `prometheus` here: it comes with Debian's package `prometheus`")
-    with ExitStack() as running:
-
-        def start(
-            targets: Mapping[str, Sequence[str]], rule_files: Sequence[Path] = (), *, honor_labels: bool = True
-        ) -> PrometheusServer:
-            config = scrape_settings(targets, rule_files, honor_labels=honor_labels)
-            port = _free_port()
-            return running.enter_context(start_prometheus(tmp_path / f"prometheus-{port}", port, config))
-
-        yield start
-
-
 @contextmanager
 def start_prometheus(folder: Path, port: int, settings: Mapping[str, Any]) -> Iterator[PrometheusServer]:
     """Run Prometheus in `folder` until the block ends, configured as `scrape_settings` makes it, or otherwise."""
@@ -197,10 +174,3 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         process.wait(STOPS_WITHIN_S)
     except subprocess.TimeoutExpired:
         process.kill()
-
-
-def _free_port() -> int:
-    """A port that was free a moment ago. Another program may take it first; then the start fails and says so."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -1,11 +1,7 @@
-"""What the tests of this folder share: the Prometheus fixture, and one known warning kept quiet."""
+"""What the tests of this folder share: one known warning kept quiet."""
 
 import importlib
 import warnings
-
-from tests.prometheus_server import prometheus
-
-__all__ = ["prometheus"]
 
 # The SDK calls its classic models deprecated, on import. Classic is what every Grafana imports and what the
 # sidecars provision, so we stay with it; the first import happens here, where the warning can be let pass.

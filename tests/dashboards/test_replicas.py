@@ -1,7 +1,5 @@
 """Two replicas that serve one ledger: every panel shows it once. A real Prometheus scrapes a page that has it all."""
 
-import http.server
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from functools import partial
@@ -11,6 +9,7 @@ import pytest
 from tests.dashboards.empty_on_the_demo import EMPTY_ON_THE_DEMO
 from tests.dashboards.pages import NAMES, dashboard
 from tests.dashboards.panels import Value, panel_queries, substitute, variable_queries
+from tests.metrics_page import replicas_of
 from tests.programs import free_port
 from tests.prometheus_server import Sample, start_prometheus
 
@@ -38,17 +37,6 @@ gpu_power_watts{{uuid="GPU-1",gpu="0",model="H100",node="n1",mig_profile="",pare
 """
 
 
-class _Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", "text/plain; version=0.0.4")
-        self.end_headers()
-        self.wfile.write(PAGE.encode())
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Nobody reads it."""
-
-
 Ask = Callable[[str], list[Sample]]
 
 
@@ -56,12 +44,7 @@ Ask = Callable[[str], list[Sample]]
 def ask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
     """Asks of the instant at which both replicas had been scraped: a later scrape that fails changes nothing."""
     with ExitStack() as running:
-        addresses = []
-        for _ in range(2):
-            replica = running.enter_context(http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Handler))
-            threading.Thread(target=replica.serve_forever, daemon=True).start()
-            running.callback(replica.shutdown)
-            addresses.append(f"127.0.0.1:{replica.server_port}")
+        addresses = running.enter_context(replicas_of(PAGE, 2))
         jobs = [{"job_name": "chargeback", "honor_labels": True, "static_configs": [{"targets": addresses}]}]
         settings = {"global": {"scrape_interval": "1s"}, "scrape_configs": jobs}
         folder = tmp_path_factory.mktemp("replicas") / "prometheus"
