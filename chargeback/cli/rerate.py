@@ -18,7 +18,7 @@ from chargeback.store.database import Connection, Database, DatabaseUnavailable
 from chargeback.store.hour_sums import HourSpan, hour_sums, make_span_due, to_rate, unknown_places, waiting
 from chargeback.store.node_hours import skip_grace
 from chargeback.store.policies import policy_book
-from chargeback.tasks.close_hours import close_all
+from chargeback.tasks.close_hours import Closed, close_all
 
 HOUR = reading_by(parse_hour)
 
@@ -55,7 +55,9 @@ def rerate(
     database = take_database(options)
     try:
         if span is None:
-            click.echo(f"{_close(database, None, now)} node-hours rated")
+            done = _close(database, None, now)
+            plans = f", {done.plan_hours} plan-hours settled" if done.plan_hours else ""
+            click.echo(f"{done.node_hours} node-hours rated{plans}")
             return
         kept = _would(database, span) if dry_run else _do(database, span, now)
     except DatabaseUnavailable as error:
@@ -99,12 +101,12 @@ def _do(database: Database, span: HourSpan, now: bool) -> Preview:
     with reading(database) as connection:
         _check(connection, span)
         before = hour_sums(connection, span)
-    count = _close(database, span, now)
+    done = _close(database, span, now)
     with reading(database) as connection:
-        return Preview(before=before, after=hour_sums(connection, span), node_hours=count)
+        return Preview(before=before, after=hour_sums(connection, span), node_hours=done.node_hours)
 
 
-def _close(database: Database, span: HourSpan | None, now: bool) -> int:
+def _close(database: Database, span: HourSpan | None, now: bool) -> Closed:
     at_ms = now_ms()
     with writing(database) as connection:
         _check(connection, span)

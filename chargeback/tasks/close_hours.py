@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import NamedTuple
 
 from chargeback.clock import Clock
 from chargeback.core.hours import HOUR_MS, format_hour
@@ -157,17 +158,24 @@ def rebuild_days(database: Database) -> None:
                 return
 
 
+class Closed(NamedTuple):
+    """What was due and is not any more. plan_hours: hours of clusters whose plans were settled."""
+
+    node_hours: int
+    plan_hours: int
+
+
 def close_all(
     database: Database, now_ms: int, grace_ms: int, *, advance: Callable[[int], None] = lambda total: None
-) -> int:
-    """Everything that is due, to the end; how many node-hours. advance: is told how many they are so far."""
+) -> Closed:
+    """Everything that is due, to the end. advance: is told how many node-hours they are so far."""
     total = 0
     while count := close_due(database, now_ms, grace_ms):
         total += count
         advance(total)
-    settle_all(database, now_ms)
+    settled = settle_all(database, now_ms)
     rebuild_days(database)
-    return total
+    return Closed(total, settled)
 
 
 async def keep_closing(database: Database, clock: Clock, grace_ms: int) -> None:

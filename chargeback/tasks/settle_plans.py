@@ -102,7 +102,9 @@ def _key(plan_hour: PlanHour) -> NodeHourKey:
     return NodeHourKey(cluster=plan_hour.cluster, node="", hour=plan_hour.hour)
 
 
-def settle_all(database: Database, now_ms: int) -> None:
-    """Everything that is due, to the end."""
-    while settle_due(database, now_ms):
-        pass
+def settle_all(database: Database, now_ms: int) -> int:
+    """Everything that is due, to the end; how many plan-hours."""
+    total = 0
+    while count := settle_due(database, now_ms):
+        total += count
+    return total

@@ -12,7 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from chargeback.cli.main import main
-from chargeback.core.hours import format_hour
+from chargeback.core.existence import SILENT_MS
+from chargeback.core.hours import HOUR_MS, format_hour
 from chargeback.core.owners.history import CORRECTION, Version
 from chargeback.store.database import Database, open_database, sqlite_url
 from chargeback.store.ledger import lines_of_month
@@ -152,3 +153,15 @@ def test_wrong_use(ledger: Database, arguments: tuple[str, ...], said: str) -> N
     ended = run(ledger, "rerate", *arguments)
     assert ended.exit_code == 2
     assert said in ended.stderr
+
+
+def test_what_is_due_is_said_with_the_plans_that_follow(ledger: Database, tmp_path: Path) -> None:
+    """A plan makes no node-hour due, and its hours are settled all the same."""
+    assert run(ledger, "rerate", "--now").exit_code == 0
+    file = tmp_path / "plans.yaml"
+    file.write_text(f"plans: [{{namespace: alpha, guaranteed: 2, from: {FROM[:10]}}}]")
+    imported = run(ledger, "plans", "import", str(file), "--cluster", CLUSTER, "--force", "--reason", "agreed")
+    assert imported.exit_code == 0, imported.output
+    hours = 1 + SILENT_MS // HOUR_MS
+    assert run(ledger, "rerate", "--now").stdout == f"0 node-hours rated, {hours} plan-hours settled\n"
+    assert run(ledger, "rerate", "--now").stdout == "0 node-hours rated\n"

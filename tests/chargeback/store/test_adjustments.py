@@ -151,10 +151,10 @@ def test_a_waiver_makes_the_hours_that_it_touches_due(ledger: Database) -> None:
     close_all(ledger, NOW_MS, 0)
     _, due = make(ledger, wanted("outage", None, cost_center="", node="n1"))
     assert due == 1
-    assert close_all(ledger, NOW_MS, 0) == 1
+    assert close_all(ledger, NOW_MS, 0).node_hours == 1
     made, due = make(ledger, wanted("nonbillable", None))
     assert due == 2
-    assert close_all(ledger, NOW_MS, 0) == 2
+    assert close_all(ledger, NOW_MS, 0).node_hours == 2
     assert withdraw(ledger, made.number)[1:] == (2, None)
 
 
