@@ -40,16 +40,19 @@ def prices() -> None:
     """Check, import and show prices."""
 
 
-@prices.command()
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--timezone", default="UTC", show_default=True, help="whose midnights prices may change at")
-@click.option(
+NODE_LABELS = click.option(
     "--node-labels",
     type=reading_by(label_keys),
     default=",".join(PRICE_LABELS),
     show_default=True,
     help="labels of nodes that prices may name, as `serve` has them",
 )
+
+
+@prices.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--timezone", default="UTC", show_default=True, help="whose midnights prices may change at")
+@NODE_LABELS
 def check(file: Path, timezone: str, node_labels: Sequence[str]) -> None:
     """Check a price file; every problem is named.
 
@@ -66,10 +69,16 @@ def check(file: Path, timezone: str, node_labels: Sequence[str]) -> None:
         f"{len(found.classes)} priority classes",
     )
     click.echo(f"{file}: {', '.join(counts)}, {found.currency}")
-    odd = [f"{file}: {each}" for each in warnings(found.book(version=0, timezone=timezone), node_labels)]
-    if odd:
-        click.echo("\n".join(odd), err=True)
+    if _warn(file, found, timezone, node_labels):
         raise SystemExit(EXIT_INCOMPLETE)
+
+
+def _warn(file: Path, found: PriceFile, timezone: str, node_labels: Sequence[str]) -> bool:
+    """Name on stderr what can never apply; whether anything was."""
+    odd = [f"{file}: {each}" for each in warnings(found.book(version=0, timezone=timezone), node_labels)]
+    for each in odd:
+        click.echo(each, err=True)
+    return bool(odd)
 
 
 @prices.command("import")
@@ -79,14 +88,23 @@ def check(file: Path, timezone: str, node_labels: Sequence[str]) -> None:
 @click.option(
     "--force", is_flag=True, help="also where it changes what rated hours cost; of closed months adjustments follow"
 )
+@NODE_LABELS
 @people_options(required=False)
 @OUTPUT
 def import_file(
-    file: Path, dry_run: bool, force: bool, reason: str | None, who: str | None, output: str, **options: Any
+    file: Path,
+    dry_run: bool,
+    force: bool,
+    node_labels: Sequence[str],
+    reason: str | None,
+    who: str | None,
+    output: str,
+    **options: Any,
 ) -> None:
     """Make a file the ledger's price book; what it changes is rated again.
 
     What rated hours cost changes only with --force and --reason; time that had no price is filled without.
+    Entries that can never apply are named on stderr, and taken.
 
     \b
     Example: chargeback prices import prices.yaml --dry-run --data /var/lib/chargeback
@@ -99,8 +117,10 @@ def import_file(
         if dry_run:
             with reading(database) as connection:
                 timezone = _timezone(connection)
-                look = look_at_import(connection, _read(file, timezone), timezone)
+                found = _read(file, timezone)
+                look = look_at_import(connection, found, timezone)
             _show_look(look, output)
+            _warn(file, found, timezone, node_labels)
             if look.problems and not force:
                 click.echo("\n".join(look.problems), err=True)
                 raise SystemExit(EXIT_INCOMPLETE)
@@ -115,6 +135,7 @@ def import_file(
     except TermsConflict as error:
         raise Failure(f"{file}: {error}") from error
     _show_look(look, output)
+    _warn(file, found, timezone, node_labels)
     said = f"version {book.version}" if look.is_new else f"is version {book.version} already"
     click.echo(f"{file}: {said}; {to_be_rated(look.due)}", err=output != "table")
 

@@ -201,6 +201,15 @@ def test_check_warns_of_what_can_never_apply(run: Run, tmp_path: Path) -> None:
     assert run("check", "p.yaml", "--node-labels", "zone").exit_code == 0
 
 
+@pytest.mark.parametrize("dry_run", [("--dry-run",), ()])
+def test_an_import_warns_of_it_and_takes_it(run: Run, tmp_path: Path, dry_run: tuple[str, ...]) -> None:
+    (tmp_path / "p.yaml").write_text(BOOK)
+    ended = run("import", "p.yaml", *dry_run)
+    assert ended.exit_code == 0
+    assert "p.yaml: prices[4]: zone=a: node_labels.zone: is not read from nodes" in ended.stderr
+    assert "zone" not in run("import", "p.yaml", "--node-labels", "zone", *dry_run).stderr
+
+
 def test_serve_goes_by_the_same_rule(run: Run, tmp_path: Path) -> None:
     """It refuses to start, with the command by which these prices can be had."""
     assert run("import", "p.yaml").exit_code == 0
