@@ -30,7 +30,9 @@ _decoder = msgspec.json.Decoder(tuple[list[tuple[_Kind, list[str]]], tuple[tuple
 
 
 def read_known(text: str) -> Known:
-    """What `write_known` wrote."""
+    """What `write_known` wrote, now or when it still wrote each card by itself."""
+    if text.startswith("{"):
+        return msgspec.json.decode(text, type=Known)
     kinds, held = _decoder.decode(text)
     gpus = [gpu for kind, uuids in kinds for gpu in _of_kind(kind, uuids)]
     return Known(gpus=tuple(sorted(gpus, key=attrgetter("uuid"))), held=held)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,6 +38,12 @@ of_a_node = st.builds(
 @given(of_a_node)
 def test_what_is_written_is_read(known: Known) -> None:
     assert read_known(write_known(known)) == known
+
+
+@given(of_a_node)
+def test_what_was_written_card_by_card_is_read(known: Known) -> None:
+    """As ledgers have it that are older than this way of writing."""
+    assert read_known(msgspec.json.encode(known).decode()) == known
 
 
 def test_nothing() -> None:
