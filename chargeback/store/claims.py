@@ -6,12 +6,12 @@ other would both be in vain. Those of one node are rated by one replica at a tim
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Row, func, literal, select, update
+import msgspec
+from sqlalchemy import ColumnElement, Connection, Row, func, select, update
 
 from chargeback.store.bulk import rows_of, upsert
 from chargeback.store.database import Busy
@@ -84,15 +84,23 @@ def _of_free_nodes(connection: Connection, due: Collection[ColumnElement[bool]],
 _ORDER = (node_hours.c.hour, node_hours.c.cluster, node_hours.c.node)
 
 
-def take_hours(connection: Connection, keys: Collection[NodeHourKey]) -> None:
-    """Have those node-hours that are there to oneself until the transaction ends; never waits. Raises Busy."""
+def take_hours(connection: Connection, keys: Collection[NodeHourKey]) -> set[NodeHourKey]:
+    """Have those node-hours that are there to oneself until the transaction ends; never waits. Raises Busy.
+
+    Those of them that are known to be due are returned.
+    """
+    due: set[NodeHourKey] = set()
     if connection.dialect.name == "sqlite":
-        return  # has one writer anyway
-    one = [literal(1).label("one")]
+        return due  # has one writer anyway
+    columns = (node_hours.c.node, node_hours.c.hour, node_hours.c.due_ms)
     for each in grouped(keys):
-        taken = len(rows_of(connection, node_hours, each, one, locked=True))
-        if taken < len(each[1]) * len(each[2]) and taken < len(rows_of(connection, node_hours, each, one)):
+        taken = rows_of(connection, node_hours, each, columns, locked=True)
+        if len(taken) < len(each[1]) * len(each[2]) and len(taken) < len(
+            rows_of(connection, node_hours, each, columns)
+        ):
             raise Busy("node-hours are in other hands")
+        due |= {NodeHourKey(cluster=each[0], node=row.node, hour=row.hour) for row in taken if row.due_ms is not None}
+    return due
 
 
 def _is(key: NodeHourKey) -> tuple[ColumnElement[bool], ...]:
@@ -120,14 +128,19 @@ def settle(connection: Connection, rated: Iterable[Settled]) -> None:
             "revision": each.revision,
             "known": write_known(each.known),
             "error_ms": each.error_ms,
-            "differences": json.dumps(dict(each.differences)),
-            "existed": json.dumps(dict(each.existed), sort_keys=True),
+            "differences": _write_ms(each.differences),
+            "existed": _write_ms(each.existed),
         }
         for each in rated
     ]
     news = ("due_ms", "revision", "known", "error_ms", "differences", "existed")
     # They are all there. As an UPDATE the planner would rather read the whole table.
     upsert(connection, node_hours, rows, lambda excluded: {name: excluded[name] for name in news})
+
+
+def _write_ms(of: Mapping[str, int]) -> str:
+    """As JSON, the same for the same."""
+    return msgspec.json.encode(of, order="sorted").decode()
 
 
 def postpone(connection: Connection, key: NodeHourKey, due_ms: int) -> None:

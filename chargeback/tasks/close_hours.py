@@ -124,8 +124,9 @@ class _Work:
         mine = {each.key for each in claimed}
         after = [(after_of(each.key), bool(rated.known.gpus)) for each, rated, _ in done if rated.known != each.left]
         others = [each for each in after if each[0] not in mine]
-        take_hours(self.connection, [key for key, _ in others])
-        make_each_due(self.connection, others, self.now_ms, self.grace_ms)
+        due = take_hours(self.connection, [key for key, _ in others])
+        not_due = [each for each in others if each[0] not in due]
+        make_each_due(self.connection, not_due, self.now_ms, self.grace_ms)
         for each, _, news in done:
             if news:
                 later = [key.hour for key in mine if key.node == each.key.node and key.cluster == each.key.cluster]

@@ -233,7 +233,7 @@ def test_replicas_rate_everything_exactly_once(ledger: Database, url: str) -> No
     with ThreadPoolExecutor(2) as pool:
         counts = list(pool.map(rate, replicas))
     # A replica that rates an hour before the other has settled the one before rates it once more: the fold needs it.
-    counts.append(close_all(ledger, start_ms(HOUR + 6) + GRACE_MS, GRACE_MS))
+    counts.append(close_all(ledger, start_ms(HOUR + 6) + GRACE_MS, GRACE_MS).node_hours)
     assert sum(counts) >= len(hours) * len(nodes)
     with ledger.read() as connection:
         lines = list(lines_of_month(connection, "2026-10"))

@@ -15,7 +15,7 @@ from chargeback.store.node_hours import NodeHourKey
 from chargeback.store.pods import note_pods
 from chargeback.store.schema import migrate
 from chargeback.store.tables import node_hours, pods
-from chargeback.tasks.close_hours import close_due
+from chargeback.tasks.close_hours import close_all, close_due
 from tests.chargeback.store.bodies import CLUSTER, GRACE_MS, HOUR, body, gpu, holding, put, start_ms
 from tests.chargeback.store.conftest import begin
 from tests.postgres import Postgres, postgres
@@ -98,3 +98,13 @@ def test_an_hour_that_one_of_its_own_batch_says_more_of_is_due_again(ledger: Dat
     with ledger.read() as connection:
         first = lines_of(connection, [NodeHourKey(cluster=CLUSTER, node="n1", hour=HOUR)])
     assert [(line.account, line.gpu_ms_num) for line in first] == [("platform:idle", 3_599_000), ("cc-a", 1_000)]
+
+
+def test_an_hour_that_was_rated_is_due_again_where_the_one_before_leaves_another_card(ledger: Database) -> None:
+    """A late body tells of one more card, of which the next hour has to know."""
+    close_all(ledger, LATER_MS + GRACE_MS, GRACE_MS)
+    put(ledger, body("n2", HOUR, seq=2, gpus=[gpu(), gpu("GPU-late")]))
+    assert close_due(ledger, LATER_MS + GRACE_MS, GRACE_MS, limit=1) == 1
+    with ledger.read() as connection:
+        (backlog,) = node_hour_backlog(connection, LATER_MS + GRACE_MS)
+    assert (backlog.due, backlog.oldest_hour) == (1, HOUR + 1)
