@@ -21,13 +21,13 @@ _built: dict[tuple[int, tuple[str, ...]], Path] = {}
 
 
 def build(directory: Path, *, record_bytes: int = 24, without: Sequence[str] = ()) -> Path:
-    """Compile the library once a session and a set of options, and return its path.
+    """Compile the library once a set of options, anew where its folder is gone, and return its path.
 
     record_bytes  length of a process record
     without       functions it does not export, as an older driver
     """
     key = (record_bytes, tuple(sorted(without)))
-    if key not in _built:
+    if key not in _built or not _built[key].exists():
         _built[key] = _compile(directory / f"nvml-{len(_built)}", record_bytes, key[1])
     return _built[key]
 

@@ -58,7 +58,11 @@ class Plugin:
 
     def wait_offered(self) -> None:
         """Until the node offers exactly what the cards say. The API server may be away meanwhile."""
-        wait_for("what the plugin offers", lambda: self._offered() == self.offers(), OFFERED_WITHIN_S)
+        try:
+            wait_for("what the plugin offers", lambda: self._offered() == self.offers(), OFFERED_WITHIN_S)
+        except AssertionError as error:
+            said = f"{self._offered()}, want {self.offers()}\n{self._daemon.said()}"
+            raise AssertionError(f"{error}: {said}") from None
 
     def _offered(self) -> dict[str, int] | None:
         try:
