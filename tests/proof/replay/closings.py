@@ -28,15 +28,7 @@ async def closed_between(recording: Recording, folder: Path, *, border: str, tim
     moved = recording.so_that(instant_of(recording, BORDER), unix_ms(border))
     first, second = months_of(moved, timezone)
     async with replaying(moved, folder, timezone=timezone) as run:
-        await run.play(instant_of(moved, CUT))
-        await run.door.close()
-        await run.play()
-        await run.settle()
-        await run.kill_agent()
-        await run.wait(LATE_S)
-        run.rate()
-        run.close_month(first)
-        closed, lines = run.statement(first), run.export(first)
+        closed, lines = await _closed(run, first, cut_ms=instant_of(moved, CUT))
         await _come_late(run)
         differences = [
             *_not_corrected(moved, lines, run.export(second)),
@@ -61,15 +53,8 @@ async def adjusted_between(
     first, second = months_of(moved, timezone)
     differences: list[str] = []
     async with replaying(moved, folder, timezone=timezone) as run:
-        await run.play(instant_of(moved, dice.uniform(CUT_FROM, falls - CUT_BEFORE)))
-        await run.door.close()
-        await run.play()
-        await run.settle()
-        await run.kill_agent()
-        await run.wait(LATE_S)
-        run.rate()
-        run.close_month(first)
-        closed, lines = run.statement(first), run.export(first)
+        cut_ms = instant_of(moved, dice.uniform(CUT_FROM, falls - CUT_BEFORE))
+        closed, lines = await _closed(run, first, cut_ms=cut_ms)
         about_ms = instant_of(moved, dice.random())
         steps = [_come_late, partial(_give_back, from_ms=about_ms)]
         for step in dice.sample(steps, len(steps)):
@@ -83,6 +68,19 @@ async def adjusted_between(
             *misgiven(given, PAYER, GIVEN_MICROS, first if about_ms < unix_ms(border) else ""),
         ]  # fmt: skip
     return differences
+
+
+async def _closed(run: Run, month: str, *, cut_ms: int) -> tuple[str, str]:
+    """Play all of it, though nothing is pushed from an instant on, and close the month: its statement and lines."""
+    await run.play(cut_ms)
+    await run.door.close()
+    await run.play()
+    await run.settle()
+    await run.kill_agent()
+    await run.wait(LATE_S)
+    run.rate()
+    run.close_month(month)
+    return run.statement(month), run.export(month)
 
 
 async def _come_late(run: Run) -> None:
