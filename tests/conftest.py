@@ -1,10 +1,17 @@
-"""What all tests share: in CI a skip is a failure, for it may hide a hole."""
+"""What all tests share: Ctrl-C means something to them; in CI a skip is a failure, for it may hide a hole."""
 
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
+
+
+def pytest_configure() -> None:
+    # A shell has what it starts in the background ignore Ctrl-C, and so would every program that a test starts.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
