@@ -12,6 +12,7 @@ from tests.proof.comparison.matching import Match, Stay
 from tests.proof.witness.lives import SECOND_MS, UNOWNED, clock
 from tests.proof.witness.testimony import Hold
 
+BEAT_MS = 100  # what a beat sees counts from its beginning: so much later it may ask the kubelet
 HEARD_MS = 250  # two who hear that a pod is gone hear it so far from one another
 LOOKED_MS = 10_500  # whom the kubelet refused is billed until the product last noted him alive: so often it notes
 CHANGED_MS = 5_000  # so long after a plugin began anew an agent knows into how many shares a device is cut
@@ -66,7 +67,7 @@ def _check_time(case: Case, match: Match) -> Iterator[Difference]:
         elif after.from_ms > before.until_ms:
             yield differs("missing", f"{stay}: also from {clock(before.until_ms)} to {clock(after.from_ms)}")
     begin_ms = _begin_ms(case, match)
-    if lines[0].from_ms != begin_ms:
+    if not begin_ms - BEAT_MS <= lines[0].from_ms <= begin_ms:
         yield differs("interval", f"{stay}: from {clock(begin_ms)}")
     first_ms, last_ms = _end_ms(case, stay)
     ended_ms = max(line.until_ms for line in lines)

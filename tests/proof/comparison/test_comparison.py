@@ -144,6 +144,15 @@ def test_a_pod_that_no_agent_saw_may_be_on_any_card_of_its_price() -> None:
     assert {each.kind for each in compared(rows, elsewhere, BLUE).differences} == {"device"}
 
 
+def test_a_beat_may_have_begun_just_before_the_bind() -> None:
+    """What it sees counts from its beginning, and the kubelet is asked in its course."""
+    for began, kinds in ((9.9, set()), (9.899, {"interval"})):
+        rows = good()
+        rows[5] |= row(0, began, "free", device=SLICE, part=PART)
+        rows[6] |= held(began, 30, "blue", "mig", busy_ms=0, energy_mj=0)
+        assert {each.kind for each in compared(rows).differences} & {"interval"} == kinds
+
+
 def test_whom_the_kubelet_refused_ends_when_he_was_last_known_to_live() -> None:
     """Nobody stamps it; of who was given his device it is known to the second."""
     refused = replace(BLUE, given_ms=None, stamped=False)
