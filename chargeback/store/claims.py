@@ -87,7 +87,7 @@ _ORDER = (node_hours.c.hour, node_hours.c.cluster, node_hours.c.node)
 def take_hours(connection: Connection, keys: Collection[NodeHourKey]) -> set[NodeHourKey]:
     """Have those node-hours that are there to oneself until the transaction ends; never waits. Raises Busy.
 
-    Those of them that are known to be due are returned.
+    Returns those of them that are due: on SQLite none, for there `make_each_due` sees to it.
     """
     due: set[NodeHourKey] = set()
     if connection.dialect.name == "sqlite":
@@ -95,9 +95,8 @@ def take_hours(connection: Connection, keys: Collection[NodeHourKey]) -> set[Nod
     columns = (node_hours.c.node, node_hours.c.hour, node_hours.c.due_ms)
     for each in grouped(keys):
         taken = rows_of(connection, node_hours, each, columns, locked=True)
-        if len(taken) < len(each[1]) * len(each[2]) and len(taken) < len(
-            rows_of(connection, node_hours, each, columns)
-        ):
+        wanted = len(each[1]) * len(each[2])
+        if len(taken) < wanted and len(taken) < len(rows_of(connection, node_hours, each, columns)):
             raise Busy("node-hours are in other hands")
         due |= {NodeHourKey(cluster=each[0], node=row.node, hour=row.hour) for row in taken if row.due_ms is not None}
     return due
