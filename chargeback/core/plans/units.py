@@ -119,7 +119,21 @@ class Units:
         return Unit(key=key, slot=slot, rate=rate, hourly=hourly, quantity=quantity), ""
 
     def _slots(self, key: PriceKey, resource: str, during: tuple[int, int]) -> set[Slot]:
-        """What ids of the resource stand for meanwhile: by what is held of it, and by what lies idle.
+        """What ids of the resource stand for meanwhile.
+
+        Where nobody saw any of it then, the rest of the interval tells, if it was one thing there.
+        """
+        found = self._there(key, resource, during)
+        if not found and len(elsewhere := self._there(key, resource, self._span)) == 1:
+            found = elsewhere
+        if found:
+            return found
+        if key.profile or resource.endswith(_SHARED):
+            return {Slot(None, Fraction(1))}
+        return {Slot(Fraction(1), Fraction(1))}
+
+    def _there(self, key: PriceKey, resource: str, during: tuple[int, int]) -> set[Slot]:
+        """By what is held of it, and by what lies idle.
 
         Idle shares tell only where there is nothing else: they may be offered under another resource.
         """
@@ -128,14 +142,9 @@ class Units:
             for base in self._bases
             if base.resource == resource and is_of(base, key) and _touches(base, during)
         }
-        shared = resource.endswith(_SHARED)
         whole, parts = self._idle(key, during)
-        found |= set() if shared else whole
-        if found or (parts and (found := parts)):
-            return found
-        if key.profile or shared:
-            return {Slot(None, Fraction(1))}
-        return {Slot(Fraction(1), Fraction(1))}
+        found |= set() if resource.endswith(_SHARED) else whole
+        return found or parts
 
     def _idle(self, key: PriceKey, during: tuple[int, int]) -> tuple[set[Slot], set[Slot]]:
         """Of devices that nobody holds: whole ones, and shares."""

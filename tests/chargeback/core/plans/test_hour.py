@@ -205,6 +205,17 @@ def test_what_a_name_stood_for_before_a_plan_is_nothing_to_it() -> None:
     assert sums(found)[("cc-a", "reserved")] == (Fraction(1, 2), 1_500_000, MILLION)
 
 
+def test_time_in_which_nobody_saw_a_resource_has_its_unit_of_the_rest_of_the_hour() -> None:
+    """An agent began in mid-hour, and the plan was read anew then: what was guaranteed before has a price as well."""
+    resource = "nvidia.com/mig-1g.10gb"
+    seen = line("MIG-1", HALF, profile="1g.10gb", weight=Fraction(1, 7), resource=resource)
+    until = plan(1, resource=resource, until_ms=START_MS + HALF)
+    since = plan(1, resource=resource, from_ms=START_MS + HALF, version=2)
+    found, problems = settled([seen], until, since)
+    assert problems == []
+    assert sums(found)[("cc-a", "unused")] == (Fraction(1, 14), 0, MILLION // 7)
+
+
 def test_renamed_shares_are_another_resource() -> None:
     """`nvidia.com/gpu.shared` beside whole cards: each plan counts its own."""
     shared = "nvidia.com/gpu.shared"
