@@ -28,6 +28,7 @@ import yaml
 
 READY_WITHIN_S = 30  # on two busy cores it has taken five
 ANSWER_WITHIN_S = 10
+THERE_WITHIN_S = 90  # an agent pushes every 30 s, and the aggregator makes its page every 15
 STOPS_WITHIN_S = 10
 POLL_EVERY_S = 0.1
 PROMETHEUS_DOC = Path(__file__).resolve().parents[1] / "docs/prometheus.md"
@@ -68,7 +69,7 @@ class PrometheusServer:
         result: list[dict[str, Any]] = self._get("/api/v1/query_range", parameters)["result"]
         return result
 
-    def wait_for(self, expr: str, *, within_s: float = READY_WITHIN_S) -> list[Sample]:
+    def wait_for(self, expr: str, *, within_s: float = THERE_WITHIN_S) -> list[Sample]:
         """The first answer to `expr` that is not empty; fails the test when none comes."""
         until = time.monotonic() + within_s
         while not (samples := self.query(expr)):
