@@ -160,7 +160,7 @@ FAMILIES = (
     Family(
         kind=GaugeMetricFamily,
         name="chargeback_quota_idle_ratio",
-        help="Part of the GPU time held since the last full hour began in which no process kept the device busy.",
+        help="Part of the GPU time held this hour, and the last until it is rated, in which no process was busy.",
         labels=NAMESPACE_LABELS,
         read=lambda standing: standing.quota_samples.namespaces(
             lambda found: float(found.idle.ratio) if found.idle and found.idle.ratio is not None else None

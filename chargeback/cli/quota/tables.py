@@ -128,7 +128,7 @@ def _plan_sentence(plan: Plan, held: int | None) -> str:
 
 
 def _idle_sentence(idle: IdleShare) -> str:
-    held = f"the {float(idle.held_ms / _MS_PER_HOUR):.2f} GPU hours held since the last full hour began"
+    held = f"the {float(idle.held_ms / _MS_PER_HOUR):.2f} GPU hours held in hours not rated yet"
     if idle.ratio is None:
         return f"Idle: not known: the usage of {held} is not."
     if idle.known_ms == idle.held_ms:

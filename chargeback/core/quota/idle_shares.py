@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from chargeback.core.hours import HOUR_MS
-from chargeback.core.lines import HELD, Line
+from chargeback.core.lines import HOLDERS, WAIVED, Line
+
+# What a plan or the basis makes of held time is held all the same. A faulted card could not be kept busy.
+_COUNTED = HOLDERS - WAIVED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,18 +38,15 @@ def recent_idle(lines: Iterable[Line], cluster: str, now_ms: int) -> dict[str, I
 
 
 def idle_shares(lines: Iterable[Line]) -> dict[str, IdleShare]:
-    """By namespace, from the lines of some hours.
-
-    A line's busy time is of its device, so it counts for the line's part of the card.
-    """
+    """By namespace, from the lines of some hours, whatever plans and bases made of them."""
     held: dict[str, list[Fraction]] = {}
     for line in lines:
-        if line.kind != HELD or not line.namespace:
+        if line.kind not in _COUNTED or not line.namespace:
             continue
         sums = held.setdefault(line.namespace, [Fraction(0)] * 3)
         part = Fraction(line.gpu_ms_num, line.ms_den)
         sums[0] += part
-        if line.busy_ms is not None and line.end_ms > line.start_ms:
+        if line.used_num is not None:
             sums[1] += part
-            sums[2] += part * (1 - Fraction(line.busy_ms, line.end_ms - line.start_ms))
+            sums[2] += part - Fraction(line.used_num, line.ms_den)
     return {name: IdleShare(held_ms=all_, known_ms=known, idle_ms=idle) for name, (all_, known, idle) in held.items()}

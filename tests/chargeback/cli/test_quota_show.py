@@ -305,7 +305,7 @@ async def test_what_is_idle_comes_from_the_ledger(cluster: Path, tmp_path: Path)
     (team,) = as_json("quota", "show", "team", *where)["namespaces"]
     assert team["idle"] == {"ratio": 0.5, "held_gpu_hours": 0.1, "known_gpu_hours": 0.1}
     text = run("quota", "show", "team", *where).stdout
-    assert "Idle: 50% of the 0.10 GPU hours held since the last full hour began." in text
+    assert "Idle: 50% of the 0.10 GPU hours held in hours not rated yet." in text
     said = run("quota", "show", "team", *where, "--cluster", "other").stderr
     assert "not known: what is idle: --cluster=other: the ledger has lab\n" in said
     (elsewhere,) = as_json("quota", "show", "team", *where, "--cluster", "other")["namespaces"]
