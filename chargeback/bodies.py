@@ -54,9 +54,9 @@ def to_node_hour(body: wire.NodeHour) -> NodeHour:
         seq=body.seq,
         through=body.through,
         final=body.final,
-        gpus=tuple(_gpu(gpu) for gpu in body.gpus),
-        instances=tuple(_instance(instance) for instance in body.instances),
-        holdings=tuple(_holding(holding) for holding in body.holdings),
+        gpus=tuple([_gpu(gpu) for gpu in body.gpus]),
+        instances=tuple([_instance(instance) for instance in body.instances]),
+        holdings=tuple([_holding(holding) for holding in body.holdings]),
     )
 
 
@@ -69,11 +69,13 @@ def _gpu(gpu: wire.Gpu) -> Gpu:
         memory_slices=gpu.memory_slices or MEMORY_SLICES,
         observed=tuple(gpu.observed),
         unhealthy=tuple(gpu.unhealthy),
-        layouts=tuple(
-            Layout(start=layout.start, end=layout.end, mig=layout.mig, shares=layout.shares) for layout in gpu.layouts
-        ),
+        layouts=tuple([_layout(layout) for layout in gpu.layouts]),
         idle_energy_mj=gpu.idle_energy_mj,
     )
+
+
+def _layout(layout: wire.Layout) -> Layout:
+    return Layout(start=layout.start, end=layout.end, mig=layout.mig, shares=layout.shares)
 
 
 def _instance(instance: wire.Instance) -> Instance:

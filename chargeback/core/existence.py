@@ -95,7 +95,6 @@ def exist(
     listed = {gpu.uuid: gpu for gpu in (merged.gpus if merged else ())}
     carried = {known.uuid: known for known in before}
     instances = list(merged.instances if merged else ())
-    listings = list(_listings(bodies))
     held_on: dict[str, list[Holding]] = {}
     for holding in merged.holdings if merged else ():
         held_on.setdefault(holding.device, []).append(holding)
@@ -110,7 +109,7 @@ def exist(
         if observed == always:  # most are
             lives, last = observed, until
         else:
-            omitted = sorted(first for uuids, first in listings if uuid not in uuids)
+            omitted = sorted(first for uuids, first in _listings(bodies) if uuid not in uuids)
             lives, last = _lives(observed, last, omitted, until, present)
         if not lives:
             continue
@@ -186,14 +185,6 @@ def _known(
     """The card as it was when it was last observed. last: ms from the hour's start."""
     at = max(last, 1) - 1
     layout = next((each for each in gpu.layouts if each.start <= at < each.end), None)
-
-    def shares(device: str, offered: int) -> int:
-        """As many as are held, though a plugin that is away offers fewer."""
-        on = held_on.get(device, ())
-        if not on or (len(on) == 1 and len(on[0].shares) <= offered):
-            return offered
-        return max(offered, len({share for h in on if h.start <= at < h.end for share in h.shares}))
-
     return KnownGpu(
         uuid=gpu.uuid,
         model=gpu.model,
@@ -202,12 +193,26 @@ def _known(
         memory_slices=gpu.memory_slices,
         last_observed_ms=start_ms + last,
         mig=layout.mig if layout else False,
-        shares=shares(gpu.uuid, layout.shares if layout else 1),
-        instances=tuple(
-            KnownInstance(
-                uuid=i.uuid, profile=i.profile, gi=i.gi, ci=i.ci, c=i.c, g=i.g, m=i.m, shares=shares(i.uuid, i.shares)
-            )
-            for i in instances
-            if i.start <= at < i.end
-        ),
+        shares=_shares(held_on.get(gpu.uuid, ()), layout.shares if layout else 1, at),
+        instances=tuple([_known_instance(i, held_on, at) for i in instances if i.start <= at < i.end]),
     )
+
+
+def _known_instance(i: Instance, held_on: Mapping[str, Sequence[Holding]], at: int) -> KnownInstance:
+    return KnownInstance(
+        uuid=i.uuid,
+        profile=i.profile,
+        gi=i.gi,
+        ci=i.ci,
+        c=i.c,
+        g=i.g,
+        m=i.m,
+        shares=_shares(held_on.get(i.uuid, ()), i.shares, at),
+    )
+
+
+def _shares(held: Sequence[Holding], offered: int, at: int) -> int:
+    """As many as are held, though a plugin that is away offers fewer."""
+    if not held or (len(held) == 1 and len(held[0].shares) <= offered):
+        return offered
+    return max(offered, len({share for h in held if h.start <= at < h.end for share in h.shares}))

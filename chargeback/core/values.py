@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TypeVar, dataclass_transform
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar, dataclass_transform
 
 T = TypeVar("T")
 
@@ -16,3 +17,23 @@ def value(cls: type[T]) -> type[T]:
     long, and that was a tenth of what closing an hour costs.
     """
     return dataclass(slots=True, kw_only=True, unsafe_hash=True)(cls)
+
+
+def variant_maker(cls: Any, changed: Sequence[str]) -> Callable[..., Any]:
+    """A function that makes a value like another, but for some fields, given after it in this order.
+
+    It copies slot by slot, written out as dataclasses write their `__init__`: `replace` takes eight times as long.
+    """
+    kept = [each.name for each in fields(cls) if each.name not in changed]
+    assert len(kept) + len(changed) == len(fields(cls)), changed
+    lines = [
+        f"def make(old, {', '.join(changed)}):",
+        "    new = new_of(cls)",
+        *(f"    new.{name} = old.{name}" for name in kept),
+        *(f"    new.{name} = {name}" for name in changed),
+        "    return new",
+    ]
+    scope: dict[str, Any] = {"new_of": object.__new__, "cls": cls}
+    exec("\n".join(lines), scope)
+    made: Callable[..., Any] = scope["make"]
+    return made

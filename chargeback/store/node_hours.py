@@ -5,8 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
 from operator import attrgetter
+from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, exists, func, literal_column, or_, select, update
 
@@ -24,8 +24,7 @@ _GZIP_LEVEL = 1
 _ORDER = ("hour", "cluster", "node")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NodeHourKey:
+class NodeHourKey(NamedTuple):
     cluster: str
     node: str
     hour: int

@@ -149,4 +149,6 @@ def _home(records: Sequence[Instance], at: int) -> str:
 
 
 def _exists(spans: Spans, start: int, end: int) -> bool:
+    if len(spans) == 1:  # most do all the time
+        return spans[0][0] < end and start < spans[0][1]
     return any(a < end and start < b for a, b in spans)

@@ -7,52 +7,48 @@ differ in names and in what was measured, and in nothing else.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
-from functools import partial
+from dataclasses import dataclass, field
 
 from chargeback.core.lines import DISCOUNT_KIND, FREE, HELD, Line
+from chargeback.core.money import micros_until
 from chargeback.core.node_hour import WHOLE, Gpu, Holding
 from chargeback.core.prices.entries import NODE_HOUR
-from chargeback.core.rating.basis import USAGE, telescoped
+from chargeback.core.rating.basis import USAGE
 from chargeback.core.rating.context import Context
+from chargeback.core.values import variant_maker
 
 Key = tuple[object, ...]
 
-_NAMES = tuple(each.name for each in fields(Line))
+_CARD = ("node", "device", "parent")
+_free: Callable[..., Line] = variant_maker(Line, _CARD)
+_held: Callable[..., Line] = variant_maker(
+    Line,
+    (*_CARD, "pod", "container", "busy_ms", "memory_byte_seconds", "energy_mj", "used_num", "usage_micros"),
+)
+_discount: Callable[..., Line] = variant_maker(Line, (*_CARD, "pod", "container", "base"))
 
 
 @dataclass(frozen=True, slots=True)
 class Twins:
     """Lines by what they follow from, as long as owners, prices and policy are the same: for one transaction."""
 
-    _lines: dict[Key, tuple[Line, Sequence[Callable[..., Line]]]] = field(default_factory=dict)
+    _lines: dict[Key, Sequence[Line]] = field(default_factory=dict)
 
     def lines(self, key: Key, context: Context, gpu: Gpu, holding: Holding | None) -> list[Line] | None:
         """A card's lines, of a twin's; None where none was learnt yet."""
         known = self._lines.get(key)
         if known is None:
             return None
-        twin, (make, *discount) = known
-        node, card = context.node, gpu.uuid
+        twin, node, card = known[0], context.node, gpu.uuid
         if holding is None:
-            return [make(node=node, device=card, parent=card)]
-        pod, container, used = holding.pod, holding.container, holding.busy_ms
-        held = make(
-            node=node,
-            device=card,
-            parent=card,
-            pod=pod,
-            container=container,
-            busy_ms=used,
-            memory_byte_seconds=holding.memory_byte_seconds,
-            energy_mj=holding.energy_mj,
-            used_num=used,
-            usage_micros=None if used is None or twin.hourly is None else telescoped(twin.hourly, 0, used, 1),
-        )
-        if not discount:
+            return [_free(twin, node, card, card)]
+        pod, container, used, hourly = holding.pod, holding.container, holding.busy_ms, twin.hourly
+        by_use = None if used is None or hourly is None else micros_until(hourly, used, 1)
+        measured = (used, holding.memory_byte_seconds, holding.energy_mj, used, by_use)
+        held = _held(twin, node, card, card, pod, container, *measured)
+        if len(known) == 1:
             return [held]
-        names = {"node": node, "device": card, "parent": card, "pod": pod, "container": container}
-        return [held, *(make(**names, base=held.line_id) for make in discount)]
+        return [held, _discount(known[1], node, card, card, pod, container, held.line_id)]
 
     def learn(self, key: Key, context: Context, gpu: Gpu, lines: Sequence[Line]) -> None:
         """What was worked out for a card, if it holds for others: no price of it may be its own part of a node's."""
@@ -60,8 +56,7 @@ class Twins:
         if rate is None or NODE_HOUR in (rate.unit, lines[0].unit) or lines[0].amount_micros is None:
             return
         if kinds in ([FREE], [HELD], [HELD, DISCOUNT_KIND]):
-            makers = [partial(Line, **{name: getattr(line, name) for name in _NAMES}) for line in lines]
-            self._lines[key] = lines[0], makers
+            self._lines[key] = lines
 
 
 def key_of(context: Context, gpu: Gpu, holding: Holding | None, start: int, end: int) -> Key | None:

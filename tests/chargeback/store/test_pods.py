@@ -277,7 +277,7 @@ def test_a_first_sight_makes_the_hours_since_the_bind_due(database: Database) ->
         see(connection, key, [Sight(uid="uid-nobody", at_ms=at(71), slots=())])
     assert due(database) == []
     assert [(life.seen_ms, life.slots) for life in lives(database) if life.pod == "ended"] == [(at(70), (slot,))]
-    earlier = replace(key, hour=HOUR)
+    earlier = key._replace(hour=HOUR)
     with database.write() as connection:
         see(connection, earlier, [Sight(uid="uid-ended", at_ms=at(50), slots=(slot,))])
     assert [life.seen_ms for life in lives(database) if life.pod == "ended"] == [at(50)]
