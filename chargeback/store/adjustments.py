@@ -113,8 +113,8 @@ def _make_due(connection: Connection, made: Adjustment, now_ms: int) -> int:
     lock(connection, node_hours)  # rows that are waited for one by one could wait for each other
     first_hour, last_hour = made.hour, (made.until_ms - 1) // HOUR_MS
     clusters = [made.scope.cluster] if made.scope.cluster else known_clusters(connection)
-    node = made.scope.node or None
-    return sum(make_due_between(connection, each, node, first_hour, last_hour, now_ms) for each in clusters)
+    nodes = [made.scope.node] if made.scope.node else None
+    return sum(make_due_between(connection, each, nodes, first_hour, last_hour, now_ms) for each in clusters)
 
 
 def _take_back(connection: Connection, made: Adjustment) -> str | None:

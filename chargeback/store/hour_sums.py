@@ -52,7 +52,8 @@ def make_span_due(connection: Connection, span: HourSpan, now_ms: int) -> int:
     lock(connection, node_hours)  # rows that are waited for one by one could wait for each other
     last = _LAST_HOUR if span.until is None else span.until - 1
     clusters = known_clusters(connection) if span.cluster is None else [span.cluster]
-    return sum(make_due_between(connection, each, span.node, span.first, last, now_ms) for each in clusters)
+    nodes = None if span.node is None else [span.node]
+    return sum(make_due_between(connection, each, nodes, span.first, last, now_ms) for each in clusters)
 
 
 def to_rate(connection: Connection, span: HourSpan, now_ms: int, *, due: bool = False) -> list[NodeHourKey]:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, bindparam, exists, func, literal_column, or_,
 
 from chargeback.core.hours import HOUR_MS
 from chargeback.core.node_hour import NodeHour
-from chargeback.store.bulk import upsert
+from chargeback.store.bulk import among, upsert
 from chargeback.store.database import insert_or, lock, take
 from chargeback.store.known import NOTHING, write_known
 from chargeback.store.partitions import first_kept_hour, utc_month, want_months
@@ -130,7 +130,7 @@ def make_all_due(connection: Connection, cluster: str | None, from_hour: int, no
 def make_due_between(
     connection: Connection,
     cluster: str,
-    node: str | None,
+    nodes: Collection[str] | None,
     first_hour: int,
     last_hour: int,
     now_ms: int,
@@ -138,14 +138,14 @@ def make_due_between(
     but_not: Collection[int] = (),
     wait: bool = True,
 ) -> int:
-    """Have a node's (None: every node's) rated hours between two, both included, rated again; how many are due.
+    """Have some nodes' (None: all nodes') rated hours between two, both included, rated again; how many are due.
 
     Unconditional, as in `make_due`: it waits for claims that may not have seen what changed, or raises Busy.
     """
     first_hour = max(first_hour, first_kept_hour(connection))
     where = [node_hours.c.cluster == cluster, node_hours.c.hour >= first_hour, node_hours.c.hour <= last_hour]
-    if node is not None:
-        where.append(node_hours.c.node == node)
+    if nodes is not None:
+        where.append(among(connection, node_hours.c.node, nodes))
     if but_not:
         where.append(node_hours.c.hour.not_in(but_not))
     if not wait:

@@ -72,7 +72,7 @@ def _note(
     for number, (from_ms, step) in enumerate(steps):
         until_ms = steps[number + 1][0] if number + 1 < len(steps) else None
         _begin(connection, step, version + number, from_ms, until_ms)
-    make_due_between(connection, cluster, node.name, steps[0][0] // HOUR_MS, _FOREVER, now_ms)
+    make_due_between(connection, cluster, [node.name], steps[0][0] // HOUR_MS, _FOREVER, now_ms)
     return 1
 
 
@@ -134,7 +134,7 @@ def _end(connection: Connection, cluster: str, row: Row[Any], until_ms: int, now
         node_states.c.version == row.version,
     )
     connection.execute(update(node_states).where(*is_it).values(until_ms=until_ms))
-    make_due_between(connection, cluster, row.node, until_ms // HOUR_MS, _FOREVER, now_ms)
+    make_due_between(connection, cluster, [row.node], until_ms // HOUR_MS, _FOREVER, now_ms)
 
 
 def node_place(connection: Connection, cluster: str, node: str) -> NodePlaces:

@@ -13,9 +13,8 @@ from sqlalchemy import Connection, Row, or_, select, update
 from chargeback.core.hours import HOUR_MS
 from chargeback.core.lives import PodLife, PodSlot
 from chargeback.core.pods import NO_LABELS, Ask, GroupPart, OwnerLabels, Pod
-from chargeback.core.second_meter import Sight
 from chargeback.store.bulk import among
-from chargeback.store.database import insert_or, take
+from chargeback.store.database import insert_or
 from chargeback.store.feeds import followed, note_followed
 from chargeback.store.node_hours import NodeHourKey, make_due_between
 from chargeback.store.tables import pods
@@ -90,8 +89,8 @@ def note_pods(
     if before_ms and before_ms // HOUR_MS != now_ms // HOUR_MS:
         # Who lives still has lived through these hours, which was not known when they were rated.
         touched.add(None, before_ms, now_ms)
-    for node, (first_ms, last_ms) in touched.spans.items():
-        make_due_between(connection, cluster, node, first_ms // HOUR_MS, last_ms // HOUR_MS, now_ms)
+    for (first_hour, last_hour), nodes in touched.by_hours().items():
+        make_due_between(connection, cluster, nodes, first_hour, last_hour, now_ms)
     note_followed(connection, cluster, FEED, now_ms)
     return touched.count
 
@@ -107,6 +106,18 @@ class _Touched:
         first, last = self.spans.get(node, (first_ms, last_ms))
         self.spans[node] = (min(first, first_ms), max(last, last_ms))
         self.count += node is not None
+
+    def by_hours(self) -> dict[tuple[int, int], list[str] | None]:
+        """The nodes by their first and last hour; None: all."""
+        found: dict[tuple[int, int], list[str] | None] = {}
+        for node, (first_ms, last_ms) in self.spans.items():
+            hours = (first_ms // HOUR_MS, last_ms // HOUR_MS)
+            nodes = found.setdefault(hours, [])
+            if node is None or nodes is None:
+                found[hours] = None
+            else:
+                nodes.append(node)
+        return found
 
 
 def _end(
@@ -171,32 +182,6 @@ def lives_of_nodes(
     return found
 
 
-def note_sights(
-    connection: Connection,
-    key: NodeHourKey,
-    news: Iterable[tuple[Sight, PodLife]],
-    now_ms: int,
-    rated: Collection[int] = (),
-) -> None:
-    """Keep when agents first saw pods, and with which slots. Hours that were rated without it become due.
-
-    It never waits, for whoever notes pods may wait for the node-hour. Raises Busy.
-
-    news   sights, each with its pod as it was before
-    rated  later hours of the node that were rated with it, in the same transaction
-    """
-    for sight, life in news:
-        is_it = (pods.c.cluster == key.cluster, pods.c.uid == sight.uid)
-        slots = msgspec.json.encode(sight.slots).decode()
-        take(connection, pods, *is_it)
-        connection.execute(update(pods).where(*is_it).values(seen_ms=sight.at_ms, slots=slots))
-        node = (connection, key.cluster, key.node)
-        make_due_between(*node, life.bound_ms // HOUR_MS, key.hour - 1, now_ms, wait=False)
-        if life.seen_ms is None:  # in later hours it was one that nobody had seen
-            last_hour = (now_ms if life.ended_ms is None else life.ended_ms) // HOUR_MS
-            make_due_between(*node, key.hour + 1, last_hour, now_ms, but_not=rated, wait=False)
-
-
 def slots_of(slots: Iterable[PodSlot], watches: Collection[str]) -> tuple[PodSlot, ...]:
     """Without those by claims that only watch."""
     return tuple(slot for slot in slots if slot.claim is None or slot.claim not in watches)
@@ -219,7 +204,7 @@ def note_watching(connection: Connection, cluster: str, watching: Iterable[tuple
         text = msgspec.json.encode(msgspec.structs.replace(about, watches=watches)).decode()
         connection.execute(update(pods).where(pods.c.cluster == cluster, pods.c.uid == uid).values(about=text))
         last_ms = now_ms if row.ended_ms is None else row.ended_ms
-        make_due_between(connection, cluster, row.node, row.bound_ms // HOUR_MS, last_ms // HOUR_MS, now_ms)
+        make_due_between(connection, cluster, [row.node], row.bound_ms // HOUR_MS, last_ms // HOUR_MS, now_ms)
     return set(rows)
 
 

@@ -27,9 +27,9 @@ from chargeback.store.database import Busy, Connection, Database, DatabaseUnavai
 from chargeback.store.evidence import read_evidence
 from chargeback.store.node_hours import NodeHourKey, after_of, make_each_due
 from chargeback.store.plan_hours import node_hours_rated
-from chargeback.store.pods import note_sights
 from chargeback.store.problems import replace_problems
 from chargeback.store.rollup import mark_days, rebuild_marked_day
+from chargeback.store.sights import note_sights
 from chargeback.tasks.post_lines import post_lines
 from chargeback.tasks.settle_plans import settle_all, settle_due
 
@@ -127,10 +127,7 @@ class _Work:
         due = take_hours(self.connection, [key for key, _ in others])
         not_due = [each for each in others if each[0] not in due]
         make_each_due(self.connection, not_due, self.now_ms, self.grace_ms)
-        for each, _, news in done:
-            if news:
-                later = [key.hour for key in mine if key.node == each.key.node and key.cluster == each.key.cluster]
-                note_sights(self.connection, each.key, news, self.now_ms, later)
+        note_sights(self.connection, {each.key: news for each, _, news in done if news}, self.now_ms, mine)
 
     def _set_aside(self, key: NodeHourKey, error: PartFailed) -> None:
         log.error("node-hour not rated", extra={"key": str(key), "error": str(error), "todo": "report it"})

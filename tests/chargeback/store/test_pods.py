@@ -20,8 +20,9 @@ from chargeback.store.evidence import read_evidence
 from chargeback.store.feeds import followed, note_followed
 from chargeback.store.ledger import lines_of_month
 from chargeback.store.node_hours import NodeHourKey, differences_since
-from chargeback.store.pods import FEED, GonePod, lives_of, note_pods, note_sights
+from chargeback.store.pods import FEED, GonePod, lives_of, note_pods
 from chargeback.store.problems import problems_since
+from chargeback.store.sights import note_sights
 from chargeback.tasks.close_hours import close_all
 from exporter import wire
 from tests.chargeback.store.bodies import CLUSTER, GRACE_MS, HOUR, MINUTE_MS, body, gpu, holding, put, start_ms
@@ -259,7 +260,7 @@ def test_within_an_hour_nothing_is_due_again_for_its_time_alone(database: Databa
 
 def see(connection: Connection, key: NodeHourKey, sights: list[Sight]) -> None:
     news = read_evidence(connection, [key]).see(key, sights)
-    note_sights(connection, key, news, LATER_MS)
+    note_sights(connection, {key: news}, LATER_MS)
 
 
 def test_a_first_sight_makes_the_hours_since_the_bind_due(database: Database) -> None:
@@ -282,6 +283,24 @@ def test_a_first_sight_makes_the_hours_since_the_bind_due(database: Database) ->
         see(connection, earlier, [Sight(uid="uid-ended", at_ms=at(50), slots=(slot,))])
     assert [life.seen_ms for life in lives(database) if life.pod == "ended"] == [at(50)]
     assert due(database) == []
+
+
+def test_sights_of_many_node_hours_are_noted_as_if_one_by_one(database: Database) -> None:
+    """Each node's own hours, but not those that were rated with it and know of it."""
+    note(database, 200, *(pod(name, 5, node=name) for name in ("n1", "n2", "n3")))
+    for name in ("n1", "n2", "n3"):
+        rated_hours(database, *range(HOUR, HOUR + 4), node=name)
+    keys = [NodeHourKey(cluster=CLUSTER, node=name, hour=hour) for name, hour in (("n1", HOUR + 1), ("n2", HOUR))]
+    with database.write() as connection:
+        evidence = read_evidence(connection, keys)
+        sights = [Sight(uid=f"uid-{key.node}", at_ms=start_ms(key.hour), slots=()) for key in keys]
+        found = {key: evidence.see(key, [sight]) for key, sight in zip(keys, sights, strict=True)}
+        with_others = [*keys, NodeHourKey(cluster=CLUSTER, node="n2", hour=HOUR + 2)]
+        note_sights(connection, found, LATER_MS, with_others)
+    assert due(database) == [("n1", 0), ("n2", 1), ("n1", 2), ("n1", 3), ("n2", 3)]
+    assert [life.seen_ms for name in ("n1", "n2", "n3") for life in lives(database, node=name)] == [
+        start_ms(HOUR + 1), start_ms(HOUR), None,
+    ]  # fmt: skip
 
 
 # Replicas.
