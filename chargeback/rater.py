@@ -12,6 +12,7 @@ from chargeback.core.hours import HOUR_MS
 from chargeback.core.lines import Line, Problem
 from chargeback.core.lives import PodLife
 from chargeback.core.merge import merge
+from chargeback.core.metered import Sight
 from chargeback.core.nodes import NodePlaces
 from chargeback.core.offers import Offer
 from chargeback.core.owners.owners import OwnerBook
@@ -25,7 +26,7 @@ from chargeback.core.rating.payers import Payer, payer
 from chargeback.core.rating.rating import rate_node_hour
 from chargeback.core.rating.twins import Twins
 from chargeback.core.reservations import resolve_reservations
-from chargeback.core.second_meter import Sight, meter
+from chargeback.core.second_meter import meter
 from chargeback.core.watching import without_watching
 from chargeback.store.database import Connection
 from chargeback.store.evidence import Evidence, read_evidence

@@ -15,8 +15,8 @@ from chargeback.cli.listing import now_ms, reading
 from chargeback.cli.options import EXIT_INCOMPLETE, STORE, settings_options, take_database
 from chargeback.cli.values import MONTH
 from chargeback.core.hours import HOUR_MS
+from chargeback.core.metered import EARLY, FREED, LATE, MISSED, UNOBSERVED, UNPLACED, UNSEEN
 from chargeback.core.reservations import OVERCOMMITTED
-from chargeback.core.second_meter import EARLY, FREED, LATE, MISSED, UNOBSERVED, UNPLACED, UNSEEN
 from chargeback.ledger_status import Status, is_well, ledger_status
 
 # What a kind of difference is (`chargeback.core.second_meter`), and a kind of problem, in words.

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from chargeback.core.hours import HOUR_MS
 from chargeback.core.pods import NO_LABELS, Ask, GroupPart, OwnerLabels
 from chargeback.core.spans import Spans
+from chargeback.core.values import value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class PodSlot:
     """A slot that an agent saw a pod's container hold. The kubelet gives it for the pod's whole life."""
 
@@ -22,7 +23,7 @@ class PodSlot:
     claim: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class PodLife:
     """A pod on its node. Times: unix ms, by the API server's clock.
 

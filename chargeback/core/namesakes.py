@@ -23,6 +23,12 @@ class Namesakes:
     start_ms: int
     followed_ms: int
 
+    def only(self, start: int) -> PodLife | None:
+        """The one that there is, if it was bound by then and is not over: most pods are alone with their name."""
+        life = self.lives[0]
+        alone = len(self.lives) == 1 and life.ended_ms is None and life.bound_ms - self.start_ms <= start
+        return life if alone else None
+
     def over(self) -> Spans:
         """From an end to the next bind, or up to when the API was followed."""
         ends = [life.ended_ms for life in self.lives if life.ended_ms is not None]

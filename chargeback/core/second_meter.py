@@ -9,7 +9,7 @@ How much the two meters differ is kept, by kind of difference.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from fractions import Fraction
 from functools import cached_property
 from typing import NamedTuple
@@ -18,47 +18,28 @@ from chargeback.core.existence import Existence
 from chargeback.core.hours import HOUR_MS
 from chargeback.core.lines import Problem
 from chargeback.core.lives import ClusterWord, PodLife, PodSlot
+from chargeback.core.metered import (
+    API,
+    DIFFERENCES,
+    EARLY,
+    FREED,
+    LATE,
+    MISSED,
+    UNOBSERVED,
+    UNPLACED,
+    UNSEEN,
+    Metered,
+    Sight,
+)
 from chargeback.core.namesakes import namesakes
 from chargeback.core.node_hour import Holding, cut
 from chargeback.core.offers import Offer, offers
 from chargeback.core.pods import devices_asked_for
 from chargeback.core.spans import Span, Spans, intersect, length, subtract, union
 
-API = "api"
-# Kinds of difference, in ms of slots: the agent saw it held after its end; only the API knows of it, before the first
-# sight, between two sights, while nobody observed, or of a pod that no agent saw; the API knows of it, and no slot
-# can be named for it; the API has the pod alive, and the agent no longer saw it hold what it had (here the agent is
-# believed).
-LATE, EARLY, MISSED, UNOBSERVED, UNSEEN = "late", "early", "missed", "unobserved", "unseen"
-UNPLACED, FREED = "unplaced", "freed"
-DIFFERENCES = (LATE, EARLY, MISSED, UNOBSERVED, UNSEEN, UNPLACED, FREED)
-
 Slot = tuple[str, int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sight:
-    """What an agent saw a pod hold in this hour, for the first time in it. at_ms: unix ms."""
-
-    uid: str
-    at_ms: int
-    slots: tuple[PodSlot, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Metered:
-    """What both meters together say.
-
-    holdings     who held what
-    held         the slots that known pods hold at the hour's end, with their uids
-    differences  ms of slots by kind
-    """
-
-    holdings: tuple[Holding, ...]
-    held: tuple[tuple[str, int, str], ...] = ()
-    sights: tuple[Sight, ...] = ()
-    differences: dict[str, int] = field(default_factory=dict)
-    problems: tuple[Problem, ...] = ()
+# Device, container, shares.
+_Place = tuple[str, str, tuple[int, ...]]
 
 
 def meter(
@@ -110,6 +91,7 @@ class _Work:
         self._namesakes = namesakes(word.lives, self._start_ms, word.followed_ms)
         self._holdings: list[Holding] = []
         self._seen: dict[str, list[Holding]] = {}  # by the pod's uid, where the API knows it
+        self._all_along: dict[str, set[_Place]] = {}  # as well: where it was seen all the time, and nowhere else
         self._on: dict[Slot, list[_Stay]] = {}
         self._held: set[tuple[str, int, str]] = set()
         self._differences = dict.fromkeys(DIFFERENCES, 0)
@@ -127,6 +109,13 @@ class _Work:
             if pods is None:  # the API never knew it
                 self._take(holding, "")
                 continue
+            if (only := pods.only(holding.start)) is not None:
+                piece = _as_bound(holding, only)
+                self._take(piece, only.uid)
+                self._seen.setdefault(only.uid, []).append(piece)
+                if (piece.start, piece.end) == (0, self._until):
+                    self._all_along.setdefault(only.uid, set()).add(_place_of(piece))
+                continue
             left = subtract(((holding.start, holding.end),), pods.over())
             for late in cut(holding, subtract(((holding.start, holding.end),), left)):
                 self._differences[LATE] += (late.end - late.start) * len(holding.shares)
@@ -134,8 +123,8 @@ class _Work:
                     self._seen.setdefault(life.uid, []).append(late)
             for piece in cut(holding, tuple(pods.cut(left))):
                 life = pods.life_of(piece.start, piece.end)
-                if life is not None and (life.labels, life.priority_class) != (piece.labels, piece.priority_class):
-                    piece = replace(piece, labels=life.labels, priority_class=life.priority_class)
+                if life is not None:
+                    piece = _as_bound(piece, life)
                 self._take(piece, life.uid if life else "")
                 for each in pods.lived(piece.start, piece.end):
                     self._seen.setdefault(each.uid, []).append(piece)
@@ -151,7 +140,7 @@ class _Work:
     def fill(self, life: PodLife) -> None:
         """Extend a pod that agents saw: back to its bind, and across time in which it was not seen."""
         seen_ms = self._seen_ms(life)
-        if seen_ms is None:
+        if seen_ms is None or self._was_seen_all_along(life):
             return
         slots = {
             (what.device, share, what.container): what
@@ -177,6 +166,13 @@ class _Work:
             own, _ = self._stays(life, what, (device, share))
             since = intersect(self._window(life), ((seen, self._until),))
             self._differences[FREED] += length(subtract(intersect(since, offer.observed), own))
+
+    def _was_seen_all_along(self, life: PodLife) -> bool:
+        """On all that it was ever seen on: then there is nothing to fill. Most pods are."""
+        places = self._all_along.get(life.uid, ())
+        return len(places) == len(self._seen.get(life.uid, ())) > 0 and all(
+            _place_of(what) in places for what in life.slots
+        )
 
     def _seen_ms(self, life: PodLife) -> int | None:
         """When an agent first saw it, in this hour or another."""
@@ -228,8 +224,10 @@ class _Work:
 
     def place(self, life: PodLife, same_price: Callable[[Sequence[Offer], PodLife], bool]) -> None:
         """A pod that no agent ever saw takes the first free slots, if all that are free cost the same."""
+        if self._seen_ms(life) is not None:
+            return
         window = self._window(life)
-        if not window or self._seen_ms(life) is not None:
+        if not window:
             return
         # Where shares are held that nobody offers, one more would make the others smaller.
         unsure = {device for device, share in self._on if (device, share) not in self._offers}
@@ -271,6 +269,8 @@ class _Work:
     def _sights(self) -> Iterator[Sight]:
         """First sights, as far as this hour knows."""
         for life in self._word.lives:
+            if life.seen_ms is not None and life.seen_ms <= self._start_ms:
+                continue
             own = self._seen.get(life.uid, ())
             first_ms = min((self._start_ms + holding.start for holding in own), default=None)
             if first_ms is not None and (life.seen_ms is None or first_ms < life.seen_ms):
@@ -278,6 +278,17 @@ class _Work:
                     {_slot_of(holding) for holding in own}, key=lambda s: (s.container, s.device, s.shares)
                 )
                 yield Sight(uid=life.uid, at_ms=first_ms, slots=tuple(slots))
+
+
+def _as_bound(holding: Holding, life: PodLife) -> Holding:
+    """With what the API says of the pod that decides who pays."""
+    if (life.labels, life.priority_class) == (holding.labels, holding.priority_class):
+        return holding
+    return replace(holding, labels=life.labels, priority_class=life.priority_class)
+
+
+def _place_of(what: Holding | PodSlot) -> _Place:
+    return (what.device, what.container, what.shares)
 
 
 def _slot_of(holding: Holding) -> PodSlot:

@@ -15,9 +15,9 @@ from chargeback.core.hours import HOUR_MS, rating_intervals
 from chargeback.core.lines import Line
 from chargeback.core.lives import PodLife
 from chargeback.core.merge import speakers
+from chargeback.core.metered import API
 from chargeback.core.policy import Policy, PolicyBook
 from chargeback.core.prices.book import Place
-from chargeback.core.second_meter import API
 from chargeback.months.idle_shared import shared_again
 from chargeback.rater import Terms, rate, settle
 from chargeback.store.database import Connection

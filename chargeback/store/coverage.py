@@ -7,8 +7,8 @@ from fractions import Fraction
 from sqlalchemy import Connection, and_, case, func, select
 
 from chargeback.core.lines import CHARGE, GAP_KIND
+from chargeback.core.metered import API
 from chargeback.core.months.sums import Coverage
-from chargeback.core.second_meter import API
 from chargeback.store.tables import lines
 
 

@@ -11,10 +11,10 @@ from sqlalchemy import Connection
 from chargeback.bodies import decode, to_node_hour
 from chargeback.core.hours import HOUR_MS
 from chargeback.core.lives import ClusterWord, PodLife, lived
+from chargeback.core.metered import Sight
 from chargeback.core.node_hour import NodeHour
 from chargeback.core.nodes import NodePlaces
 from chargeback.core.rating.waivers import Waiver
-from chargeback.core.second_meter import Sight
 from chargeback.store.adjustments import waivers_of
 from chargeback.store.bulk import rows_of
 from chargeback.store.feeds import followed

@@ -11,10 +11,10 @@ from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, selec
 
 from chargeback.core.hours import HOUR_MS
 from chargeback.core.lines import CHARGE
+from chargeback.core.metered import API
 from chargeback.core.months.closing import FINAL_AFTER_MS, DayCost, FoundProblem, Unfinished
 from chargeback.core.months.sums import LineSum
 from chargeback.core.nodes import UnmeteredNode
-from chargeback.core.second_meter import API
 from chargeback.store.tables import (
     lines,
     node_hour_bodies,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -93,6 +94,9 @@ def note_pods(
         make_due_between(connection, cluster, nodes, first_hour, last_hour, now_ms)
     note_followed(connection, cluster, FEED, now_ms)
     return touched.count
+
+
+_read_slots = msgspec.json.Decoder(tuple[PodSlot, ...]).decode
 
 
 class _Touched:
@@ -197,7 +201,7 @@ def note_watching(connection: Connection, cluster: str, watching: Iterable[tuple
         claims.setdefault(uid, set()).add(claim)
     rows = _rows(connection, cluster, claims.keys())
     for uid, row in rows.items():
-        about = msgspec.json.decode(row.about, type=_About)
+        about = _read_about(row.about)
         if claims[uid] <= set(about.watches):
             continue
         watches = tuple(sorted(claims[uid] | set(about.watches)))
@@ -250,9 +254,14 @@ def _new_row(cluster: str, pod: Pod, alive_ms: int | None, ended_ms: int | None)
     }
 
 
+@lru_cache(maxsize=4096)
+def _read_about(text: str) -> _About:
+    """A cluster's pods are many, and mostly alike."""
+    return msgspec.json.decode(text, type=_About)
+
+
 def _life(row: Row[Any], followed_ms: int) -> PodLife:
-    about = msgspec.json.decode(row.about, type=_About)
-    slots = msgspec.json.decode(row.slots, type=tuple[PodSlot, ...])
+    about, slots = _read_about(row.about), _read_slots(row.slots)
     part = None
     if about.groups:
         portion = Fraction(about.portion) if about.portion is not None else None

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, bindparam, update
 
 from chargeback.core.hours import HOUR_MS
 from chargeback.core.lives import PodLife
-from chargeback.core.second_meter import Sight
+from chargeback.core.metered import Sight
 from chargeback.store.bulk import among
 from chargeback.store.database import take
 from chargeback.store.node_hours import NodeHourKey, make_due_between

@@ -19,7 +19,7 @@ from chargeback.clock import Clock
 from chargeback.core.hours import HOUR_MS, format_hour
 from chargeback.core.lines import Problem
 from chargeback.core.lives import PodLife
-from chargeback.core.second_meter import Sight
+from chargeback.core.metered import Sight
 from chargeback.rater import Rated, Terms, rate, read_terms
 from chargeback.store.claims import Claimed, Settled, claim, postpone, settle, take_hours
 from chargeback.store.corrections import settled_months

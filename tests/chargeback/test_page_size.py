@@ -16,11 +16,11 @@ import pytest
 
 from chargeback.core.budgets import Budget, Spending, budget_use
 from chargeback.core.lines import Line
+from chargeback.core.metered import DIFFERENCES
 from chargeback.core.owners.owners import Namespace, Owner, OwnerBook
 from chargeback.core.quota.idle_shares import IdleShare
 from chargeback.core.quota.report import QuotaFacts, quota_report
 from chargeback.core.quota.specs import QuotaSpec
-from chargeback.core.second_meter import DIFFERENCES
 from chargeback.core.totals import Total, join, total_of
 from chargeback.families import FAMILIES, render
 from chargeback.samples.months import MONTHS_MAX

@@ -10,9 +10,9 @@ from chargeback.core.explaining.explaining import Fact, Section, fact, section
 from chargeback.core.hours import HOUR_MS, format_hour, format_instant
 from chargeback.core.lines import Line
 from chargeback.core.lives import PodLife
+from chargeback.core.metered import API
 from chargeback.core.node_hour import NodeHour
 from chargeback.core.reservations import EVIDENCE as RESERVATION
-from chargeback.core.second_meter import API
 from chargeback.core.spans import Spans, intersect, length, union
 
 # What each evidence of an agent, or of ours, means.

@@ -13,6 +13,7 @@ from chargeback.core.existence import exist
 from chargeback.core.hours import HOUR_MS, rating_intervals
 from chargeback.core.lines import Line
 from chargeback.core.lives import PodLife, PodSlot
+from chargeback.core.metered import Metered
 from chargeback.core.money import whole_micros
 from chargeback.core.node_hour import Holding, NodeHour
 from chargeback.core.owners.owners import OwnerBook
@@ -20,7 +21,6 @@ from chargeback.core.pods import Ask, GroupPart, OwnerLabels
 from chargeback.core.policy import Policy
 from chargeback.core.prices.book import Asked, PriceBook
 from chargeback.core.prices.entries import Place
-from chargeback.core.second_meter import Metered
 from chargeback.core.spans import intersect, length, subtract, union
 from tests.chargeback.core.drawn import (
     HOUR,

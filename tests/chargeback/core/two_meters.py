@@ -11,6 +11,7 @@ from chargeback.core.existence import Existence, KnownGpu, exist
 from chargeback.core.hours import HOUR_MS
 from chargeback.core.lines import Line, Problem
 from chargeback.core.lives import ClusterWord, PodLife, PodSlot
+from chargeback.core.metered import Metered
 from chargeback.core.node_hour import Gpu, Holding, Instance, Layout, NodeHour, check
 from chargeback.core.offers import Offer
 from chargeback.core.owners.owners import Owner, OwnerBook
@@ -19,7 +20,7 @@ from chargeback.core.policy import Policy, PolicyBook
 from chargeback.core.prices.book import GPU_HOUR, Price, PriceBook
 from chargeback.core.rating.rating import rate_node_hour
 from chargeback.core.reservations import resolve_reservations
-from chargeback.core.second_meter import Metered, meter
+from chargeback.core.second_meter import meter
 from chargeback.core.spans import Spans
 
 HOUR = 497_010  # of 18 UTC: its middle is midnight in Kolkata

@@ -12,8 +12,8 @@ import pytest
 
 from chargeback.core.lines import Line
 from chargeback.core.lives import PodLife, PodSlot
+from chargeback.core.metered import Sight
 from chargeback.core.pods import Ask, GroupPart, OwnerLabels, Pod
-from chargeback.core.second_meter import Sight
 from chargeback.store.claims import Settled, claim, settle
 from chargeback.store.database import Connection, Database, open_database
 from chargeback.store.evidence import read_evidence
