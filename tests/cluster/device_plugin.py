@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,13 +11,14 @@ from typing import Any
 
 import pytest
 
-from tests.cluster import binaries
+from tests.cluster import binaries, mps_control
 from tests.cluster.daemon import Daemon
 from tests.cluster.node import Node
 from tests.nvml.fake import FakeNvml
 from tests.programs import wait_for
 
 READY_WITHIN_S = 30.0
+MPS_ROOT = "/run/nvidia/mps"  # on the node
 
 
 @contextmanager
@@ -48,6 +50,7 @@ def plugin_daemon(node: Node, nvml: FakeNvml, library: Path) -> Daemon:
             "LD_LIBRARY_PATH": str(library.parent),
             "FAKE_NVML_STATE": str(nvml.path),
             "DP_DISABLE_HEALTHCHECKS": "all",  # else a card that a test has lost would be off the offer
+            "PATH": f"{mps_control.write_program(folder, MPS_ROOT).parent}:{os.environ['PATH']}",
         },
     )
 
@@ -66,24 +69,36 @@ def offered(node: Node) -> dict[str, str]:
     return {resource: count for resource, count in node.allocatable().items() if count != "0"}
 
 
-def write_settings(node: Node, nvml: FakeNvml, replicas: Mapping[str, int], *, renamed: bool = False) -> None:
-    """What the plugin reads when it starts. renamed: what is shared has a name of its own, NAME.shared."""
+def write_settings(
+    node: Node, nvml: FakeNvml, replicas: Mapping[str, int], *, renamed: bool = False, mps: bool = False
+) -> None:
+    """What the plugin reads when it starts.
+
+    renamed  what is shared has a name of its own, NAME.shared
+    mps      by MPS, not by time-slicing: then no card may be cut, and no container gets more than one share
+    """
     _write_mig_minors(node, nvml)
-    (node.plane.folder / "device-plugin.json").write_text(json.dumps(_settings(replicas, renamed=renamed)))
+    if mps:
+        for name in replicas:
+            resource = f"{name}.shared" if renamed else name
+            mps_control.begin(Path(f"{node.sandbox.root}{MPS_ROOT}"), resource)
+    (node.plane.folder / "device-plugin.json").write_text(json.dumps(_settings(replicas, renamed=renamed, mps=mps)))
 
 
-def _settings(replicas: Mapping[str, int], *, renamed: bool) -> dict[str, Any]:
+def _settings(replicas: Mapping[str, int], *, renamed: bool, mps: bool) -> dict[str, Any]:
     settings: dict[str, Any] = {
         "version": "v1",
         "flags": {
-            "migStrategy": "mixed",
+            "migStrategy": "none" if mps else "mixed",
+            "mpsRoot": MPS_ROOT,
             "failOnInitError": True,
             "plugin": {"passDeviceSpecs": False, "deviceListStrategy": ["envvar"], "deviceIDStrategy": "uuid"},
         },
     }
     if replicas:
         resources = [{"name": name, "replicas": count} for name, count in replicas.items()]
-        settings["sharing"] = {"timeSlicing": {"renameByDefault": renamed, "resources": resources}}
+        shared = {"renameByDefault": renamed, "resources": resources}
+        settings["sharing"] = {"mps" if mps else "timeSlicing": shared}
     return settings
 
 
