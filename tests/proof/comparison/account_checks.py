@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 from tests.proof.comparison.case import Case, Difference, money
 from tests.proof.comparison.export import HELD, Line
-from tests.proof.comparison.holder_checks import CHANGED_MS
-from tests.proof.witness.lives import SECOND_MS
+from tests.proof.comparison.part_checks import CHANGED_MS
+from tests.proof.witness.lives import SECOND_MS, Owner
+from tests.proof.witness.reckoning import accounts
+from tests.proof.witness.sharing import divided, is_active
 from tests.proof.witness.tariff import RESERVED, Tariffs, exact
 from tests.proof.witness.testimony import Hold, Plan, Totals
 
@@ -37,7 +42,8 @@ def product_totals(case: Case) -> dict[str, Totals]:
 
 def check_accounts(case: Case, product: Mapping[str, Totals]) -> Iterator[Difference]:
     witness = case.testimony.accounts
-    off, open_ = _at_ends(case), _left_open(case)
+    active = is_active(case.testimony.told)
+    off, open_ = (_by_ends(case), {}) if active else (_at_ends(case), _left_open(case))
     for account in sorted({*witness, *product}):
         said, wanted = product.get(account, Totals()), witness.get(account, Totals())
         gone, give = off.get(account, Totals()), open_.get(account, Totals())
@@ -50,6 +56,45 @@ def check_accounts(case: Case, product: Mapping[str, Totals]) -> Iterator[Differ
                 kind="account", subject=account, witness=_text(wanted) + ends,
                 product=f"{_text(said)} on {len(lines)} lines",
             )  # fmt: skip
+
+
+def _by_ends(case: Case) -> dict[str, Totals]:
+    """By account, under `active`: what its holds come to, less what they come to between the ends of their lines.
+
+    The end of one holder is a matter of all others on the device.
+    """
+    found = dict(case.testimony.accounts)
+    for account, given in accounts(divided(_between_ends(case)), case.testimony.told, _nobody, 0, 0).items():
+        _add(found, account, -given.gpu_s * SECOND_MS, -given.amount_micros)
+    return found
+
+
+def _nobody(*_: object) -> Iterator[tuple[int, int, Owner]]:
+    """Nothing is guaranteed under `active`."""
+    return iter(())
+
+
+def _between_ends(case: Case) -> Iterator[Hold]:
+    """The holds of all stays that have lines, from the beginning of the first to the end of the last.
+
+    A device that the product has guessed is the one: its shares go to the holder's slots in their order.
+    """
+    guessed: Counter[tuple[str, str, str]] = Counter()
+    for match in case.matching.matches:
+        if not match.lines:
+            continue
+        first = match.lines[0]
+        begun_ms, ended_ms = min(line.from_ms for line in match.lines), max(line.until_ms for line in match.lines)
+        where: dict[str, Any] = {}
+        if match.guessed:
+            share = first.shares[guessed[first.holder] % len(first.shares)]
+            guessed[first.holder] += 1
+            where = {"gpu": first.gpu, "device": first.device, "share": share}
+        for hold in match.stay.holds:
+            from_ms = begun_ms if hold is match.stay.holds[0] else max(begun_ms, hold.from_ms)
+            until_ms = ended_ms if hold is match.stay.holds[-1] else min(ended_ms, hold.until_ms)
+            if from_ms < until_ms:
+                yield replace(hold, from_ms=from_ms, until_ms=until_ms, **where)
 
 
 def _at_ends(case: Case) -> dict[str, Totals]:

@@ -20,6 +20,7 @@ from tests.proof.comparison.case import Case, Difference
 from tests.proof.comparison.export import Line, read
 from tests.proof.comparison.holder_checks import check_holders
 from tests.proof.comparison.money_checks import check_money
+from tests.proof.comparison.part_checks import check_parts
 from tests.proof.comparison.plan_checks import check_plans
 from tests.proof.comparison.reason_checks import check_reasons
 from tests.proof.comparison.sight_checks import check_sight
@@ -71,7 +72,7 @@ def compare(testimony: Testimony, csv_text: str, strays: Mapping[str, Stray] | N
     product = product_totals(case)
     found = (
         *holders.differences, *money.differences, *check_accounts(case, product), *check_cards(case),
-        *check_reasons(case), *check_plans(case), *check_usage(case),
+        *check_parts(case), *check_reasons(case), *check_plans(case), *check_usage(case),
         *check_sight(case), *(() if strays is None else check_strays(testimony, strays)),
     )  # fmt: skip
     return Comparison(

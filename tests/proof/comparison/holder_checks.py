@@ -15,7 +15,6 @@ from tests.proof.witness.testimony import Hold
 BEAT_MS = 100  # what a beat sees counts from its beginning: so much later it may ask the kubelet
 HEARD_MS = 250  # two who hear that a pod is gone hear it so far from one another
 LOOKED_MS = 10_500  # whom the kubelet refused is billed until the product last noted him alive: so often it notes
-CHANGED_MS = 5_000  # so long after a plugin began anew an agent knows into how many shares a device is cut
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +104,7 @@ def _was_refused(stay: Stay) -> bool:
 
 
 def _check_lines(match: Match) -> Iterator[Difference]:
-    """Each line on the account of who owned the namespace then, and of the part of the card that it was."""
+    """Each line on the account of who owned the namespace then."""
     for line in match.lines:
         holds = [each for each in match.stay.holds if each.from_ms < line.until_ms and line.from_ms < each.until_ms]
         accounts = {each.account for each in holds}
@@ -113,16 +112,6 @@ def _check_lines(match: Match) -> Iterator[Difference]:
             owners = ", ".join(f"{each.account} from {clock(each.from_ms)}" for each in match.stay.holds)
             yield Difference(kind="account", subject=name(line.holder), witness=owners, product=line_text(line))
         yield from _check_facts(match, line, holds)
-        parts = {
-            each.part
-            for each in match.stay.holds
-            if each.from_ms - CHANGED_MS < line.until_ms and line.from_ms < each.until_ms + CHANGED_MS
-        }
-        if line.ms and line.card_ms / line.ms / max(1, len(line.shares)) not in parts:
-            said = " or ".join(str(part) for part in sorted(parts))
-            yield Difference(
-                kind="part", subject=name(line.holder), witness=f"{said} of the card", product=_part_text(line)
-            )
 
 
 def _check_facts(match: Match, line: Line, holds: Sequence[Hold]) -> Iterator[Difference]:
@@ -143,7 +132,3 @@ def _check_facts(match: Match, line: Line, holds: Sequence[Hold]) -> Iterator[Di
             wanted = " or ".join(sorted(map(repr, truly)))
             product = f"{said!r}: {line_text(line)}"
             yield Difference(kind=what, subject=name(line.holder), witness=f"{what} {wanted}", product=product)
-
-
-def _part_text(line: Line) -> str:
-    return f"{line.card_ms / line.ms} of it: {line_text(line)}"

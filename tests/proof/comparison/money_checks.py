@@ -9,6 +9,7 @@ from fractions import Fraction
 from tests.proof.comparison.case import Case, Difference, line_text, money, name
 from tests.proof.comparison.export import HELD, Line
 from tests.proof.comparison.pasts import Pasts
+from tests.proof.witness.sharing import is_active
 from tests.proof.witness.tariff import HOUR_MS, RESERVED, Hourly, Tariffs, exact, telescoped
 from tests.proof.witness.testimony import Hold
 
@@ -25,7 +26,7 @@ class Money:
 
 def check_money(case: Case) -> Money:
     tariffs = Tariffs(case.testimony.told)
-    pasts = Pasts(case.all_lines)
+    pasts = Pasts(case.all_lines, own=is_active(case.testimony.told))
     found: list[Difference] = []
     off = 0
     for line, hold in _held(case):

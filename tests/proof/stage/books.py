@@ -1,4 +1,7 @@
-"""Prices and plans, as files that `chargeback` imports: what held before stays in them, with the time it held."""
+"""Prices and plans, as files that `chargeback` imports: what held before stays in them, with the time it held.
+
+And the policy, which `chargeback policy set` dates.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from typing import Any
 import yaml
 
 from tests.proof.stage.aggregator import Aggregator
-from tests.proof.stage.scenario import GPU, Plan, Price
+from tests.proof.stage.scenario import GPU, Plan, Policy, Price
 from tests.proof.witness import testimony
 
 HOUR_MS = 3_600_000
@@ -32,12 +35,13 @@ class DatedPlan:
 
 
 class Books:
-    """Prices change on whole hours: what is said of an hour holds in all of it. Plans change at any second."""
+    """Prices and policy change on whole hours: what is said of one holds in all of it. Plans change in any."""
 
     def __init__(self, aggregator: Aggregator, folder: Path) -> None:
         self._aggregator, self._folder = aggregator, folder
         self._prices: dict[int, tuple[Price, ...]] = {}
         self._plans: list[DatedPlan] = []
+        self._policy = Policy()  # as the ledger began
         self._lock = threading.Lock()
 
     def reprice(self, prices: Sequence[Price]) -> testimony.Prices:
@@ -48,6 +52,17 @@ class Books:
                 self._prices[at_ms // HOUR_MS if self._prices else 0] = tuple(prices)
                 self._import("prices", {"currency": "USD", "prices": self._price_entries()}, "--force")
             return testimony.Prices(at_ms=at_ms, prices=tuple(map(_told, prices)))
+
+    def set_policy(self, policy: Policy) -> testimony.Policy:
+        """From the running hour on; what it has billed so far is billed anew. Returns what is to be told."""
+        with self._lock:
+            at_ms = now_ms()
+            if policy != self._policy:
+                since = _instant(at_ms // HOUR_MS * HOUR_MS)
+                options = ("--from", since, "--sharing", policy.sharing)
+                self._aggregator.command("policy", "set", *options, "--who", "proof", "--reason", "a scenario")
+                self._policy = policy
+            return testimony.Policy(at_ms=at_ms, sharing=policy.sharing)
 
     def plan(self, namespace: str, plan: Plan) -> testimony.Plan:
         """From this second on; guaranteed 0 ends what was. Returns what is to be told."""

@@ -72,7 +72,8 @@ class Plugin:
 
     def _write(self) -> None:
         replicas = {GPU: self.sharing.replicas} if self.sharing.replicas > 1 else {}
-        write_settings(self._node, self._driver.nvml, replicas, renamed=self.sharing.renamed)
+        by = self.sharing.by
+        write_settings(self._node, self._driver.nvml, replicas, renamed=self.sharing.renamed, mps=by == "mps")
 
 
 @contextmanager

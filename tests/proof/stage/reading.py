@@ -13,7 +13,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import yaml
 
 from tests.nvml.fake import SHAPES
-from tests.proof.stage.scenario import VERBS, Apply, Card, Mig, Price, Scenario, Step
+from tests.proof.stage.scenario import VERBS, Apply, Card, Guarantee, Mig, Price, Scenario, Step
 
 SCENARIOS = Path(__file__).with_name("scenarios")
 COMPUTE_SLICES = 7
@@ -153,6 +153,7 @@ def _contradictions(scenario: Scenario) -> Iterator[str]:
         yield f"cards: {len(scenario.cards)}: the stage has {CARDS}"
     for number, card in enumerate(scenario.cards):
         yield from _cut_problems(card.mig, f"cards[{number}]")
+    yield from _sharing_problems(scenario)
     for name in (scenario.name, *scenario.namespaces):
         if not _NAME.fullmatch(name):
             yield f"{name!r}: want at most 30 lower-case letters, digits and dashes"
@@ -174,6 +175,18 @@ def _contradictions(scenario: Scenario) -> Iterator[str]:
     for number, fault in enumerate(scenario.faults):
         if not 0 <= fault.between[0] < fault.between[1] <= scenario.until or fault.times < 1:
             yield f"faults[{number}]: want two moments before {scenario.until} s, the earlier first, and times from 1"
+
+
+def _sharing_problems(scenario: Scenario) -> Iterator[str]:
+    """What NVIDIA's plugin refuses to share by MPS, and what the witness does not work out."""
+    sharing = scenario.sharing
+    if sharing.by == "mps" and sharing.replicas < 2:
+        yield f"sharing.replicas: {sharing.replicas}: want 2 or more by MPS"
+    if sharing.by == "mps" and (len(scenario.cards) < CARDS or any(card.mig for card in scenario.cards)):
+        yield f"cards: by MPS no card may be cut: want {CARDS} that are whole"
+    planned = any(each.plan for each in scenario.namespaces.values())
+    if scenario.policy.sharing == "active" and (planned or any(isinstance(s, Guarantee) for s in scenario.steps)):
+        yield "policy.sharing: active: want no plans beside it"
 
 
 def _step_problems(scenario: Scenario, step: Step, at: str) -> Iterator[str]:

@@ -13,7 +13,8 @@ from tests.programs import wait_for
 from tests.proof.comparison.strays import Stray, strays_since
 from tests.proof.stage.actions import Scene
 from tests.proof.stage.faults import wait_observed
-from tests.proof.stage.scenario import H100, Price, Scenario, Step, scheduled, unfold
+from tests.proof.stage.scenario import H100, Price, Scenario, Step
+from tests.proof.stage.schedule import scheduled, unfold
 from tests.proof.stage.stage import A100, ALWAYS_CUT, MODELS, NODE, Stage, now_ms
 from tests.proof.stage.workloads import KINDS, path_of
 from tests.proof.witness.testimony import Testimony, Told
@@ -101,8 +102,9 @@ def set_cards(stage: Stage, scenario: Scenario) -> None:
 
 
 def _open(scene: Scene) -> None:
-    """Prices, and namespaces with their quotas and plans."""
+    """Policy, prices, and namespaces with their quotas and plans."""
     stage, scenario = scene.stage, scene.scenario
+    stage.tell(stage.books.set_policy(scenario.policy))
     stage.tell(stage.books.reprice(scenario.prices or PRICES))
     for short, each in scenario.namespaces.items():
         name = scene.namespace(short)

@@ -6,9 +6,8 @@ cards by their number from 0, workloads by the name they were applied under, wha
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 GPU = "nvidia.com/gpu"
@@ -17,6 +16,7 @@ H100 = "NVIDIA H100 80GB HBM3"
 Part = Literal["agent", "aggregator", "database", "kubelet", "plugin", "containerd", "api-server"]
 Role = Literal["main", "init", "sidecar"]
 Kind = Literal["pod", "job", "deployment"]
+By = Literal["time-slicing", "mps"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,10 +28,18 @@ class Card:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sharing:
-    """Time-slicing of the whole cards. renamed: shares are offered as nvidia.com/gpu.shared."""
+    """Of the whole cards. renamed: shares are offered as nvidia.com/gpu.shared."""
 
     replicas: int = 1
+    by: By = "time-slicing"
     renamed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """How is billed. sharing `active`: the held shares carry all of a device; `configured`: unsold ones are idle."""
+
+    sharing: Literal["configured", "active"] = "configured"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,34 +266,9 @@ class Scenario:
     about: str
     cards: tuple[Card, ...] = ()
     sharing: Sharing = field(default_factory=Sharing)
+    policy: Policy = field(default_factory=Policy)
     prices: tuple[Price, ...] = ()
     namespaces: Mapping[str, Namespace]
     steps: tuple[Step, ...]
     faults: tuple[Fault, ...] = ()
     until: float
-
-
-def scheduled(scenario: Scenario, seed: int) -> tuple[Step, ...]:
-    """All that happens, in order: its steps, and its faults at the moments that the seed gives them.
-
-    A part's moments lie apart, so that it is up again before it is killed anew.
-    """
-    chance = random.Random(f"{scenario.name}/{seed}")
-    steps = list(scenario.steps)
-    for fault in scenario.faults:
-        first, last = fault.between
-        room = (last - first) / fault.times
-        for number in range(fault.times):
-            at = first + number * room + chance.uniform(0, max(0.0, room - fault.down))
-            steps.append(Restart(at=round(at, 3), part=fault.part, down=fault.down))
-    return tuple(sorted(steps, key=lambda step: step.at))
-
-
-def unfold(step: Step) -> tuple[Step, ...]:
-    """Several Jobs are several steps."""
-    if not isinstance(step, Apply) or step.kind == "deployment" or step.count == 1:
-        return (step,)
-    return tuple(
-        replace(step, at=step.at + number * step.every, name=f"{step.name}-{number + 1}", count=1)
-        for number in range(step.count)
-    )

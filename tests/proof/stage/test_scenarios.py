@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import get_args
 
 import pytest
 
 from tests.proof.stage.actions import ACTIONS
 from tests.proof.stage.faults import FAULTS
 from tests.proof.stage.reading import CARDS, ScenarioError, read_scenario, read_scenarios
-from tests.proof.stage.scenario import GPU, VERBS, Apply, Card, Fault, Load, Restart, Scenario, scheduled, unfold
+from tests.proof.stage.scenario import (
+    GPU,
+    VERBS,
+    Apply,
+    By,
+    Card,
+    Fault,
+    Load,
+    Policy,
+    Restart,
+    Scenario,
+    Sharing,
+)
+from tests.proof.stage.schedule import scheduled, unfold
 from tests.proof.stage.stage import MODELS
 from tests.proof.stage.workloads import manifest
 
@@ -57,7 +71,7 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
     assert problems(text) == [
         "x.yaml: namespaces.red.quota: 'two': want a whole number",
         f"x.yaml: steps[1].do: 'dance': want one of {', '.join(VERBS)}",
-        "x.yaml: til: not known: want one of name, about, cards, sharing, prices, namespaces, steps, faults, until",
+        f"x.yaml: til: not known: want one of {', '.join(each.name for each in fields(Scenario))}",
         "x.yaml: until: missing",
     ]
 
@@ -77,6 +91,13 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
         ("name: small", "name: Small", "'Small': want at most 30 lower-case letters"),
         ("part: agent", "part: moon", "faults[0].part: 'moon': want one of agent, aggregator"),
         ("gpus: 1", "gpus: true", "steps[0].containers[0].gpus: True: want a whole number"),
+        ("about:", "sharing: {by: lot}\nabout:", "sharing.by: 'lot': want one of time-slicing, mps"),
+        (
+            "about:",
+            "sharing: {by: mps, replicas: 4}\nabout:",
+            "cards: by MPS no card may be cut: want 5 that are whole",
+        ),
+        ("quota: 2}", "plan: {guaranteed: 1}}\npolicy: {sharing: active}", "policy.sharing: active: want no plans"),
         ("about:", "prices: [{model: x, price: cheap}]\nabout:", "prices: 'cheap': want a decimal"),
     ],
 )
@@ -84,6 +105,16 @@ def test_what_cannot_be_is_refused(there: str, instead: str, problem: str) -> No
     assert there in SMALL
     (found,) = problems(SMALL.replace(there, instead, 1))
     assert found.startswith(f"x.yaml: {problem}")
+
+
+def test_cards_that_are_shared_by_mps() -> None:
+    text = SMALL.replace("[3g.40gb, 1g.10gb]", "whole, whole, whole, whole")
+    text = text.replace("about:", "policy: {sharing: active}\nsharing: {by: mps, replicas: 4, renamed: true}\nabout:")
+    found = read_scenario(text, "x.yaml")
+    assert (found.sharing, found.policy) == (Sharing(replicas=4, by="mps", renamed=True), Policy(sharing="active"))
+    assert problems(text.replace("replicas: 4", "replicas: 1")) == [
+        "x.yaml: sharing.replicas: 1: want 2 or more by MPS"
+    ]
 
 
 def test_a_seed_says_when_faults_come(small: Scenario) -> None:
@@ -123,10 +154,13 @@ def test_a_deployment_is_rolled_out_by_another_release() -> None:
 
 
 def test_the_shipped_scenarios_are_sound_and_say_everything_once() -> None:
-    """Each verb is used and each part killed in one at least; the language knows as many cards as the stage has."""
+    """Each verb is used, each part killed, and shares are made and billed in each way in one at least; the language
+    knows as many cards as the stage has."""
     found = read_scenarios()
     assert len(found) >= 12
     used = {type(step) for scenario in found.values() for step in scenario.steps}
     assert used | {Restart} == set(VERBS.values()) == set(ACTIONS)
     assert {fault.part for scenario in found.values() for fault in scenario.faults} == set(FAULTS)
+    assert {scenario.sharing.by for scenario in found.values()} == set(get_args(By))
+    assert {scenario.policy.sharing for scenario in found.values()} == {"configured", "active"}
     assert len(MODELS) == CARDS

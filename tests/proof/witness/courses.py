@@ -132,7 +132,7 @@ def _share_out(moment: _Moment, holds: Sequence[Hold]) -> Iterator[tuple[int, Co
     worked = {at: holds[at].whole * busy[at] for at in moment.holds}
     rest = max(Fraction(0), 1 - sum(worked.values(), Fraction(0)))
     for at in moment.holds:
-        part = worked[at] + rest * holds[at].part if by_use else holds[at].part
+        part = worked[at] + rest * holds[at].drawn if by_use else holds[at].drawn
         yield (
             at,
             Course(

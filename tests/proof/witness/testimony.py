@@ -105,6 +105,17 @@ class Prices:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """How is billed, from the hour in which it was told.
+
+    sharing  `configured`: each of a device's N shares is 1/N of it; `active`: each that is held 1/k, while k are
+    """
+
+    at_ms: int
+    sharing: str = "configured"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """A namespace is guaranteed so many devices of a resource from an instant on; 0: no more.
 
@@ -133,7 +144,7 @@ class Blind:
     dark_until_ms: int = 0
 
 
-Told = Card | Mig | Load | Power | Lost | Prices | Plan | Blind
+Told = Card | Mig | Load | Power | Lost | Prices | Policy | Plan | Blind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +153,8 @@ class Hold:
 
     account   who owns the namespace meanwhile: its cost center, or `unowned`. tier, team: its labels of that name
     gpu       the card. profile: of the MIG instance; None: the card is whole
-    part      of the card: 1, 3/7, 1/4. whole: what the device is of it, shared or not
+    part      of the card, that is paid for: 1, 3/7, 1/4. whole: what the device is of it, shared or not
+    offered   of the card, by how many shares the device was offered in, where another part is paid for; None: `part`
     share     of the device; 0 where it is not shared
     from_ms   the bind's second
     until_ms  the end of the last second in which it ran, or of the testimony
@@ -169,6 +181,7 @@ class Hold:
     share: int = 0
     part: Fraction = Fraction(1)
     whole: Fraction = Fraction(1)
+    offered: Fraction | None = None
     from_ms: int
     until_ms: int
     given_ms: int | None = None
@@ -184,6 +197,11 @@ class Hold:
     @property
     def holder(self) -> tuple[str, str, str]:
         return (self.namespace, self.pod, self.container)
+
+    @property
+    def drawn(self) -> Fraction:
+        """Its part of what the card draws for nobody's work: who pays for a share is no matter of the node's."""
+        return self.part if self.offered is None else self.offered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

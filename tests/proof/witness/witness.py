@@ -21,6 +21,7 @@ from typing import Self
 
 from tests.proof.witness.lives import Life, Owners, clock
 from tests.proof.witness.reckoning import accounts
+from tests.proof.witness.sharing import divided, is_active
 from tests.proof.witness.testimony import Card, Hold, Mig, Testimony, Told
 from tests.proof.witness.watching import Note, Object, Watch
 
@@ -69,6 +70,8 @@ class Witness:
         holds: list[Hold] = []
         for life in list(self._lives.values()):
             holds += self._holds_of(life, makes, from_ms, until_ms)
+        if is_active(told):
+            holds = divided(holds)
         ordered = tuple(sorted(holds, key=lambda hold: (hold.from_ms, hold.device, hold.share, hold.holder)))
         return Testimony(
             from_ms=from_ms,
