@@ -122,7 +122,12 @@ def _is_free(match: Match, line: Line) -> bool:
 
 
 def _may_be_guess(match: Match, line: Line) -> bool:
-    """By docs/architecture.md: the API alone knows the pod, and what is free costs the same."""
+    """By docs/architecture.md: the API alone knows the pod, and what is free costs the same.
+
+    Where those who hold a device pay for all of it, that is before it is said how many they are.
+    """
     hold = match.stay.holds[0]
     alike = line.card_ms == hold.part * line.ms * max(1, len(line.shares))
+    if hold.offered is not None:
+        alike = (line.model, line.profile) == (hold.model, hold.profile or "")
     return line.evidence.startswith(API) and alike and all(each.evidence.startswith(API) for each in match.lines)

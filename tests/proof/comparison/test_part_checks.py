@@ -14,7 +14,7 @@ import pytest
 from tests.proof.comparison.comparison import Comparison
 from tests.proof.comparison.minute import BLUE, MODEL, RED, WHOLE, Row, add, at, compared, held, row
 from tests.proof.witness.sharing import divided
-from tests.proof.witness.testimony import Card, Policy, Price, Prices, Told
+from tests.proof.witness.testimony import Blind, Card, Policy, Price, Prices, Told
 
 MICROS = 5_000_001
 QUARTER, HALF, ALL = Fraction(1, 4), Fraction(1, 2), Fraction(1)
@@ -84,6 +84,19 @@ def test_the_same_lines_are_wrong_where_shares_are_billed_as_configured() -> Non
     told = [each for each in TOLD if not isinstance(each, Policy)]
     comparison = compared(good(), *HOLDS, told=tuple(told))
     assert len([each for each in comparison.differences if each.kind == "part"]) == 4
+
+
+def test_a_pod_that_no_agent_saw_may_be_on_any_card_of_its_model() -> None:
+    """Red was alone on another card: the product guesses that he was on this one, and has him and blue share it."""
+    blind = (*TOLD, Blind(at_ms=at(4), until_ms=at(16), why="the agent was killed"))
+    rows = good()
+    for each in rows[RED_ALONE], rows[RED_BESIDE]:
+        each["evidence"] = "api"
+    for model, kinds in ((MODEL, set()), ("NVIDIA A100-SXM4-80GB", {"device"})):
+        elsewhere = replace(HOLDS[0], gpu="GPU-3", device="GPU-3", model=model)
+        found = compared(rows, *divided([elsewhere, HOLDS[1]]), told=blind)
+        assert {each.kind for each in found.differences} >= kinds
+        assert bool(found.differences) == bool(kinds)
 
 
 def as_configured(rows: list[Row]) -> None:
