@@ -149,7 +149,7 @@ class _Work:
         }
         for (device, share, _), what in sorted(slots.items()):
             own, _ = self._stays(life, what, (device, share))
-            if not subtract(self._window(life, seen_ms), own):
+            if not subtract(self._window(life, self._last_seen_ms(seen_ms, own)), own):
                 continue  # it was seen for as long as it was there
             # A share may be held though nobody offers it (a plugin that is away): it is there when its device is.
             offer = self._offers.get((device, share)) or self._offers.get((device, 0))
@@ -179,8 +179,12 @@ class _Work:
         starts = [self._start_ms + holding.start for holding in self._seen.get(life.uid, ())]
         return min(starts + ([life.seen_ms] if life.seen_ms is not None else []), default=None)
 
+    def _last_seen_ms(self, seen_ms: int, own: Spans) -> int:
+        """When it was last seen to come to a slot, be it again: until then it lived. seen_ms: the first sight."""
+        return max(seen_ms, *(self._start_ms + start for start, _ in own)) if own else seen_ms
+
     def _window(self, life: PodLife, seen_ms: int = 0) -> Spans:
-        """When the pod is known to have held, within the hour: by the API's word, and until it was first seen to."""
+        """When the pod is known to have held, within the hour: by the API's word, and until it was seen to."""
         start = max(life.bound_ms - self._start_ms, 0)
         was_over = life.ended_ms is not None and seen_ms >= life.ended_ms  # an old kubelet listed it
         alive_ms = life.alive_ms if was_over else max(life.alive_ms, seen_ms)
@@ -194,7 +198,8 @@ class _Work:
         has just begun lists nobody). Consumers of one claim hold a slot together: none of them is in another's way.
         """
         own, others = self._stays(life, what, slot)
-        free = subtract(intersect(self._window(life, self._start_ms + seen), offer.present), union(others + own))
+        window = self._window(life, self._last_seen_ms(self._start_ms + seen, own))
+        free = subtract(intersect(window, offer.present), union(others + own))
         if not free:
             return ()
         # Before the first sight, but not before the slot's previous holder ended.

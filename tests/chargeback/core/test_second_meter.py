@@ -79,6 +79,19 @@ def test_a_pod_that_was_not_seen_between_two_sights() -> None:
     assert minutes(metered) == {"missed": 1}
 
 
+@pytest.mark.parametrize("unseen", [5, 10])
+def test_nor_in_the_second_in_which_it_ended(unseen: float) -> None:
+    """By the API, which has its end to the second, it may have been over at minute 10; but it was seen once more."""
+    again = 10 + SECOND / 2
+    short = life("p", -5, 10 + SECOND, alive=10, seen=-5)
+    metered = Told(gpus=(card(),), saw=(saw("p", 0, unseen), saw("p", again, 11)), lives=(short,)).metered()
+    assert who(metered) == [
+        ("p", "GPU-1", 0, unseen, "agent"),
+        ("p", "GPU-1", unseen, pytest.approx(again), "api"),
+        ("p", "GPU-1", pytest.approx(again), pytest.approx(10 + SECOND), "agent"),
+    ]
+
+
 def test_nor_where_the_moment_begins_the_hour() -> None:
     before = (("GPU-1", 0, "uid-p"),)
     metered = Told(gpus=(card(),), saw=(saw("p", 1, 60),), lives=(life("p", -5, seen=-5),), held=before).metered()

@@ -200,7 +200,13 @@ def test_the_second_meter_adds_only_where_nobody_is(told: Told) -> None:
     for life in told.lives:
         seen_ms = first_seen.get(life.uid, life.seen_ms or 0)
         known_ms = life.alive_ms if seen_ms >= (life.ended_ms or 2**60) else max(life.alive_ms, seen_ms)
-        window[life.uid] = ((life.bound_ms - START_MS, known_ms - START_MS),)
+        again = [
+            holding.start
+            for holding in metered.holdings
+            if holding.evidence != "api" and (holding.namespace, holding.pod) == life.name
+            if START_MS + holding.start < (life.ended_ms or 2**60)
+        ]
+        window[life.uid] = ((life.bound_ms - START_MS, max(known_ms - START_MS, *again, 0)),)
     card_of = {gpu.uuid: gpu.uuid for gpu in existence.gpus} | {i.uuid: i.gpu for i in existence.instances}
     for number, added in enumerate(metered.holdings):
         if added.evidence != "api":
