@@ -9,7 +9,6 @@ How much the two meters differ is kept, by kind of difference.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from fractions import Fraction
 from functools import cached_property
 from typing import NamedTuple
@@ -19,7 +18,6 @@ from chargeback.core.hours import HOUR_MS
 from chargeback.core.lines import Problem
 from chargeback.core.lives import ClusterWord, PodLife, PodSlot
 from chargeback.core.metered import (
-    API,
     DIFFERENCES,
     EARLY,
     FREED,
@@ -34,12 +32,11 @@ from chargeback.core.metered import (
 from chargeback.core.namesakes import namesakes
 from chargeback.core.node_hour import Holding, cut
 from chargeback.core.offers import Offer, offers
+from chargeback.core.pod_slots import Place, as_bound, holding_of, place_of, slot_of
 from chargeback.core.pods import devices_asked_for
 from chargeback.core.spans import Span, Spans, intersect, length, subtract, union
 
 Slot = tuple[str, int]
-# Device, container, shares.
-_Place = tuple[str, str, tuple[int, ...]]
 
 
 def meter(
@@ -91,7 +88,7 @@ class _Work:
         self._namesakes = namesakes(word.lives, self._start_ms, word.followed_ms)
         self._holdings: list[Holding] = []
         self._seen: dict[str, list[Holding]] = {}  # by the pod's uid, where the API knows it
-        self._all_along: dict[str, set[_Place]] = {}  # as well: where it was seen all the time, and nowhere else
+        self._all_along: dict[str, set[Place]] = {}  # as well: where it was seen all the time, and nowhere else
         self._on: dict[Slot, list[_Stay]] = {}
         self._held: set[tuple[str, int, str]] = set()
         self._differences = dict.fromkeys(DIFFERENCES, 0)
@@ -110,11 +107,11 @@ class _Work:
                 self._take(holding, "")
                 continue
             if (only := pods.only(holding.start)) is not None:
-                piece = _as_bound(holding, only)
+                piece = as_bound(holding, only)
                 self._take(piece, only.uid)
                 self._seen.setdefault(only.uid, []).append(piece)
                 if (piece.start, piece.end) == (0, self._until):
-                    self._all_along.setdefault(only.uid, set()).add(_place_of(piece))
+                    self._all_along.setdefault(only.uid, set()).add(place_of(piece))
                 continue
             left = subtract(((holding.start, holding.end),), pods.over())
             for late in cut(holding, subtract(((holding.start, holding.end),), left)):
@@ -124,7 +121,7 @@ class _Work:
             for piece in cut(holding, tuple(pods.cut(left))):
                 life = pods.life_of(piece.start, piece.end)
                 if life is not None:
-                    piece = _as_bound(piece, life)
+                    piece = as_bound(piece, life)
                 self._take(piece, life.uid if life else "")
                 for each in pods.lived(piece.start, piece.end):
                     self._seen.setdefault(each.uid, []).append(piece)
@@ -144,7 +141,7 @@ class _Work:
             return
         slots = {
             (what.device, share, what.container): what
-            for what in (*life.slots, *map(_slot_of, self._seen.get(life.uid, ())))
+            for what in (*life.slots, *map(slot_of, self._seen.get(life.uid, ())))
             for share in what.shares
         }
         for (device, share, _), what in sorted(slots.items()):
@@ -158,7 +155,7 @@ class _Work:
             seen = seen_ms - self._start_ms
             missing = self._missing(life, what, (device, share), offer, seen)
             for span in missing:
-                self._take(_holding(life, what, (device, share), span), life.uid)
+                self._take(holding_of(life, what, (device, share), span), life.uid)
             early = subtract(intersect(missing, offer.observed), ((seen, self._until),) if seen < self._until else ())
             self._differences[EARLY] += length(early)
             self._differences[MISSED] += length(subtract(intersect(missing, offer.observed), early))
@@ -171,7 +168,7 @@ class _Work:
         """On all that it was ever seen on: then there is nothing to fill. Most pods are."""
         places = self._all_along.get(life.uid, ())
         return len(places) == len(self._seen.get(life.uid, ())) > 0 and all(
-            _place_of(what) in places for what in life.slots
+            place_of(what) in places for what in life.slots
         )
 
     def _seen_ms(self, life: PodLife) -> int | None:
@@ -248,7 +245,7 @@ class _Work:
             for offer in free[:count]:
                 what = PodSlot(container=container, device=offer.device, shares=(offer.share,), resource=resource)
                 for span in window:
-                    self._take(_holding(life, what, offer.slot, span), life.uid, guessed=True)
+                    self._take(holding_of(life, what, offer.slot, span), life.uid, guessed=True)
                 self._differences[UNSEEN] += length(window)
         if life.uses_claims and not life.asks and not life.watches:
             self._unplaced(life, "devices of a claim", length(window))
@@ -279,48 +276,5 @@ class _Work:
             own = self._seen.get(life.uid, ())
             first_ms = min((self._start_ms + holding.start for holding in own), default=None)
             if first_ms is not None and (life.seen_ms is None or first_ms < life.seen_ms):
-                slots = sorted(
-                    {_slot_of(holding) for holding in own}, key=lambda s: (s.container, s.device, s.shares)
-                )
+                slots = sorted({slot_of(holding) for holding in own}, key=lambda s: (s.container, s.device, s.shares))
                 yield Sight(uid=life.uid, at_ms=first_ms, slots=tuple(slots))
-
-
-def _as_bound(holding: Holding, life: PodLife) -> Holding:
-    """With what the API says of the pod that decides who pays."""
-    if (life.labels, life.priority_class) == (holding.labels, holding.priority_class):
-        return holding
-    return replace(holding, labels=life.labels, priority_class=life.priority_class)
-
-
-def _place_of(what: Holding | PodSlot) -> _Place:
-    return (what.device, what.container, what.shares)
-
-
-def _slot_of(holding: Holding) -> PodSlot:
-    return PodSlot(
-        container=holding.container,
-        device=holding.device,
-        shares=holding.shares,
-        resource=holding.resource,
-        source=holding.source,
-        claim=holding.claim,
-    )
-
-
-def _holding(life: PodLife, what: PodSlot, slot: Slot, span: Span) -> Holding:
-    return Holding(
-        device=slot[0],
-        shares=(slot[1],),
-        start=span[0],
-        end=span[1],
-        namespace=life.namespace,
-        pod=life.pod,
-        container=what.container,
-        resource=what.resource,
-        source=what.source,
-        claim=what.claim,
-        evidence=API,
-        pod_uid=life.uid,
-        labels=life.labels,
-        priority_class=life.priority_class,
-    )
