@@ -14,9 +14,11 @@ from sqlalchemy import text
 
 from chargeback.bodies import read_body
 from chargeback.core.hours import HOUR_MS, month_after
+from chargeback.core.pods import Ask, Pod
 from chargeback.store.database import Database
 from chargeback.store.node_hours import put_body
 from chargeback.store.partitions import first_hour, want_months
+from chargeback.store.pods import note_pods
 from chargeback.store.rollup import rebuild_marked_day
 from chargeback.store.tables import lines
 from exporter import wire
@@ -63,10 +65,34 @@ class Fleet:
                 ],
             )
 
+    def pods(self, bound_ms: int) -> Iterator[Pod]:
+        """Those that hold the cards, as the API tells of them."""
+        asks = (Ask(container="main", resource="nvidia.com/gpu", count=1),)
+        for number in range(self.nodes):
+            for place in range(CARDS_A_NODE):
+                yield Pod(
+                    namespace="alpha",
+                    name=f"train-{number}-{place}",
+                    uid=f"uid-{number}-{place}",
+                    node=f"node-{number:05}",
+                    bound_ms=bound_ms,
+                    asks=asks,
+                )
+
+    def put_pods(self, database: Database, hour: int) -> None:
+        """Have the API tell of all pods, which were bound an hour before."""
+        with database.write() as connection:
+            note_pods(connection, CLUSTER, self.pods(start_ms(hour - 1)), [], start_ms(hour))
+
     def put_hour(self, database: Database, hour: int) -> None:
-        """Store an hour's bodies, and of the next hour what agents have pushed when that one's grace has passed."""
+        """Store an hour's bodies, and of the next hour what agents have pushed when that one's grace has passed.
+
+        Up to then the API is followed, and says that nothing has changed.
+        """
         self._put(database, hour, self.bodies(hour))
         self._put(database, hour + 1, self.bodies(hour + 1, until=GRACE_MS))
+        with database.write() as connection:
+            note_pods(connection, CLUSTER, [], [], start_ms(hour + 1) + GRACE_MS)
 
     def _put(self, database: Database, hour: int, sent: Iterator[wire.NodeHour]) -> None:
         while True:

@@ -101,10 +101,17 @@ def copy_alone(database: Database, hour: int) -> tuple[float, int]:
 
 
 def test_closing_an_hour(database: Database, figures: list[str]) -> None:
-    """10,000 nodes of eight cards: by one replica, and by one a core; then COPY alone of the same lines."""
+    """10,000 nodes of eight cards: by one replica, and by one a core; then COPY alone of the same lines.
+
+    After an hour in which all pods are new: agents see them for the first time.
+    """
     fleet, cores = Fleet(nodes=NODES), os.cpu_count() or 1
     rates = {}
-    for hour, replicas in ((HOUR, 1), (HOUR + 1, cores)):
+    fleet.put_pods(database, HOUR)
+    fleet.put_hour(database, HOUR)
+    took, _ = close_with(cores, database, HOUR)
+    figures.append(f"close {NODES} nodes x 8 cards whose pods are new, {cores} replica(s): {took:.2f} s")
+    for hour, replicas in ((HOUR + 1, 1), (HOUR + 2, cores)):
         fleet.put_hour(database, hour)
         took, each = close_with(replicas, database, hour)
         assert sum(count for count, _ in each) >= NODES
