@@ -6,16 +6,16 @@ The kubelet tells agents names and never uids, so only time tells namesakes apar
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from chargeback.core.lives import PodLife
 from chargeback.core.spans import Span, Spans, subtract, union
+from chargeback.core.values import value
 
 # So much the clocks of a node and of the API server may differ.
 CLOCKS_MS = 5_000
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Namesakes:
     """Lives of one name, as they were bound. start_ms: of the hour, from which the times below are counted."""
 
@@ -78,6 +78,11 @@ class Namesakes:
 def namesakes(lives: Iterable[PodLife], start_ms: int, followed_ms: int) -> dict[tuple[str, str], Namesakes]:
     """Lives by namespace and name. Of those bound at one instant the one that lives longer comes last."""
     found: dict[tuple[str, str], list[PodLife]] = {}
-    for life in sorted(lives, key=lambda each: (each.bound_ms, each.ended_ms is None, each.ended_ms or 0, each.uid)):
+    for life in lives:
         found.setdefault(life.name, []).append(life)
-    return {name: Namesakes(tuple(each), start_ms, followed_ms) for name, each in found.items()}
+    for each in found.values():
+        if len(each) > 1:
+            each.sort(key=lambda life: (life.bound_ms, life.ended_ms is None, life.ended_ms or 0, life.uid))
+    return {
+        name: Namesakes(lives=tuple(each), start_ms=start_ms, followed_ms=followed_ms) for name, each in found.items()
+    }

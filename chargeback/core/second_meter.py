@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from functools import cached_property
+from operator import attrgetter
 from typing import NamedTuple
 
 from chargeback.core.existence import Existence
@@ -57,12 +58,16 @@ def meter(
     """
     work = _Work(hour, existence, word, frozenset(held_before), until)
     work.clip(holdings)
-    lives = sorted(word.lives, key=lambda life: (life.bound_ms, life.uid))
+    unsure = [life for life in word.lives if not work.was_seen_all_along(life)]
+    lives = sorted(unsure, key=lambda life: (life.bound_ms, life.uid))
     for life in lives:
         work.fill(life)
     for life in lives:
         work.place(life, same_price)
     return work.result()
+
+
+_in_order = attrgetter("start", "device", "shares", "holder")
 
 
 class _Stay(NamedTuple):
@@ -126,6 +131,13 @@ class _Work:
                 for each in pods.lived(piece.start, piece.end):
                     self._seen.setdefault(each.uid, []).append(piece)
 
+    def was_seen_all_along(self, life: PodLife) -> bool:
+        """On all that it was ever seen on: then there is nothing to fill or to place. Most pods are."""
+        places = self._all_along.get(life.uid)
+        if places is None or len(places) < len(self._seen[life.uid]):
+            return False
+        return all(place_of(what) in places for what in life.slots)
+
     def _take(self, holding: Holding, uid: str, *, guessed: bool = False) -> None:
         self._holdings.append(holding)
         for share in holding.shares:
@@ -137,7 +149,7 @@ class _Work:
     def fill(self, life: PodLife) -> None:
         """Extend a pod that agents saw: back to its bind, and across time in which it was not seen."""
         seen_ms = self._seen_ms(life)
-        if seen_ms is None or self._was_seen_all_along(life):
+        if seen_ms is None:
             return
         slots = {
             (what.device, share, what.container): what
@@ -163,13 +175,6 @@ class _Work:
             own, _ = self._stays(life, what, (device, share))
             since = intersect(self._window(life), ((seen, self._until),))
             self._differences[FREED] += length(subtract(intersect(since, offer.observed), own))
-
-    def _was_seen_all_along(self, life: PodLife) -> bool:
-        """On all that it was ever seen on: then there is nothing to fill. Most pods are."""
-        places = self._all_along.get(life.uid, ())
-        return len(places) == len(self._seen.get(life.uid, ())) > 0 and all(
-            place_of(what) in places for what in life.slots
-        )
 
     def _seen_ms(self, life: PodLife) -> int | None:
         """When an agent first saw it, in this hour or another."""
@@ -261,7 +266,7 @@ class _Work:
 
     def result(self) -> Metered:
         return Metered(
-            holdings=tuple(sorted(self._holdings, key=lambda h: (h.start, h.device, h.shares, h.holder))),
+            holdings=tuple(sorted(self._holdings, key=_in_order)),
             held=tuple(sorted(self._held)),
             sights=tuple(self._sights()),
             differences={kind: ms for kind, ms in self._differences.items() if ms},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -169,7 +169,7 @@ def lives_of_nodes(
 ) -> dict[str, list[PodLife]]:
     """By node, as they were bound: pods that lived in hours from the first to the last, and those of some names."""
     query = (
-        select(pods)
+        select(*_OF_LIFE)
         .where(
             pods.c.cluster == cluster,
             among(connection, pods.c.node, nodes),
@@ -181,14 +181,14 @@ def lives_of_nodes(
         .order_by(pods.c.bound_ms, pods.c.uid)
     )
     found: dict[str, list[PodLife]] = {}
-    for row in connection.execute(query):
-        found.setdefault(row.node, []).append(_life(row, followed_ms))
+    for node, *of_life in connection.execute(query).all():
+        found.setdefault(node, []).append(_life(of_life, followed_ms))
     return found
 
 
-def slots_of(slots: Iterable[PodSlot], watches: Collection[str]) -> tuple[PodSlot, ...]:
+def slots_of(slots: tuple[PodSlot, ...], watches: Collection[str]) -> tuple[PodSlot, ...]:
     """Without those by claims that only watch."""
-    return tuple(slot for slot in slots if slot.claim is None or slot.claim not in watches)
+    return tuple(slot for slot in slots if slot.claim is None or slot.claim not in watches) if watches else slots
 
 
 def note_watching(connection: Connection, cluster: str, watching: Iterable[tuple[str, str]], now_ms: int) -> set[str]:
@@ -260,20 +260,28 @@ def _read_about(text: str) -> _About:
     return msgspec.json.decode(text, type=_About)
 
 
-def _life(row: Row[Any], followed_ms: int) -> PodLife:
-    about, slots = _read_about(row.about), _read_slots(row.slots)
+_OF_LIFE = (
+    pods.c.node, pods.c.namespace, pods.c.pod, pods.c.uid, pods.c.bound_ms, pods.c.alive_ms, pods.c.ended_ms,
+    pods.c.seen_ms, pods.c.slots, pods.c.about,
+)  # fmt: skip
+
+
+def _life(of_life: Sequence[Any], followed_ms: int) -> PodLife:
+    """of_life: as `_OF_LIFE` says, without the node."""
+    namespace, name, uid, bound_ms, alive_ms, ended_ms, seen_ms, held, said = of_life
+    about, slots = _read_about(said), _read_slots(held)
     part = None
     if about.groups:
         portion = Fraction(about.portion) if about.portion is not None else None
         part = GroupPart(groups=about.groups, container=about.container, portion=portion, memory_mib=about.memory_mib)
     return PodLife(
-        namespace=row.namespace,
-        pod=row.pod,
-        uid=row.uid,
-        bound_ms=row.bound_ms,
-        alive_ms=max(followed_ms, row.bound_ms) if row.ended_ms is None else row.alive_ms,
-        ended_ms=row.ended_ms,
-        seen_ms=row.seen_ms,
+        namespace=namespace,
+        pod=name,
+        uid=uid,
+        bound_ms=bound_ms,
+        alive_ms=max(followed_ms, bound_ms) if ended_ms is None else alive_ms,
+        ended_ms=ended_ms,
+        seen_ms=seen_ms,
         slots=slots_of(slots, about.watches),
         asks=about.asks,
         uses_claims=about.uses_claims,
