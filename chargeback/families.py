@@ -116,9 +116,9 @@ FAMILIES = (
     Family(
         kind=GaugeMetricFamily,
         name="chargeback_quota_counted",
-        help="Own count of the key: devices of the pods that match and are not over, pending ones included.",
+        help="Own count: devices of pods that match and are not over, pending ones too; of a plan on no quota, of its resource.",
         labels=QUOTA_LABELS,
-        read=lambda standing: standing.quota_samples.keys(lambda use: use.counted),
+        read=lambda standing: standing.quota_samples.counted(),
     ),
     Family(
         kind=GaugeMetricFamily,
@@ -162,9 +162,7 @@ FAMILIES = (
         name="chargeback_quota_idle_ratio",
         help="Part of the GPU time held this hour, and the last until it is rated, in which no process was busy.",
         labels=NAMESPACE_LABELS,
-        read=lambda standing: standing.quota_samples.namespaces(
-            lambda found: float(found.idle.ratio) if found.idle and found.idle.ratio is not None else None
-        ),
+        read=lambda standing: standing.quota_samples.idle(),
     ),
     Family(
         kind=GaugeMetricFamily,

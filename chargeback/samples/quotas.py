@@ -32,6 +32,14 @@ class QuotaSamples:
             if (value := read(use)) is not None:
                 yield (*self._labels(*use.key), _answer(use.enforced)), float(value)
 
+    def counted(self) -> Iterator[Sample]:
+        """Our own count of each GPU key; and of what plans count that lie on no quota."""
+        yield from self.keys(lambda use: use.counted)
+        for each in self.report.plans:
+            if each.plan.quota is None and each.held is not None:
+                key = (each.plan.namespace, "", REQUESTS + each.plan.resource)
+                yield (*self._labels(*key), _answer(enforced=False)), float(each.held)
+
     def saturations(self) -> Iterator[Sample]:
         for use in self.report.uses:
             if (seconds := self.report.saturation_s.get(use.key)) is not None:
@@ -40,7 +48,8 @@ class QuotaSamples:
     def plans(self, field: str) -> Iterator[Sample]:
         """A number of each plan, with the labels of the quota that it lies on; of none, where it lies on none."""
         enforced = {use.key for use in self.report.uses if use.enforced}
-        for plan in self.report.plans:
+        for each in self.report.plans:
+            plan = each.plan
             value: Decimal | None = getattr(plan, field)
             if value is not None:
                 key = (plan.namespace, plan.quota or "", REQUESTS + plan.resource)
@@ -63,6 +72,12 @@ class QuotaSamples:
         for found in self.report.namespaces:
             if (value := read(found)) is not None:
                 yield self._owned(found.namespace), float(value)
+
+    def idle(self) -> Iterator[Sample]:
+        """Of each namespace whose usage is known, by NAMESPACE_LABELS."""
+        for namespace, share in self.report.idle.items():
+            if share.ratio is not None:
+                yield self._owned(namespace), float(share.ratio)
 
     def _labels(self, namespace: str, quota: str, resource: str) -> tuple[str, ...]:
         return (*self._owned(namespace), quota, resource)

@@ -11,7 +11,8 @@ from rich.table import Table
 from chargeback.answers.quotas import show
 from chargeback.cli.console import cell, table
 from chargeback.core.hours import format_instant
-from chargeback.core.plans.sources import Plan
+from chargeback.core.plans.book import FILE
+from chargeback.core.plans.sources import ANNOTATION, PAIR, Plan
 from chargeback.core.quota.idle_shares import IdleShare
 from chargeback.core.quota.refusals import EXCEEDED
 from chargeback.core.quota.report import NamespaceQuotas, QuotaReport
@@ -19,6 +20,7 @@ from chargeback.core.quota.resources import gpu_resource
 from chargeback.core.quota.uses import US, QuotaUse
 
 UNKNOWN = "?"
+_SOURCES = {FILE: "a plan file", ANNOTATION: "annotation", PAIR: "the pair of its quota"}
 _MS_PER_HOUR = 3_600_000
 
 
@@ -58,8 +60,8 @@ def legend(report: QuotaReport) -> Iterator[str]:
 
 def details(found: NamespaceQuotas) -> Iterator[str | Table]:
     """All that is known of one namespace, beyond the overview: text and tables in the order of reading."""
-    if found.plan is not None:
-        yield _plan_sentence(found.plan, found.held)
+    for each in found.plans:
+        yield _plan_sentence(each.plan, each.held)
     if found.idle is not None:
         yield _idle_sentence(found.idle)
     if any(use.holders for use in found.uses):
@@ -118,7 +120,7 @@ def _percent(idle: IdleShare | None) -> str:
 
 
 def _plan_sentence(plan: Plan, held: int | None) -> str:
-    where = "annotation" if plan.source == "annotation" else "the pair of its quota"
+    where = _SOURCES[plan.source]
     on = f", on quota {plan.quota}" if plan.quota else ""
     held_text = "not known how many are held" if held is None else f"{held} held or waited for"
     return (

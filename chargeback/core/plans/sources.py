@@ -74,7 +74,7 @@ def plans(
     for namespace in sorted(quotas_of.keys() | annotations_of.keys() | filed_of.keys()):
         mine = sorted(quotas_of.get(namespace, ()), key=lambda quota: quota.name)
         if namespace in filed_of:
-            found.append(_filed(namespace, filed_of[namespace], mine))
+            found.append(_filed(namespace, GPU, filed_of[namespace], mine))
             continue
         sources: list[tuple[str, Mapping[str, str], QuotaSpec | None]] = [
             (label("Namespace", "", namespace), annotations_of.get(namespace, {}), None),
@@ -94,17 +94,30 @@ def plans(
     return found, problems
 
 
-def _filed(namespace: str, versions: Sequence[PlanVersion], quotas: Sequence[QuotaSpec]) -> Plan:
+def plans_of_parts(quotas: Iterable[QuotaSpec], filed: Iterable[PlanVersion]) -> list[Plan]:
+    """What a plan file says of other resources than whole GPUs, such as MIG profiles. Nothing else says any."""
+    filed_of: dict[tuple[str, str], list[PlanVersion]] = {}
+    for version in filed:
+        if version.resource != GPU:
+            filed_of.setdefault((version.namespace, version.resource), []).append(version)
+    by_name = sorted(quotas, key=lambda quota: quota.name)
+    return [
+        _filed(namespace, resource, versions, [quota for quota in by_name if quota.namespace == namespace])
+        for (namespace, resource), versions in sorted(filed_of.items())
+    ]
+
+
+def _filed(namespace: str, resource: str, versions: Sequence[PlanVersion], quotas: Sequence[QuotaSpec]) -> Plan:
     """Devices of several price keys are of one resource: together they are the namespace's."""
-    bearers = _unscoped(quotas)
+    bearers = _unscoped(quotas, resource)
     bearer = bearers[0] if len(bearers) == 1 else None
     guaranteed = [each.guaranteed for each in versions if each.guaranteed is not None]
     caps = [each.cap for each in versions if each.cap is not None]
     return Plan(
         namespace=namespace,
-        resource=GPU,
+        resource=resource,
         guaranteed=Decimal(sum(guaranteed)) if guaranteed else None,
-        cap=Decimal(sum(caps)) if len(caps) == len(versions) else _stops_at(bearer, quotas),
+        cap=Decimal(sum(caps)) if len(caps) == len(versions) else _stops_at(bearer, quotas, resource),
         source=FILE,
         quota=bearer.name if bearer else None,
         price_key=versions[0].price_key if len(versions) == 1 else "",
@@ -206,10 +219,10 @@ def _check_cap(plan: Plan, said: _Said, problems: list[QuotaProblem]) -> None:
         problems.append(QuotaProblem(namespace=plan.namespace, object=said.object, field=said.field, what=what))
 
 
-def _stops_at(bearer: QuotaSpec | None, quotas: Sequence[QuotaSpec]) -> Decimal | None:
+def _stops_at(bearer: QuotaSpec | None, quotas: Sequence[QuotaSpec], resource: str = GPU) -> Decimal | None:
     """Where Kubernetes stops: at what the plan's own quota says, else at the least of those that count all pods."""
-    bearing = [bearer] if bearer is not None and REQUESTS + GPU in bearer.hard else _unscoped(quotas)
-    return min((hard for hard in map(_hard, bearing) if hard is not None), default=None)
+    bearing = [bearer] if bearer is not None and REQUESTS + resource in bearer.hard else _unscoped(quotas, resource)
+    return min((hard for quota in bearing if (hard := _hard(quota, resource)) is not None), default=None)
 
 
 def _devices(text: str) -> Decimal | None:
@@ -217,12 +230,12 @@ def _devices(text: str) -> Decimal | None:
     return None if number is None or number % 1 else number
 
 
-def _hard(quota: QuotaSpec) -> Decimal | None:
+def _hard(quota: QuotaSpec, resource: str = GPU) -> Decimal | None:
     """Whole devices: of a part of one nothing can be had."""
-    number = amount(quota.hard.get(REQUESTS + GPU, ""))
+    number = amount(quota.hard.get(REQUESTS + resource, ""))
     return None if number is None else number // 1
 
 
-def _unscoped(quotas: Sequence[QuotaSpec]) -> list[QuotaSpec]:
-    """Those that count all pods of the namespace and limit their GPUs."""
-    return [quota for quota in quotas if not quota.all_terms and REQUESTS + GPU in quota.hard]
+def _unscoped(quotas: Sequence[QuotaSpec], resource: str = GPU) -> list[QuotaSpec]:
+    """Those that count all pods of the namespace and limit their devices of the resource."""
+    return [quota for quota in quotas if not quota.all_terms and REQUESTS + resource in quota.hard]

@@ -10,7 +10,7 @@ from typing import TypeVar
 from chargeback.core.claims import Claim
 from chargeback.core.owners.owners import Namespace
 from chargeback.core.plans.book import PlanVersion
-from chargeback.core.plans.sources import Plan, plans
+from chargeback.core.plans.sources import Plan, plans, plans_of_parts
 from chargeback.core.pods import Pod
 from chargeback.core.quota.gpu_keys import gpu_classes
 from chargeback.core.quota.holders import is_made_by
@@ -63,11 +63,19 @@ class WaitingPod:
     waits: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class PlanHeld:
+    """A plan, and how many devices of its resource its pods have or wait for, whatever quota counts them."""
+
+    plan: Plan
+    held: int | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamespaceQuotas:
     """One namespace that has a GPU quota or a plan. Sequences are None where nothing of their kind is known.
 
-    held      devices of the plan's resource that its pods have or wait for, whatever quota counts them
+    plan      of whole GPUs; held: devices of it, as in PlanHeld; parts: plans of other resources
     others    its quotas' other keys, the fullest first; closest: which of them will refuse first
     refusals  workloads that wait because a quota refuses them
     waiting   pods that wait for the scheduler
@@ -77,20 +85,28 @@ class NamespaceQuotas:
     uses: tuple[QuotaUse, ...] = ()
     plan: Plan | None = None
     held: int | None = None
+    parts: tuple[PlanHeld, ...] = ()
     others: tuple[KeyUse, ...] = ()
     closest: KeyUse | None = None
     refusals: tuple[Refusal, ...] | None = None
     waiting: tuple[WaitingPod, ...] | None = None
     idle: IdleShare | None = None
 
+    @property
+    def plans(self) -> tuple[PlanHeld, ...]:
+        return self.parts if self.plan is None else (PlanHeld(self.plan, self.held), *self.parts)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuotaReport:
+    """idle: by namespace, of those without a quota or a plan, too."""
+
     namespaces: tuple[NamespaceQuotas, ...] = ()
     problems: tuple[QuotaProblem, ...] = ()
     saturation_s: Mapping[tuple[str, str, str], Fraction] = field(default_factory=dict)
     offered: Mapping[str, int] | None = None
     unknown: Mapping[str, str] = field(default_factory=dict)
+    idle: Mapping[str, IdleShare] = field(default_factory=dict)
 
     def of(self, namespace: str) -> QuotaReport:
         """What is about one namespace."""
@@ -98,6 +114,7 @@ class QuotaReport:
             self,
             namespaces=tuple(each for each in self.namespaces if each.namespace == namespace),
             problems=tuple(each for each in self.problems if each.namespace == namespace),
+            idle={name: share for name, share in self.idle.items() if name == namespace},
         )
 
     @property
@@ -105,8 +122,8 @@ class QuotaReport:
         return [use for each in self.namespaces for use in each.uses]
 
     @property
-    def plans(self) -> list[Plan]:
-        return [each.plan for each in self.namespaces if each.plan is not None]
+    def plans(self) -> list[PlanHeld]:
+        return [plan for each in self.namespaces for plan in each.plans]
 
 
 def quota_report(facts: QuotaFacts, now_ms: int) -> QuotaReport:
@@ -115,13 +132,15 @@ def quota_report(facts: QuotaFacts, now_ms: int) -> QuotaReport:
     claimed = frozenset(resource for _, resource in facts.extended if resource)
     pods = None if facts.pods is None else _by(facts.pods, lambda pod: pod.namespace)
     found_plans, problems = plans(facts.quotas, facts.namespaces, facts.plans_from, facts.filed)
+    parts = plans_of_parts(facts.quotas, facts.filed)
     claims = None if facts.claims is None else _by(facts.claims, lambda claim: claim.namespace)
-    uses, unreadable = quota_uses(facts.quotas, pods, found_plans, classes, claimed, claims)
+    uses, unreadable = quota_uses(facts.quotas, pods, [*found_plans, *parts], classes, claimed, claims)
     uses_of, plan_of = _by(uses, lambda use: use.namespace), {plan.namespace: plan for plan in found_plans}
+    parts_of = _by(parts, lambda plan: plan.namespace)
     quotas_of = _by(facts.quotas, lambda quota: quota.namespace)
     refusals = None if facts.refusals is None else _by(standing(facts.refusals, now_ms), lambda each: each.namespace)
     namespaces = []
-    for name in sorted(uses_of.keys() | plan_of.keys()):
+    for name in sorted(uses_of.keys() | plan_of.keys() | parts_of.keys()):
         others = other_keys(quotas_of.get(name, ()), classes)
         mine = None if pods is None else pods.get(name, [])
         plan = plan_of.get(name)
@@ -130,7 +149,8 @@ def quota_report(facts: QuotaFacts, now_ms: int) -> QuotaReport:
                 namespace=name,
                 uses=tuple(uses_of.get(name, ())),
                 plan=plan,
-                held=None if mine is None or plan is None or plan.resource in claimed else _held(mine, plan.resource),
+                held=None if plan is None else _held(mine, plan.resource, claimed),
+                parts=tuple(PlanHeld(part, _held(mine, part.resource, claimed)) for part in parts_of.get(name, ())),
                 others=tuple(others),
                 closest=closest(others),
                 refusals=None if refusals is None else tuple(_still(refusals.get(name, ()), mine or ())),
@@ -144,10 +164,14 @@ def quota_report(facts: QuotaFacts, now_ms: int) -> QuotaReport:
         saturation_s={use.key: Fraction(0) for use in uses if use.is_full} | dict(facts.saturation_s or {}),
         offered=facts.offered,
         unknown=facts.unknown,
+        idle=facts.idle or {},
     )
 
 
-def _held(pods: Iterable[Pod], resource: str) -> int:
+def _held(pods: Sequence[Pod] | None, resource: str, claimed: frozenset[str]) -> int | None:
+    """None: not known, for claims count against the resource, too, or no pods are."""
+    if pods is None or resource in claimed:
+        return None
     return sum(pod.requests.get(resource, 0) for pod in pods if not pod.terminal)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from chargeback.core.claims import Claim, ClaimRequest
 from chargeback.core.owners.owners import Namespace
+from chargeback.core.plans.book import PlanVersion
 from chargeback.core.pods import Ask, Pod
 from chargeback.core.quota.idle_shares import IdleShare
 from chargeback.core.quota.other_keys import KeyUse
@@ -111,7 +112,7 @@ def test_the_plan_lies_on_the_key_of_its_quota() -> None:
         (LIMITS, None, None),
         (REQUESTS, 8, 32),
     ]
-    assert [(plan.namespace, plan.guaranteed) for plan in report.plans] == [("lone", 2), ("team", 8)]
+    assert [(each.plan.namespace, each.plan.guaranteed) for each in report.plans] == [("lone", 2), ("team", 8)]
 
 
 def test_other_keys_the_fullest_first() -> None:
@@ -221,3 +222,30 @@ def test_the_report_of_one_namespace() -> None:
     (web,) = report.namespaces
     assert (web.namespace, web.held, [use.counted for use in web.uses]) == ("web", 3, [3])
     assert [problem.namespace for problem in report.problems] == ["web"]
+
+
+def test_plans_of_parts_stand_beside_that_of_whole_cards() -> None:
+    """A plan file's, on the quota that limits the profile, where one does; and how many are held either way."""
+    key = "nvidia.com/mig-3g.40gb"
+    filed = [
+        PlanVersion(namespace="team", resource=GPU, cap=24),
+        PlanVersion(namespace="team", resource=key, guaranteed=4),
+        PlanVersion(namespace="bare", resource=key, guaranteed=1, cap=2),
+    ]
+    quotas = [quota({REQUESTS: "16", f"requests.{key}": "8"})]
+    slices = Pod(namespace="bare", name="a", uid="a", node="n1", asks=(Ask(container="main", resource=key, count=3),))
+    report = quota_report(QuotaFacts(quotas=quotas, pods=[slices], filed=filed), 0)
+    assert [
+        (each.plan.namespace, each.plan.resource, each.plan.quota, each.plan.guaranteed, each.plan.cap, each.held)
+        for each in report.plans
+    ] == [("bare", key, None, 1, 2, 3), ("team", GPU, "gpu", None, 24, 0), ("team", key, "gpu", 4, 8, 0)]
+    assert {use.resource: (use.guaranteed, use.cap) for use in report.uses} == {
+        REQUESTS: (None, 24),
+        f"requests.{key}": (4, 8),
+    }
+
+
+def test_idle_time_is_of_namespaces_without_a_quota_too() -> None:
+    share = IdleShare(held_ms=Fraction(4), known_ms=Fraction(2), idle_ms=Fraction(1))
+    report = quota_report(QuotaFacts(quotas=[quota({REQUESTS: "8"})], idle={"bare": share}), 0)
+    assert (report.idle, report.of("team").idle, report.of("bare").idle) == ({"bare": share}, {}, {"bare": share})
