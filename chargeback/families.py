@@ -116,7 +116,7 @@ FAMILIES = (
     Family(
         kind=GaugeMetricFamily,
         name="chargeback_quota_counted",
-        help="Own count: devices of pods that match and are not over, pending ones too; of a plan on no quota, of its resource.",
+        help="Own count: devices of pods that match and are not over, pending too; for a plan on no quota, too.",
         labels=QUOTA_LABELS,
         read=lambda standing: standing.quota_samples.counted(),
     ),
