@@ -29,9 +29,37 @@ def pace(counter: str, *matchers: str, by: tuple[str, ...] = DEVICE, where: str 
     return f"max by ({', '.join(by)}) (rate({counter}{{{','.join((where, *matchers))}}}[$__rate_interval]))"
 
 
+def while_observed(pace_of_devices: str) -> str:
+    """How fast something grows in a second in which its device was observed.
+
+    Counters of an agent grow by whole beats, and a scrape falls between two: by the clock, a device that is held all
+    the time is held for 0.9 seconds of one second and for 1.1 of another. By what was observed it is one.
+    """
+    observed = pace("gpu_observed_seconds_total", where=PICKED_CLUSTER)
+    return f"{pace_of_devices} / on ({', '.join(DEVICE)}) group_left () ({observed} > 0)"
+
+
+def observed_ratio(by: tuple[str, ...]) -> str:
+    """The part of the agents' own time, from beat to beat, in which devices and their holders were observed."""
+    seen = pace("gpu_observed_seconds_total", by=("instance", *DEVICE))
+    beats = agents_pace("gpu_exporter_last_beat_timestamp_seconds")
+    of_each = f"{seen} / on (instance) group_left () ({beats} > 0)"
+    return f"avg by ({', '.join(by)}) (max by ({', '.join(DEVICE)}) ({of_each}))"
+
+
 def held(*matchers: str, by: tuple[str, ...] = (), where: str = PICKED) -> str:
     """Devices held, by labels of the device or of its holder."""
-    return total(pace("gpu_held_seconds_total", *matchers, by=HOLDER, where=where), by)
+    return total(while_observed(pace("gpu_held_seconds_total", *matchers, by=HOLDER, where=where)), by)
+
+
+def idle(by: tuple[str, ...] = ()) -> str:
+    """Devices that nobody holds."""
+    return total(while_observed(pace("gpu_idle_seconds_total")), by)
+
+
+def power_of_holders(by: tuple[str, ...] = (), where: str = PICKED) -> str:
+    """Watts, of the holders whose part is known."""
+    return total(while_observed(pace("gpu_held_energy_joules_total", by=HOLDER, where=where)), by)
 
 
 def busy_ratio(by: tuple[str, ...] = (), where: str = PICKED) -> str:
@@ -50,7 +78,7 @@ def held_and_idle(by: tuple[str, ...] = (), where: str = PICKED) -> str:
     holding, working = (
         pace(counter, by=HOLDER, where=where) for counter in ("gpu_held_seconds_total", "gpu_busy_seconds_total")
     )
-    return total(f"({holding} - {working}) and {known}", by)
+    return total(f"{while_observed(f'({holding} - {working})')} and {known}", by)
 
 
 def missing_cards(by: tuple[str, ...] = ()) -> str:

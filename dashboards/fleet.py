@@ -62,7 +62,7 @@ def summary() -> Iterator[Placed]:
             "Held",
             f"The part of all observed device time that somebody holds now. {DEVICE_TIME}",
             RATIO,
-            f"{dq.held()} / ({dq.held()} + {dq.total(dq.pace('gpu_idle_seconds_total'))} > 0)",
+            f"{dq.held()} / ({dq.held()} + {dq.idle()} > 0)",
             1,
             None,
         ),
@@ -150,8 +150,7 @@ def utilisation() -> Iterator[Placed]:
     panel = line_panel("Devices held", description, COUNT, lines, stacked=True)
     yield Placed(panel=panel, width=12, height=8)
     description = f"Devices that are observed, healthy and held by nobody. {DEVICE_TIME}"
-    idle = dq.total(dq.pace("gpu_idle_seconds_total"), kind)
-    lines = (Query(expr=idle, legend="{{model}} {{mig_profile}}"),)
+    lines = (Query(expr=dq.idle(kind), legend="{{model}} {{mig_profile}}"),)
     panel = line_panel("Devices idle", description, COUNT, lines, stacked=True)
     yield Placed(panel=panel, width=12, height=8)
     description = (
@@ -175,8 +174,7 @@ def coverage() -> Iterator[Placed]:
     description = (
         "The part of time in which a node's devices and their holders are observed. What is not becomes gap."
     )
-    seen = f"avg by (cluster, node) ({dq.pace('gpu_observed_seconds_total')})"
-    lines = (Query(expr=seen, legend="{{cluster}} {{node}}"),)
+    lines = (Query(expr=dq.observed_ratio(("cluster", "node")), legend="{{cluster}} {{node}}"),)
     yield Placed(panel=line_panel("Observed", description, RATIO, lines), width=8, height=8)
     description = (
         "Holders by the evidence that they hold. `none`: more than one could be it, and nobody is named; `kubelet`: "
@@ -191,7 +189,8 @@ def coverage() -> Iterator[Placed]:
     lines = (Query(expr=known, legend="{{model}}"),)
     yield Placed(panel=line_panel("Holders whose busy time is known", description, RATIO, lines), width=8, height=8)
     description = "Devices used at this pace by processes that hold no part of them: reported, and not billed."
-    used = dq.total(dq.pace("gpu_use_without_allocation_seconds_total"), ("cluster", "node"))
+    using = dq.while_observed(dq.pace("gpu_use_without_allocation_seconds_total"))
+    used = dq.total(using, ("cluster", "node"))
     lines = (Query(expr=used, legend="{{cluster}} {{node}}"),)
     yield Placed(panel=line_panel("Use without allocation", description, COUNT, lines), width=8, height=8)
     description = (

@@ -59,7 +59,7 @@ def summary() -> Iterator[Placed]:
             "Power",
             "Power drawn for these pods now, by the rule that docs/metrics.md tells.",
             WATTS,
-            dq.total(dq.pace("gpu_held_energy_joules_total", by=dq.HOLDER, where=MINE)),
+            dq.power_of_holders(where=MINE),
             0,
         ),
     )
@@ -91,7 +91,7 @@ def pods() -> Iterator[Placed]:
             Column(title="Idle", expr=dq.held_and_idle(by=by, where=MINE), unit=COUNT, decimals=2),
             Column(
                 title="Power",
-                expr=dq.total(dq.pace("gpu_held_energy_joules_total", by=dq.HOLDER, where=MINE), by),
+                expr=dq.power_of_holders(by=by, where=MINE),
                 unit=WATTS,
                 decimals=0,
             ),
