@@ -18,15 +18,18 @@ def agents() -> Iterator[Placed]:
     ages = (Query(expr=f"topk(20, {q.push_age_s()})", legend="{{cluster}} {{node}}"),)
     yield Placed(panel=line_panel("Push age of the 20 stalest nodes", description, SECONDS, ages), width=8, height=8)
     description = (
-        "Finished node-hours that the aggregator has not acknowledged, and those that are gone for good: refused "
-        "for ever, or lost because neither disk nor memory had room."
+        "Finished node-hours that the aggregator has not acknowledged; and those of the last hour that are gone for "
+        "good: refused for ever, or lost because neither disk nor memory had room."
     )
     kept = (
         Query(expr=dq.of_agents("gpu_exporter_spool_bodies"), legend=f"waiting {AGENT}"),
-        Query(
-            expr=f"{dq.agents_pace('gpu_exporter_refused_bodies_total')} * 3600", legend=f"refused an hour {AGENT}"
+        *(
+            Query(
+                expr=dq.in_last_hour(f"gpu_exporter_{name}_bodies_total", by=("instance",), where=dq.PICKED_CLUSTER),
+                legend=f"{name} in an hour {AGENT}",
+            )
+            for name in ("refused", "lost")
         ),
-        Query(expr=f"{dq.agents_pace('gpu_exporter_lost_bodies_total')} * 3600", legend=f"lost an hour {AGENT}"),
     )
     yield Placed(panel=line_panel("Node-hours that agents keep", description, COUNT, kept), width=8, height=8)
     description = "Size of the spool on disk. It holds 256 MiB, and ages of the oldest hours lie far below that."

@@ -69,8 +69,8 @@ def budgets() -> Iterator[Placed]:
     """What cost centers may spend this month, and what they will have spent at its end."""
     table = table_panel(
         "Budgets this month",
-        "What may be spent, what is, and where a straight line leads: low and high are two deviations. There is no "
-        f"forecast in a month's first three days. {PROVISIONAL}",
+        "What may be spent, what is, and where a straight line leads: low and high are two deviations. Budgets are "
+        f"of all clusters. There is no forecast in a month's first three days. {PROVISIONAL}",
         PLAIN,
         {"cost_center": "Cost center", "currency": "Currency"},
         (
@@ -115,7 +115,7 @@ def namespaces() -> Iterator[Placed]:
         links={"namespace": NAMESPACE_LINK, "cost_center": COST_CENTER_LINK},
     )
     yield Placed(panel=table, width=14, height=10)
-    description = f"Cost of the period by what was held: a card, a MIG profile or a share. {PROVISIONAL}"
+    description = f"Cost of the period by what was held: a card, or shares of it, or a MIG profile. {PROVISIONAL}"
     query = Query(expr=f"sort_desc({q.cost(q.PICKED_PERIOD, ('sku',))})", legend="{{sku}} ({{currency}})")
     yield Placed(panel=bar_panel(f"Cost by SKU, {CHOSEN}", description, PLAIN, query), width=10, height=10)
     description = (

@@ -107,6 +107,11 @@ def of_agents(metric: str, *matchers: str, by: tuple[str, ...] = ()) -> str:
     return f"max by ({', '.join(('instance', *by))}) ({metric}{{{','.join((PICKED_CLUSTER, *matchers))}}})"
 
 
+def in_last_hour(counter: str, *matchers: str, by: tuple[str, ...] = DEVICE, where: str = PICKED) -> str:
+    """How much a counter of rare things grew in the last hour: at the pace of a minute one of them would be sixty."""
+    return f"max by ({', '.join(by)}) (increase({counter}{{{','.join((where, *matchers))}}}[1h]))"
+
+
 def agents_pace(counter: str, *matchers: str, by: tuple[str, ...] = ()) -> str:
     """How fast a counter of each agent itself grows a second."""
     rate = f"rate({counter}{{{','.join((PICKED_CLUSTER, *matchers))}}}[$__rate_interval])"

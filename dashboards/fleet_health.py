@@ -21,7 +21,7 @@ def health() -> Iterator[Placed]:
         keys,
         (
             Column(title="Last", expr=f"{dq.once('gpu_xid_last_timestamp_seconds', by=by)} * 1000", unit=INSTANT),
-            Column(title="An hour, now", expr=f"{dq.pace('gpu_xid_errors_total', by=by)} * 3600", unit=COUNT),
+            Column(title="Errors", expr=dq.once("gpu_xid_errors_total", by=by), unit=COUNT, decimals=0),
         ),
     )
     yield Placed(panel=table, width=16, height=8)
@@ -38,9 +38,11 @@ def health() -> Iterator[Placed]:
         for name in ("pending", "failed")
     )
     yield Placed(panel=line_panel("Row remapping", description, COUNT, lines), width=8, height=8)
-    description = "Uncorrected memory errors an hour: what was computed there is wrong, and its job has failed."
-    errors = dq.pace("gpu_ecc_errors_total", 'kind="uncorrected"')
-    lines = (Query(expr=f"{errors} * 3600", legend=CARD),)
+    description = (
+        "Uncorrected memory errors of the last hour: what was computed there is wrong, and its job has failed."
+    )
+    errors = dq.in_last_hour("gpu_ecc_errors_total", 'kind="uncorrected"')
+    lines = (Query(expr=errors, legend=CARD),)
     yield Placed(panel=line_panel("Uncorrected memory errors", description, COUNT, lines), width=8, height=8)
     description = "Cards whose clocks are slowed now, by reason: heat, power, or what the board and the driver allow."
     slowed = dq.once("gpu_throttled", by=(*dq.DEVICE, "reason"))

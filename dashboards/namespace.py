@@ -7,7 +7,7 @@ from typing import Any
 from dashboards import device_queries as dq
 from dashboards import queries as q
 from dashboards import variables
-from dashboards.ledger_panels import CHOSEN, PROVISIONAL, cost_of, hours_of
+from dashboards.ledger_panels import CHOSEN, IDLE_PART, PROVISIONAL, cost_of, hours_of
 from dashboards.links import NAMESPACE_UID
 from dashboards.page import Page, Placed
 from dashboards.panels import (
@@ -162,9 +162,8 @@ def waste() -> Iterator[Placed]:
     query = Query(expr=f"topk(10, {dq.held_and_idle(by=POD, where=MINE)} > 0)", legend="{{namespace}} {{pod}}")
     panel = bar_panel("Idlest pods", description, COUNT, query)
     yield Placed(panel=panel, width=8, height=8)
-    description = "Part of the held GPU time in which no process kept the device busy; absent where usage is unknown."
     lines = (Query(expr=q.quota("idle_ratio"), legend="{{cluster}} {{namespace}}"),)
-    yield Placed(panel=line_panel("Idle part of what is held", description, RATIO, lines), width=8, height=8)
+    yield Placed(panel=line_panel("Idle part of what is held", IDLE_PART, RATIO, lines), width=8, height=8)
     description = f"Cost of guarantees that were paid for and not used, in the period. {PROVISIONAL}"
     unused = q.cost(q.PICKED_PERIOD, ("namespace",), where=(q.PICKED, q.TENANTS, 'kind="unused"'))
     query = Query(expr=f"sort_desc({unused})", legend="{{namespace}} ({{currency}})")

@@ -31,7 +31,10 @@ def platform() -> Iterator[Placed]:
         where = (q.PICKED_CLUSTER, f'cost_center="{account}"')
         query = Query(expr=q.cost(q.PICKED_PERIOD, where=where), legend="{{currency}}")
         yield Placed(panel=stat_panel(f"{title}, {CHOSEN}", MEANINGS[title], PLAIN, query), width=5, height=4)
-    description = "The part of all card-time of the period that no cost center held."
+    description = (
+        "The part of all card-time of the period that is on no cost center's account: held by nobody, unowned, or "
+        "without a price."
+    )
     share = Query(expr=q.platform_share(q.PICKED_PERIOD), legend="share")
     panel = stat_panel(f"Nobody's share, {CHOSEN}", description, RATIO, share, decimals=1)
     yield Placed(panel=panel, width=4, height=4)

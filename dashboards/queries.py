@@ -98,13 +98,13 @@ def page_age_s() -> str:
 
 
 def refused_per_hour() -> str:
-    """Node-hours refused, by the field at fault. Each replica counts what it refused itself: these do add up."""
+    """Pushes refused, by the field at fault. Each replica counts what it refused itself: these do add up."""
     rate = "rate(chargeback_pushes_refused_total{}[$__rate_interval])"
     return f"sum by (status, field) ({rate}) * {SECONDS_PER_HOUR}"
 
 
 def accepted_per_hour() -> str:
-    """Node-hours taken, by what became of them: each replica's own count, as of those refused."""
+    """Pushes taken, by what became of them: each replica's own count, as of those refused."""
     rate = "rate(chargeback_pushes_accepted_total{}[$__rate_interval])"
     return f"sum by (outcome) ({rate}) * {SECONDS_PER_HOUR}"
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from dashboards import queries as q
 from dashboards import variables
-from dashboards.ledger_panels import CHOSEN, PROVISIONAL
+from dashboards.ledger_panels import CHOSEN, IDLE_PART, PROVISIONAL
 from dashboards.links import NAMESPACE_UID, QUOTAS_UID, cell_link
 from dashboards.page import Page, Placed
 from dashboards.panels import (
@@ -63,7 +63,7 @@ def summary() -> Iterator[Placed]:
         ),
         (
             "Refused workloads",
-            "Workloads whose pods a quota refuses now. Only a cluster's API tells.",
+            "Workloads that a quota refuses now; one that two keys refuse counts twice. Only a cluster's API tells.",
             f"sum({q.quota('refusals')})",
             NONE_WANTED,
         ),
@@ -132,12 +132,11 @@ def demand() -> Iterator[Placed]:
 def waste() -> Iterator[Placed]:
     """What takes room in a quota, or is paid for, and does nothing."""
     of_namespace = ("cluster", "namespace")
-    description = "Part of the held GPU time in which no process kept the device busy; absent where usage is unknown."
     lines = (Query(expr=q.quota("idle_ratio"), legend="{{cluster}} {{namespace}}"),)
-    yield Placed(panel=line_panel("Held and idle", description, RATIO, lines), width=8, height=8)
+    yield Placed(panel=line_panel("Held and idle", IDLE_PART, RATIO, lines), width=8, height=8)
     description = (
-        "What the plan guarantees less what the quota's key has in use now; below zero it is burst. A guarantee that "
-        "is never used up is too large."
+        "What the plan guarantees less what the quota's key has in use now, of any model. Where others fill the key, "
+        "a guarantee of one model may be unused all the same: what was paid for it stands beside."
     )
     left = f"{q.quota('guaranteed')} - {q.quota('used')}"
     lines = (Query(expr=left, legend=KEY),)

@@ -149,15 +149,18 @@ def meters() -> Iterator[Placed]:
         Query(expr=q.health("chargeback_unmetered_pods"), legend="{{cluster}} {{node}} pods"),
     )
     yield Placed(panel=line_panel("Nodes without an agent", description, COUNT, unmetered), width=8, height=8)
-    description = "Node-hours taken in an hour at the present pace: stored, or older than what was there."
-    lines = (Query(expr=q.accepted_per_hour(), legend="{{outcome}}"),)
-    yield Placed(panel=line_panel("Accepted node-hours per hour", description, COUNT, lines), width=8, height=8)
     description = (
-        "Node-hours refused in an hour at the present pace, by status and the field at fault. The agent keeps each "
-        "on disk."
+        "Pushes taken in an hour at the present pace: stored, or older than what was there. An agent pushes the hour "
+        "so far twice a minute."
+    )
+    lines = (Query(expr=q.accepted_per_hour(), legend="{{outcome}}"),)
+    yield Placed(panel=line_panel("Accepted pushes an hour", description, COUNT, lines), width=8, height=8)
+    description = (
+        "Pushes refused in an hour at the present pace, by status and the field at fault. The agent keeps what was "
+        "refused on disk."
     )
     lines = (Query(expr=q.refused_per_hour(), legend="{{status}} {{field}}"),)
-    yield Placed(panel=line_panel("Refused node-hours per hour", description, COUNT, lines), width=8, height=8)
+    yield Placed(panel=line_panel("Refused pushes an hour", description, COUNT, lines), width=8, height=8)
     description = "The versions that run, of the aggregator and of the agents."
     versions = tuple(
         Query(expr=f"count by (version) (max by (instance, version) ({program}_build_info{{}}))", legend=legend)

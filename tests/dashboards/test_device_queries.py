@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,11 +57,27 @@ def test_a_card_held_all_the_time_is_one_wherever_the_scrape_falls(tmp_path: Pat
         for expr, value in expected.items()
         for at in (300, 307, 316, 322)
     ]
+    judge(tmp_path, SCRAPE_S, series, checks)
+
+
+@needs_promtool
+def test_one_rare_thing_in_an_hour_is_one(tmp_path: Path) -> None:
+    """For an hour, and not sixty for a minute."""
+    series = {f'gpu_ecc_errors_total{{{DEVICE},kind="uncorrected"}}': "0x30 1x120"}
+    expr = f"round(sum({dq.in_last_hour('gpu_ecc_errors_total')}))"
+    checks = [
+        {"expr": substitute(expr, {}), "eval_time": f"{at}m", "exp_samples": [{"labels": "{}", "value": value}]}
+        for at, value in ((30, 0), (31, 1), (60, 1), (120, 0))
+    ]
+    judge(tmp_path, 60, series, checks)
+
+
+def judge(folder: Path, interval_s: int, series: Mapping[str, str], checks: Sequence[Mapping[str, Any]]) -> None:
     inputs = [{"series": name, "values": values} for name, values in series.items()]
-    case = {"interval": f"{SCRAPE_S}s", "input_series": inputs, "promql_expr_test": checks}
-    (tmp_path / "case.yaml").write_text(json.dumps({"rule_files": [], "tests": [case]}))
+    case = {"interval": f"{interval_s}s", "input_series": inputs, "promql_expr_test": checks}
+    (folder / "case.yaml").write_text(json.dumps({"rule_files": [], "tests": [case]}))
     done = subprocess.run(
         ["promtool", "test", "rules", "case.yaml"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+        cwd=folder, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
