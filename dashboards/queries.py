@@ -98,15 +98,19 @@ def page_age_s() -> str:
 
 
 def refused_per_hour() -> str:
-    """Pushes refused, by the field at fault. Each replica counts what it refused itself: these do add up."""
-    rate = "rate(chargeback_pushes_refused_total{}[$__rate_interval])"
-    return f"sum by (status, field) ({rate}) * {SECONDS_PER_HOUR}"
+    """Pushes refused, by the field at fault."""
+    return _pushes_per_hour("chargeback_pushes_refused_total", ("status", "field"))
 
 
 def accepted_per_hour() -> str:
-    """Pushes taken, by what became of them: each replica's own count, as of those refused."""
-    rate = "rate(chargeback_pushes_accepted_total{}[$__rate_interval])"
-    return f"sum by (outcome) ({rate}) * {SECONDS_PER_HOUR}"
+    """Pushes taken, by what became of them."""
+    return _pushes_per_hour("chargeback_pushes_accepted_total", ("outcome",))
+
+
+def _pushes_per_hour(counter: str, by: tuple[str, ...]) -> str:
+    """Each replica counts its own: these add up, but not what two jobs scrape of one replica."""
+    of_each = f"max by (instance, {', '.join(by)}) (rate({counter}{{}}[$__rate_interval]))"
+    return f"sum by ({', '.join(by)}) ({of_each}) * {SECONDS_PER_HOUR}"
 
 
 def values_of(label: str, *matchers: str) -> str:
