@@ -80,19 +80,19 @@ class Fleet:
                 )
 
     def put_pods(self, database: Database, hour: int) -> None:
-        """Have the API tell of all pods, which were bound an hour before."""
+        """Have the API tell of all pods, which were bound when the hour began."""
         with database.write() as connection:
-            note_pods(connection, CLUSTER, self.pods(start_ms(hour - 1)), [], start_ms(hour))
+            note_pods(connection, CLUSTER, self.pods(start_ms(hour)), [], start_ms(hour))
 
-    def put_hour(self, database: Database, hour: int) -> None:
-        """Store an hour's bodies, and of the next hour what agents have pushed when that one's grace has passed.
-
-        Up to then the API is followed, and says that nothing has changed.
-        """
-        self._put(database, hour, self.bodies(hour))
-        self._put(database, hour + 1, self.bodies(hour + 1, until=GRACE_MS))
+    def follow(self, database: Database, hour: int) -> None:
+        """Have the API say that nothing has changed until the hour's grace has passed."""
         with database.write() as connection:
             note_pods(connection, CLUSTER, [], [], start_ms(hour + 1) + GRACE_MS)
+
+    def put_hour(self, database: Database, hour: int) -> None:
+        """Store an hour's bodies, and of the next hour what agents have pushed when that one's grace has passed."""
+        self._put(database, hour, self.bodies(hour))
+        self._put(database, hour + 1, self.bodies(hour + 1, until=GRACE_MS))
 
     def _put(self, database: Database, hour: int, sent: Iterator[wire.NodeHour]) -> None:
         while True:

@@ -103,29 +103,29 @@ def copy_alone(database: Database, hour: int) -> tuple[float, int]:
 def test_closing_an_hour(database: Database, figures: list[str]) -> None:
     """10,000 nodes of eight cards: by one replica, and by one a core; then COPY alone of the same lines.
 
-    After an hour in which all pods are new: agents see them for the first time.
+    First as agents alone tell of them; then with a cluster's API: when all pods are new to it, and the hour after.
     """
     fleet, cores = Fleet(nodes=NODES), os.cpu_count() or 1
-    rates = {}
-    fleet.put_pods(database, HOUR)
-    fleet.put_hour(database, HOUR)
-    took, _ = close_with(cores, database, HOUR)
-    figures.append(f"close {NODES} nodes x 8 cards whose pods are new, {cores} replica(s): {took:.2f} s")
-    for hour, replicas in ((HOUR + 1, 1), (HOUR + 2, cores)):
-        fleet.put_hour(database, hour)
-        took, each = close_with(replicas, database, hour)
-        assert sum(count for count, _ in each) >= NODES
-        copied, count = copy_alone(database, hour)
-        assert count >= NODES * 8
-        rates[replicas] = copied / took
-        cpu_us = sum(cpu for _, cpu in each) / sum(count for count, _ in each) * 1e6
-        figures.append(f"close {NODES} nodes x 8 cards, {replicas} replica(s) on {cores} cores: {took:.2f} s,")
-        figures.append(
-            f"    {count / took:,.0f} lines/s, {cpu_us:.0f} us CPU a node-hour; COPY alone: {copied:.2f} s"
-        )
-        figures.append(
-            f"    that is {rates[replicas]:.2f} of COPY alone (wanted with a replica a core: {OF_COPY:.2f})"
-        )
+    close_and_copy(database, fleet, HOUR, 1, "", figures)
+    close_and_copy(database, fleet, HOUR + 1, cores, "", figures)
+    fleet.put_pods(database, HOUR + 2)
+    for hour, what in ((HOUR + 2, ", all pods new to the API"), (HOUR + 3, ", pods known to the API")):
+        fleet.follow(database, hour)
+        close_and_copy(database, fleet, hour, cores, what, figures)
+
+
+def close_and_copy(database: Database, fleet: Fleet, hour: int, replicas: int, what: str, figures: list[str]) -> None:
+    fleet.put_hour(database, hour)
+    took, each = close_with(replicas, database, hour)
+    assert sum(count for count, _ in each) >= NODES
+    copied, count = copy_alone(database, hour)
+    assert count >= NODES * 8
+    cpu_us = sum(cpu for _, cpu in each) / sum(count for count, _ in each) * 1e6
+    figures.append(
+        f"close {NODES} nodes x 8 cards{what}, {replicas} replica(s) on {os.cpu_count()} cores: {took:.2f} s,"
+    )
+    figures.append(f"    {count / took:,.0f} lines/s, {cpu_us:.0f} us CPU a node-hour; COPY alone: {copied:.2f} s")
+    figures.append(f"    that is {copied / took:.2f} of COPY alone (wanted with a replica a core: {OF_COPY:.2f})")
 
 
 def test_a_month_report_of_a_year(database: Database, figures: list[str]) -> None:
