@@ -8,11 +8,10 @@ from decimal import Decimal
 from fractions import Fraction
 
 from chargeback.core.hours import format_instant
-from chargeback.core.plans.sources import Plan
 from chargeback.core.quota.holders import Holder
 from chargeback.core.quota.idle_shares import IdleShare
 from chargeback.core.quota.refusals import Refusal
-from chargeback.core.quota.report import NamespaceQuotas, QuotaReport
+from chargeback.core.quota.report import NamespaceQuotas, PlanHeld, QuotaReport
 from chargeback.core.quota.uses import QuotaUse
 
 Plain = dict[str, object]
@@ -47,11 +46,8 @@ def use_json(use: QuotaUse, saturation_s: Mapping[tuple[str, str, str], Fraction
     }
 
 
-def plan_json(found: NamespaceQuotas) -> Plain | None:
-    """None where the namespace has no plan."""
-    plan: Plan | None = found.plan
-    if plan is None:
-        return None
+def plan_json(found: PlanHeld) -> Plain:
+    plan = found.plan
     return {
         "namespace": plan.namespace,
         "resource": plan.resource,
@@ -71,7 +67,8 @@ def show(number: Decimal | None) -> str | None:
 def _namespace_json(found: NamespaceQuotas) -> Plain:
     return {
         "namespace": found.namespace,
-        "plan": plan_json(found),
+        "plan": None if found.plan is None else plan_json(PlanHeld(found.plan, found.held)),
+        "part_plans": [plan_json(each) for each in found.parts],
         "other_keys": [
             {"quota": key.quota, "key": key.key, "hard": show(key.hard), "used": show(key.used)}
             for key in found.others

@@ -45,7 +45,7 @@ def show_plans(namespace: str | None, output: str, **options: Any) -> None:
     """
     settings = take_settings(options)
     report = read_report(settings, namespace)
-    rows = [row for each in report.namespaces if (row := plan_json(each)) is not None]
+    rows = [plan_json(each) for each in report.plans]
     match output:
         case "json":
             click.echo(json.dumps(rows, indent=2))

@@ -96,9 +96,6 @@ def note_pods(
     return touched.count
 
 
-_read_slots = msgspec.json.Decoder(tuple[PodSlot, ...]).decode
-
-
 class _Touched:
     """By node (None: all), from when to when something changed."""
 
@@ -260,6 +257,7 @@ def _read_about(text: str) -> _About:
     return msgspec.json.decode(text, type=_About)
 
 
+_read_slots = msgspec.json.Decoder(tuple[PodSlot, ...]).decode
 _OF_LIFE = (
     pods.c.node, pods.c.namespace, pods.c.pod, pods.c.uid, pods.c.bound_ms, pods.c.alive_ms, pods.c.ended_ms,
     pods.c.seen_ms, pods.c.slots, pods.c.about,

@@ -46,7 +46,7 @@ UNRATED, RETRY_MS, SUBJECT_CHARS_MAX = "unrated", 600_000, 300
 
 def spare_collector() -> None:
     """Have Python look for cycles more rarely: rating makes many small values, and no cycles. To be called once."""
-    gc.set_threshold(200_000, 20, 50)
+    gc.set_threshold(50_000, 20, 50)
 
 
 def close_due(database: Database, now_ms: int, grace_ms: int, limit: int = BATCH) -> int:

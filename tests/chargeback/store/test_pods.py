@@ -20,7 +20,7 @@ from chargeback.store.evidence import read_evidence
 from chargeback.store.feeds import followed, note_followed
 from chargeback.store.ledger import lines_of_month
 from chargeback.store.node_hours import NodeHourKey, differences_since
-from chargeback.store.pods import FEED, GonePod, lives_of, note_pods
+from chargeback.store.pods import FEED, GonePod, lives_of, note_pods, slots_of
 from chargeback.store.problems import problems_since
 from chargeback.store.sights import note_sights
 from chargeback.tasks.close_hours import close_all
@@ -283,6 +283,14 @@ def test_a_first_sight_makes_the_hours_since_the_bind_due(database: Database) ->
         see(connection, earlier, [Sight(uid="uid-ended", at_ms=at(50), slots=(slot,))])
     assert [life.seen_ms for life in lives(database) if life.pod == "ended"] == [at(50)]
     assert due(database) == []
+
+
+def test_a_pod_has_no_slots_by_a_claim_that_only_watches() -> None:
+    """What else it was given stays its own."""
+    own = PodSlot(container="main", device="GPU-1", shares=(0,), resource=GPU)
+    claimed, watched = (replace(own, device=name, claim=f"a/{name}") for name in ("GPU-2", "GPU-3"))
+    assert slots_of((own, claimed, watched), ("a/GPU-3",)) == (own, claimed)
+    assert slots_of((own, claimed, watched), ()) == (own, claimed, watched)
 
 
 def test_sights_of_many_node_hours_are_noted_as_if_one_by_one(database: Database) -> None:
