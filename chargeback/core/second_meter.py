@@ -148,15 +148,13 @@ class _Work:
 
     def fill(self, life: PodLife) -> None:
         """Extend a pod that agents saw: back to its bind, and across time in which it was not seen."""
-        seen_ms = self._seen_ms(life)
-        if seen_ms is None:
-            return
         slots = {
             (what.device, share, what.container): what
             for what in (*life.slots, *map(slot_of, self._seen.get(life.uid, ())))
             for share in what.shares
         }
         for (device, share, _), what in sorted(slots.items()):
+            seen_ms = self._given_ms(life, what)
             own, _ = self._stays(life, what, (device, share))
             if not subtract(self._window(life, self._last_seen_ms(seen_ms, own)), own):
                 continue  # it was seen for as long as it was there
@@ -176,13 +174,23 @@ class _Work:
             since = intersect(self._window(life), ((seen, self._until),))
             self._differences[FREED] += length(subtract(intersect(since, offer.observed), own))
 
-    def _seen_ms(self, life: PodLife) -> int | None:
-        """When an agent first saw it, in this hour or another."""
-        starts = [self._start_ms + holding.start for holding in self._seen.get(life.uid, ())]
-        return min(starts + ([life.seen_ms] if life.seen_ms is not None else []), default=None)
+    def _given_ms(self, life: PodLife, what: PodSlot) -> int:
+        """When an agent first saw it on what its container was given of a resource: that is its own for life.
+
+        The kubelet gives to one container after the other, so an agent may have seen the pod before.
+        """
+
+        def is_it(other: PodSlot | Holding) -> bool:
+            return (other.container, other.resource) == (what.container, what.resource)
+
+        starts = [self._start_ms + each.start for each in self._seen.get(life.uid, ()) if is_it(each)]
+        earlier = life.seen_ms is not None and life.seen_ms < self._start_ms and any(map(is_it, life.slots))
+        if life.seen_ms is not None and (earlier or not starts):
+            return life.seen_ms
+        return min(starts)
 
     def _last_seen_ms(self, seen_ms: int, own: Spans) -> int:
-        """When it was last seen to come to a slot, be it again: until then it lived. seen_ms: the first sight."""
+        """When it was last seen to come to a slot, be it again: until then it lived. seen_ms: for the first time."""
         return max(seen_ms, *(self._start_ms + start for start, _ in own)) if own else seen_ms
 
     def _window(self, life: PodLife, seen_ms: int = 0) -> Spans:
@@ -231,7 +239,7 @@ class _Work:
 
     def place(self, life: PodLife, same_price: Callable[[Sequence[Offer], PodLife], bool]) -> None:
         """A pod that no agent ever saw takes the first free slots, if all that are free cost the same."""
-        if self._seen_ms(life) is not None:
+        if life.seen_ms is not None or life.uid in self._seen:
             return
         window = self._window(life)
         if not window:

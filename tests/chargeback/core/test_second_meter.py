@@ -61,6 +61,31 @@ def test_a_finished_pod_that_an_old_kubelet_lists_ends_when_it_ended() -> None:
     assert metered.held == ()
 
 
+@pytest.mark.parametrize("again", [False, True])
+def test_the_kubelet_gives_to_one_container_after_the_other(again: bool) -> None:
+    """A look may fall between them: what the second was given was its own from the bind, too, and stays so."""
+    saws = (saw("p", 10.1, 60, container="actor"), saw("p", 10.2, 60, "GPU-2", container="learner"))
+    told = Told(gpus=(card(), card("GPU-2")), saw=saws, lives=(life("p", 10),))
+    metered = told.metered()
+    if again:
+        (sight,) = metered.sights
+        metered = replace(told, lives=(replace(told.lives[0], seen_ms=sight.at_ms, slots=sight.slots),)).metered()
+    assert who(metered) == [
+        ("p", "GPU-1", 10, 10.1, "api"),
+        ("p", "GPU-1", 10.1, 60, "agent"),
+        ("p", "GPU-2", 10, 10.2, "api"),
+        ("p", "GPU-2", 10.2, 60, "agent"),
+    ]
+    assert minutes(metered) == {"early": pytest.approx(0.3)}
+
+
+def test_a_container_that_is_seen_elsewhere_later_was_not_there_before() -> None:
+    """Nobody is billed for two cards in place of one."""
+    saws = (saw("p", 0, 20), saw("p", 20, 60, "GPU-2"))
+    metered = Told(gpus=(card(), card("GPU-2")), saw=saws, lives=(life("p", -5, seen=-5),)).metered()
+    assert who(metered) == [("p", "GPU-1", 0, 20, "agent"), ("p", "GPU-2", 20, 60, "agent")]
+
+
 def test_a_pod_that_lives_and_was_seen_to_hold_no_more() -> None:
     """The agent is believed, and the difference is told."""
     metered = Told(gpus=(card(),), saw=(saw("p", 0, 20),), lives=(life("p", -5, seen=-5),)).metered()
