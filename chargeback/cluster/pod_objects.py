@@ -61,6 +61,7 @@ class Terminated(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class State(msgspec.Struct, frozen=True):
+    running: dict[str, Any] | None = None
     terminated: Terminated | None = None
 
 
@@ -169,7 +170,10 @@ def _bound_ms(found: PodObject, created_ms: int) -> int:
 
 
 def _finished_ms(status: PodStatus) -> int | None:
+    """Of a pod whose node was lost the last word on its containers stays: one may still run by it."""
     states = [each.state for each in (*(status.container_statuses or ()), *(status.init_container_statuses or ()))]
+    if any(state and state.running is not None for state in states):
+        return None
     times = [unix_ms(state.terminated.finished_at) for state in states if state and state.terminated]
     known = [at for at in times if at]
     return max(known) + RESOLUTION_MS if known else None

@@ -78,10 +78,10 @@ def note_pods(
             new[pod.uid] = _new_row(cluster, pod, alive_ms, ended_ms)
             # Up to now, though it is over: a kubelet before 1.34 goes on listing it.
             touched.add(pod.node, pod.bound_ms, max(before_ms, now_ms))
-        elif row.ended_ms is None and alive_ms is not None and ended_ms is not None:
+        elif alive_ms is not None and ended_ms is not None and _ended_earlier(pod, row):
             _finish(connection, cluster, pod.uid, alive_ms, ended_ms)
             # Hours up to `before_ms` were rated as if it lived.
-            touched.add(row.node, min(before_ms, alive_ms, ended_ms), max(before_ms, ended_ms))
+            touched.add(row.node, min(before_ms, alive_ms, ended_ms), max(before_ms, row.ended_ms or ended_ms))
     if new:
         insert = insert_or(connection, pods)
         connection.execute(insert.on_conflict_do_nothing(index_elements=["cluster", "uid"]), list(new.values()))
@@ -135,6 +135,11 @@ def _end(
         # Another replica may be ahead of what we know: it lived when we last looked, and no longer than now.
         return (pod.bound_ms if row is None else max(min(before_ms, now_ms), pod.bound_ms)), now_ms
     return None, None
+
+
+def _ended_earlier(pod: Pod, row: Row[Any]) -> bool:
+    """Than the ledger has it: one that was only found to be over was so since the kubelet's stamp, if that comes."""
+    return row.ended_ms is None or (pod.finished_ms is not None and pod.finished_ms < row.ended_ms)
 
 
 def _end_missing(
@@ -210,9 +215,9 @@ def note_watching(connection: Connection, cluster: str, watching: Iterable[tuple
 
 
 def _finish(connection: Connection, cluster: str, uid: str, alive_ms: int, ended_ms: int) -> None:
-    """Once: what another replica has written meanwhile stays."""
-    lives = (pods.c.cluster == cluster, pods.c.uid == uid, pods.c.ended_ms.is_(None))
-    connection.execute(update(pods).where(*lives).values(alive_ms=alive_ms, ended_ms=ended_ms))
+    """Never later: what another replica has written meanwhile stays."""
+    it = (pods.c.cluster == cluster, pods.c.uid == uid, or_(pods.c.ended_ms.is_(None), pods.c.ended_ms > ended_ms))
+    connection.execute(update(pods).where(*it).values(alive_ms=alive_ms, ended_ms=ended_ms))
 
 
 def _rows(connection: Connection, cluster: str, uids: Collection[str]) -> Mapping[str, Row[Any]]:

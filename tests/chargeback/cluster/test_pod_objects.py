@@ -97,6 +97,14 @@ def test_a_pod_is_over_a_second_after_its_last_container() -> None:
     assert (evicted.terminal, evicted.finished_ms) == (True, None)
 
 
+def test_a_pod_that_failed_with_its_node_did_not_end_with_its_init_container() -> None:
+    """The cluster calls it Failed; of its containers the last word is that one ended at the start and one runs."""
+    fetched = {"name": "fetch", "state": {"terminated": {"exitCode": 0, "finishedAt": "2026-10-03T10:20:00Z"}}}
+    runs = {"name": "main", "state": {"running": {"startedAt": "2026-10-03T10:20:02Z"}}}
+    lost = read(status={"phase": "Failed", "initContainerStatuses": [fetched], "containerStatuses": [runs]})
+    assert (lost.terminal, lost.finished_ms) == (True, None)
+
+
 HALF = Fraction(1, 2)
 GROUP = {"runai-gpu-group": "g"}
 

@@ -1,4 +1,4 @@
-"""The history of pods: rows are added at their bind and ended once, and what they touch is rated again."""
+"""The history of pods: rows are added at their bind and ended, and what they touch is rated again."""
 
 from __future__ import annotations
 
@@ -170,6 +170,19 @@ def test_an_end_stays(database: Database) -> None:
     note(database, 32, gone=[GonePod(pod=pod(), alive_ms=at(31), gone_ms=at(32))])
     note(database, 33, all_there=[])
     assert rows(database) == before
+
+
+def test_a_stamp_that_comes_after_the_end_was_found(ledger: Database) -> None:
+    """A kubelet that was away tells later that its pod ended while nobody saw it: nobody pays beyond that."""
+    note(ledger, 12, pod())
+    put(ledger, body(gpus=[gpu(observed=[(0, 1_080_000)])], holdings=[holding(start=600_000, end=1_080_000)]))
+    note(ledger, 25)
+    note(ledger, 30, pod(terminal=True))
+    assert held(close(ledger, at(75)))[-1][2:] == (18, 25, "api")
+    note(ledger, 80, pod(terminal=True, finished_ms=at(20)))
+    assert rows(ledger) == [("uid-train", 10, pytest.approx(20 - 1 / 60), 20)]
+    assert held(close(ledger))[-1][2:] == (18, pytest.approx(20 - 1 / 60), "api")
+    assert note(ledger, 90, pod(terminal=True, finished_ms=at(20))) == 0
 
 
 def test_telling_the_same_again_changes_nothing(database: Database) -> None:
