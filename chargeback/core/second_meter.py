@@ -153,8 +153,9 @@ class _Work:
             for what in (*life.slots, *map(slot_of, self._seen.get(life.uid, ())))
             for share in what.shares
         }
+        given = self._given(life)
         for (device, share, _), what in sorted(slots.items()):
-            seen_ms = self._given_ms(life, what)
+            seen_ms = given[what.container, what.resource]
             own, _ = self._stays(life, what, (device, share))
             if not subtract(self._window(life, self._last_seen_ms(seen_ms, own)), own):
                 continue  # it was seen for as long as it was there
@@ -174,20 +175,18 @@ class _Work:
             since = intersect(self._window(life), ((seen, self._until),))
             self._differences[FREED] += length(subtract(intersect(since, offer.observed), own))
 
-    def _given_ms(self, life: PodLife, what: PodSlot) -> int:
-        """When an agent first saw it on what its container was given of a resource: that is its own for life.
+    def _given(self, life: PodLife) -> dict[tuple[str, str], int]:
+        """When an agent first saw what a container was given of a resource, by both, unix ms: it is its own for life.
 
-        The kubelet gives to one container after the other, so an agent may have seen the pod before.
+        The kubelet gives to one container after the other: the pod may have been seen before.
         """
-
-        def is_it(other: PodSlot | Holding) -> bool:
-            return (other.container, other.resource) == (what.container, what.resource)
-
-        starts = [self._start_ms + each.start for each in self._seen.get(life.uid, ()) if is_it(each)]
-        earlier = life.seen_ms is not None and life.seen_ms < self._start_ms and any(map(is_it, life.slots))
-        if life.seen_ms is not None and (earlier or not starts):
-            return life.seen_ms
-        return min(starts)
+        first_ms = life.seen_ms
+        known = {} if first_ms is None else {(each.container, each.resource): first_ms for each in life.slots}
+        given = dict(known) if first_ms is not None and first_ms < self._start_ms else {}
+        for each in self._seen.get(life.uid, ()):
+            what, at_ms = (each.container, each.resource), self._start_ms + each.start
+            given[what] = min(given.get(what, at_ms), at_ms)
+        return known | given
 
     def _last_seen_ms(self, seen_ms: int, own: Spans) -> int:
         """When it was last seen to come to a slot, be it again: until then it lived. seen_ms: for the first time."""
