@@ -57,6 +57,7 @@ class PodSpec(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Terminated(msgspec.Struct, frozen=True, rename="camel"):
+    exit_code: int = 0
     finished_at: datetime | None = None
 
 
@@ -170,13 +171,22 @@ def _bound_ms(found: PodObject, created_ms: int) -> int:
 
 
 def _finished_ms(status: PodStatus) -> int | None:
-    """Of a pod whose node was lost the last word on its containers stays: one may still run by it."""
-    states = [each.state for each in (*(status.container_statuses or ()), *(status.init_container_statuses or ()))]
-    if any(state and state.running is not None for state in states):
-        return None
-    times = [unix_ms(state.terminated.finished_at) for state in states if state and state.terminated]
-    known = [at for at in times if at]
-    return max(known) + RESOLUTION_MS if known else None
+    """None where a container has no end that the kubelet knows.
+
+    Of a pod whose node was lost the last word on its containers stays: one may still run by it, or wait. Of a
+    container that the kubelet could not find any more it says that it ended, and no time. One that waits because an
+    init container failed never began.
+    """
+    init = [each.state or State() for each in status.init_container_statuses or ()]
+    states = [*init, *(each.state or State() for each in status.container_statuses or ())]
+    init_failed = any(state.terminated and state.terminated.exit_code for state in init)
+    times: list[int] = []
+    for state in states:
+        if state.terminated is not None and (at := unix_ms(state.terminated.finished_at)):
+            times.append(at)
+        elif state.terminated is not None or state.running is not None or not init_failed:
+            return None
+    return max(times) + RESOLUTION_MS if times else None
 
 
 def _waits(status: PodStatus) -> str | None:

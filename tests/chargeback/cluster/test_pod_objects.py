@@ -105,6 +105,26 @@ def test_a_pod_that_failed_with_its_node_did_not_end_with_its_init_container() -
     assert (lost.terminal, lost.finished_ms) == (True, None)
 
 
+def test_a_pod_whose_container_was_lost_did_not_end_with_another() -> None:
+    """Of a container that the kubelet could not find any more it says no time; one that waits has not ended."""
+    fetched = {"name": "fetch", "state": {"terminated": {"exitCode": 0, "finishedAt": "2026-10-03T10:20:00Z"}}}
+    unknown = {"exitCode": 137, "reason": "ContainerStatusUnknown", "startedAt": None, "finishedAt": None}
+    for state in ({"terminated": unknown}, {"waiting": {"reason": "ContainerCreating"}}):
+        statuses = {"initContainerStatuses": [fetched], "containerStatuses": [{"name": "main", "state": state}]}
+        lost = read(status={"phase": "Failed", **statuses})
+        assert (lost.terminal, lost.finished_ms) == (True, None)
+
+
+def test_a_pod_whose_init_container_failed_ended_with_it() -> None:
+    """The others never began: they wait for ever."""
+    failed = {"name": "fetch", "state": {"terminated": {"exitCode": 1, "finishedAt": "2026-10-03T10:20:00Z"}}}
+    waits = [{"name": name, "state": {"waiting": {"reason": "PodInitializing"}}} for name in ("second", "main")]
+    found = read(
+        status={"phase": "Failed", "initContainerStatuses": [failed, waits[0]], "containerStatuses": waits[1:]}
+    )
+    assert found.finished_ms == parse_instant("2026-10-03T10:20:01Z")
+
+
 HALF = Fraction(1, 2)
 GROUP = {"runai-gpu-group": "g"}
 
