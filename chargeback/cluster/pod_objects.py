@@ -84,6 +84,7 @@ class PodStatus(msgspec.Struct, frozen=True, rename="camel"):
     qos_class: str = ""
     container_statuses: list[ContainerStatus] | None = None
     init_container_statuses: list[ContainerStatus] | None = None
+    extended_resource_claim_status: dict[str, Any] | None = None
 
 
 class PodObject(msgspec.Struct, frozen=True):
@@ -97,7 +98,9 @@ def to_pod(found: PodObject, keys: LabelKeys, own_labels: frozenset[str] = froze
     meta, spec, status = found.metadata, found.spec, found.status
     asks = tuple(_asks(spec))
     part = _part(found)
-    if not asks and part is None and not spec.resource_claims:
+    # The scheduler makes a claim for a resource that a device class stands in for, whatever its name.
+    uses_claims = bool(spec.resource_claims) or status.extended_resource_claim_status is not None
+    if not asks and part is None and not uses_claims:
         return None
     created_ms = unix_ms(meta.creation_timestamp) or 0
     terminal = status.phase in ("Succeeded", "Failed")
@@ -113,7 +116,7 @@ def to_pod(found: PodObject, keys: LabelKeys, own_labels: frozenset[str] = froze
         terminal=terminal,
         finished_ms=_finished_ms(status) if terminal else None,
         asks=asks,
-        uses_claims=bool(spec.resource_claims),
+        uses_claims=uses_claims,
         part=part,
         priority_class=spec.priority_class_name or None,
         has_deadline=spec.active_deadline_seconds is not None,

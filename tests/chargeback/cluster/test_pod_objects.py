@@ -57,6 +57,15 @@ def test_a_pod_without_gpus_is_none_of_ours() -> None:
     assert pod({"name": "m", "resources": {"limits": {"nvidia.com/gpumem": "3000", "amd.com/gpu": "1"}}}) is None
 
 
+def test_a_pod_whose_scheduler_made_a_claim_for_it() -> None:
+    """A device class may stand in for any resource name; which it was, the pod's status says at its bind."""
+    asking = {"name": "m", "resources": {"limits": {"deviceclass.resource.kubernetes.io/gpu.nvidia.com": "1"}}}
+    assert pod(asking) is None
+    made = {"resourceClaimName": "p-extended-resources-x", "requestMappings": []}
+    found = read(asking, status={"extendedResourceClaimStatus": made})
+    assert (found.uses_claims, found.asks) == (True, ())
+
+
 def test_init_containers_and_sidecars_ask_too() -> None:
     """An init container that is restarted for ever is a sidecar, and runs beside the others."""
     found = read(
