@@ -53,7 +53,7 @@ class PodSpec(msgspec.Struct, frozen=True, rename="camel"):
     init_containers: list[Container] | None = None
     priority_class_name: str | None = None
     active_deadline_seconds: int | None = None
-    resource_claims: list[msgspec.Raw] | None = None
+    resource_claims: list[dict[str, Any]] | None = None
 
 
 class Terminated(msgspec.Struct, frozen=True, rename="camel"):

@@ -57,6 +57,12 @@ def test_a_pod_without_gpus_is_none_of_ours() -> None:
     assert pod({"name": "m", "resources": {"limits": {"nvidia.com/gpumem": "3000", "amd.com/gpu": "1"}}}) is None
 
 
+def test_a_pod_that_claims_devices() -> None:
+    """As the API tells of it, and as a file does."""
+    found = read(container(), resourceClaims=[{"name": "gpu", "resourceClaimTemplateName": "gpus"}])
+    assert (found.uses_claims, found.asks) == (True, ())
+
+
 def test_a_pod_whose_scheduler_made_a_claim_for_it() -> None:
     """A device class may stand in for any resource name; which it was, the pod's status says at its bind."""
     asking = {"name": "m", "resources": {"limits": {"deviceclass.resource.kubernetes.io/gpu.nvidia.com": "1"}}}
