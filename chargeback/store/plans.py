@@ -59,16 +59,16 @@ def filed_plans(connection: Connection, cluster: str, at_ms: int) -> list[PlanVe
 
 def note_plans(
     connection: Connection, cluster: str, seen: Mapping[str, PlanVersion], now_ms: int, *, all_there: bool = True
-) -> int:
+) -> int | None:
     """Take what annotations and quotas say now into the history; how many namespaces have another plan.
 
-    seen: by namespace. all_there: one that is not in it has no plan any more. Seeing the same again changes nothing,
-    nor does what another replica has seen a later state of.
+    seen: by namespace. all_there: one that is not in it has no plan any more. Seeing the same again changes nothing.
+    None: another replica has seen a later state, so nothing was taken.
     """
     lock(connection, plans)  # every replica follows the cluster, and two must not add the same version
     before_ms = followed(connection, cluster, FEED)
     if is_stale(now_ms, before_ms):
-        return 0
+        return None
     histories = plan_histories(connection, cluster)
     changed: list[Learnt] = []
     for namespace in sorted(seen.keys() | histories.keys()):

@@ -55,6 +55,8 @@ class PlanNoter:
             if self._noted == (seen, look.all_there):
                 return
             changed = note_plans(connection, self.cluster, seen, look.at_ms, all_there=look.all_there)
+        if changed is None:
+            return  # the next look is a later one
         self._noted = (seen, look.all_there)
         if changed:
             log.info("plans changed", extra={"cluster": self.cluster, "namespaces": changed})

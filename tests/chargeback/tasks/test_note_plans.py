@@ -75,6 +75,16 @@ def test_plans_are_followed_as_policy_says(database: Database, plans_from: str) 
     assert history(database) == {"a": [(2, None, "annotation", 1000, 3000)]} | pair
 
 
+def test_what_was_seen_a_moment_too_early_is_noted_later(database: Database) -> None:
+    """The clocks of replicas differ: what one sees just before another's last word is not lost."""
+    one, other = Cluster(database), Cluster(database)
+    other.see(2000, quotas=(PAIR,))
+    one.see(1900, namespaces=(ANNOTATED,), quotas=(PAIR,))
+    assert "a" not in history(database)
+    one.see(3000, namespaces=(ANNOTATED,), quotas=(PAIR,))
+    assert history(database)["a"] == [(2, None, "annotation", 3000, None)]
+
+
 def test_nothing_is_noted_before_both_were_read(database: Database) -> None:
     """Else a plan by a quota would end with every restart of the server."""
     Cluster(database).see(1000, quotas=(PAIR,))
