@@ -32,6 +32,8 @@ class PodMetadata(msgspec.Struct, frozen=True, rename="camel"):
     uid: str
     resource_version: str = ""
     creation_timestamp: datetime | None = None
+    deletion_timestamp: datetime | None = None
+    deletion_grace_period_seconds: int = 0
     labels: dict[str, Label] | None = None
     annotations: dict[str, str] | None = None
 
@@ -122,6 +124,7 @@ def to_pod(found: PodObject, keys: LabelKeys, own_labels: frozenset[str] = froze
         has_deadline=spec.active_deadline_seconds is not None,
         best_effort=status.qos_class == "BestEffort",
         waits=_waits(status),
+        lingers_from_ms=_lingers_from_ms(meta),
         labels=OwnerLabels(**said, dimensions=labels_of(keys.dimensions.pod, labels)),
     )
 
@@ -190,6 +193,12 @@ def _finished_ms(status: PodStatus) -> int | None:
         elif state.terminated is not None or state.running is not None or not init_failed:
             return None
     return max(times) + RESOLUTION_MS if times else None
+
+
+def _lingers_from_ms(meta: PodMetadata) -> int | None:
+    """From when quotas no longer count a pod that is being deleted: the time of that has its grace in it already."""
+    deleted_ms = unix_ms(meta.deletion_timestamp)
+    return None if deleted_ms is None else deleted_ms + meta.deletion_grace_period_seconds * 1000
 
 
 def _waits(status: PodStatus) -> str | None:

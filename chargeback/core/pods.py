@@ -65,6 +65,7 @@ class Pod:
     uses_claims   of devices (DRA)
     has_deadline, best_effort  as scopes of quotas ask for them
     waits         why the scheduler has not placed it
+    lingers_from_ms  it is being deleted and is still there after this, when all grace is over; None: it is not
     """
 
     namespace: str
@@ -82,6 +83,7 @@ class Pod:
     has_deadline: bool = False
     best_effort: bool = False
     waits: str | None = None
+    lingers_from_ms: int | None = None
     labels: OwnerLabels = NO_LABELS
 
     @property

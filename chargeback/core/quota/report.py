@@ -127,14 +127,15 @@ class QuotaReport:
 
 
 def quota_report(facts: QuotaFacts, now_ms: int) -> QuotaReport:
-    """now_ms: by the API server's clock, to tell which refusals still stand."""
+    """now_ms: by the API server's clock, to tell which refusals still stand and which pods linger."""
     classes = gpu_classes(facts.extended)
     claimed = frozenset(resource for _, resource in facts.extended if resource)
     pods = None if facts.pods is None else _by(facts.pods, lambda pod: pod.namespace)
     found_plans, problems = plans(facts.quotas, facts.namespaces, facts.plans_from, facts.filed)
     parts = plans_of_parts(facts.quotas, facts.filed)
     claims = None if facts.claims is None else _by(facts.claims, lambda claim: claim.namespace)
-    uses, unreadable = quota_uses(facts.quotas, pods, [*found_plans, *parts], classes, claimed, claims)
+    counted = None if pods is None else {name: _counted(mine, now_ms) for name, mine in pods.items()}
+    uses, unreadable = quota_uses(facts.quotas, counted, [*found_plans, *parts], classes, claimed, claims)
     uses_of, plan_of = _by(uses, lambda use: use.namespace), {plan.namespace: plan for plan in found_plans}
     parts_of = _by(parts, lambda plan: plan.namespace)
     quotas_of = _by(facts.quotas, lambda quota: quota.namespace)
@@ -166,6 +167,11 @@ def quota_report(facts: QuotaFacts, now_ms: int) -> QuotaReport:
         unknown=facts.unknown,
         idle=facts.idle or {},
     )
+
+
+def _counted(pods: Iterable[Pod], now_ms: int) -> list[Pod]:
+    """Without those that linger: a node that was lost keeps them, and nobody from taking their place."""
+    return [pod for pod in pods if pod.lingers_from_ms is None or now_ms <= pod.lingers_from_ms]
 
 
 def _held(pods: Sequence[Pod] | None, resource: str, claimed: frozenset[str]) -> int | None:

@@ -97,6 +97,14 @@ def test_when_a_pod_was_bound() -> None:
     assert (found.bound_ms, found.waits) == (None, "0/3 nodes are available")
 
 
+def test_from_when_a_pod_lingers() -> None:
+    """The API server writes its deletion's time with the grace in it; quotas wait for the grace once more."""
+    deleted = {"deletionTimestamp": "2026-10-03T10:05:30Z", "deletionGracePeriodSeconds": 30}
+    found = read(metadata=deleted)
+    assert (found.lingers_from_ms, found.terminal) == (parse_instant("2026-10-03T10:06:00Z"), False)
+    assert read().lingers_from_ms is None
+
+
 def test_a_pod_is_over_a_second_after_its_last_container() -> None:
     """finishedAt has whole seconds. One that runs, or is started again, is not over."""
 

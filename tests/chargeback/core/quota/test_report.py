@@ -60,6 +60,13 @@ def test_own_count_where_kubernetes_has_none() -> None:
     assert (found[REQUESTS].differs, found[LIMITS].differs) == (True, False)
 
 
+def test_a_pod_that_lingers_counts_until_its_grace_is_over() -> None:
+    """As Kubernetes counts: one that is being deleted on a node that was lost keeps nobody from taking its place."""
+    facts = QuotaFacts(quotas=[quota({LIMITS: "8"})], pods=[pod("a-0", 8, lingers_from_ms=1000), pod("a-1", 8)])
+    counts = [only(facts, now_ms).uses[0].counted for now_ms in (1000, 1001)]
+    assert counts == [16, 8]
+
+
 def test_unknown_pods_are_not_no_pods() -> None:
     """Without a list of pods nothing is counted, held or waiting; with an empty one it is zero."""
     quotas = [quota({REQUESTS: "8", LIMITS: "4"})]
