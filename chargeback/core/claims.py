@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 # A claim for all devices of a class counts as so many in a quota, as Kubernetes does (AllocationResultsMaxSize).
 ALL_DEVICES = 32
+# Drivers of GPUs; devices of another are network cards, channels between nodes, and so on.
+_GPU_DRIVERS = frozenset({"gpu.nvidia.com"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,12 @@ class Claim:
     def only_watches(self) -> bool:
         """Whether it sees devices and holds none."""
         return bool(self.requests) and all(request.admin for request in self.requests)
+
+    @property
+    def holds_no_gpu(self) -> bool:
+        """It only watches, or what it was given are other devices. Until it is allocated nobody knows."""
+        others = bool(self.devices) and all(driver not in _GPU_DRIVERS for driver, _, _ in self.devices)
+        return others or self.only_watches
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

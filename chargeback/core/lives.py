@@ -31,7 +31,7 @@ class PodLife:
     alive_ms  up to when it is known to have lived
     ended_ms  from when it is known to be over; None: it lives, as far as the API was followed
     seen_ms   when an agent first saw it hold something, and what; None: never
-    watches   claims (namespace/name) by which it sees devices and holds none (adminAccess)
+    watches   claims (namespace/name) by which it holds no GPU: it only sees devices (adminAccess), or they are others
     """
 
     namespace: str

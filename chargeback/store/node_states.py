@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, exists, func, insert, select, update
+from sqlalchemy import Connection, Row, exists, func, insert, or_, select, update
 
 from chargeback.core.hours import HOUR_MS
 from chargeback.core.nodes import Node, NodePlaces, UnmeteredNode
@@ -23,6 +23,9 @@ FEED = "nodes"
 StateRows = Sequence[Row[Any]]
 # Rated hours that a change of the future cannot reach.
 _FOREVER = 2**31 - 1
+# Of pods, as `store/pods.py` writes them: all but those that claim nothing but other devices, or only watch.
+_SAYS = pods.c.about.contains
+USES_GPUS = or_(~_SAYS('"watches":'), _SAYS('"asks":'), _SAYS('"groups":'))
 
 
 def note_nodes(connection: Connection, cluster: str, seen: Iterable[Node], now_ms: int) -> int:
@@ -186,7 +189,8 @@ def unmetered_nodes(connection: Connection) -> list[UnmeteredNode]:
         if any(json.loads(row.gpus).values())
     }
     seen = exists().where(nodes.c.cluster == pods.c.cluster, nodes.c.node == pods.c.node)
-    counts = select(pods.c.cluster, pods.c.node, func.count()).where(~seen).group_by(pods.c.cluster, pods.c.node)
+    using = select(pods.c.cluster, pods.c.node, func.count()).where(~seen, USES_GPUS)
+    counts = using.group_by(pods.c.cluster, pods.c.node)
     used = {(row[0], row[1]): int(row[2]) for row in connection.execute(counts)}
     return [
         UnmeteredNode(cluster=key[0], node=key[1], devices=devices.get(key, 0), pods=used.get(key, 0))

@@ -194,7 +194,7 @@ def slots_of(slots: tuple[PodSlot, ...], watches: Collection[str]) -> tuple[PodS
 
 
 def note_watching(connection: Connection, cluster: str, watching: Iterable[tuple[str, str]], now_ms: int) -> set[str]:
-    """Keep that pods see devices by a claim and hold none; the uids of those pods that have a row by now.
+    """Keep that pods hold no GPU by a claim; the uids of those pods that have a row by now.
 
     watching  (uid, namespace/name of the claim). Hours that were rated without it become due.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, fields
 
 from chargeback.clock import Clock
@@ -225,8 +225,16 @@ class Noter:
             log.info("owners changed", extra={"cluster": self.cluster, "source": self.source, "versions": len(added)})
 
 
-def _watching(claims: Iterable[Claim]) -> frozenset[tuple[str, str]]:
-    """Pods, by uid, and the claims by which they see devices and hold none."""
+def _watching(claims: Collection[Claim]) -> frozenset[tuple[str, str]]:
+    """Pods, by uid, and the claims by which they hold no GPU.
+
+    A claim of other devices is not named where its pod claims GPUs, too: of those something may be missing.
+    """
+    claiming = {uid for each in claims if not each.holds_no_gpu for uid in each.pods}
     return frozenset(
-        (uid, f"{each.namespace}/{each.name}") for each in claims if each.only_watches for uid in each.pods
+        (uid, f"{each.namespace}/{each.name}")
+        for each in claims
+        if each.holds_no_gpu
+        for uid in each.pods
+        if each.only_watches or uid not in claiming
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from chargeback.core.claims import Claim, ClaimRequest
@@ -11,8 +13,10 @@ from chargeback.core.lives import PodLife
 from chargeback.core.node_hour import Holding
 from chargeback.core.pods import Pod
 from chargeback.core.watching import without_watching
+from chargeback.store import month_facts
 from chargeback.store.database import Database
 from chargeback.store.ledger import lines_of_month
+from chargeback.store.node_states import unmetered_nodes
 from chargeback.store.problems import problems_since
 from chargeback.tasks.close_hours import close_all
 from chargeback.tasks.follow_cluster import ClusterTables, Noter
@@ -110,6 +114,41 @@ async def test_a_claim_that_is_gone_has_watched_all_the_same(ledger: Database) -
     assert hours(rated(ledger, BOTH)) == {"train": 1.0}
     put(ledger, body(gpus=[gpu()], holdings=BOTH, seq=9))
     assert hours(close(ledger)) == {"train": 1.0}
+
+
+def networks(*pods: str) -> Claim:
+    """Of network cards, and allocated."""
+    asked = ClaimRequest(classes=("nics",), count=1)
+    device = ("dra.net", "n1", "nic-0")
+    return Claim(namespace="beta", name="net", uid="claim-net", requests=(asked,), pods=pods, devices=(device,))
+
+
+async def test_a_claim_of_other_devices_than_gpus_holds_none(ledger: Database) -> None:
+    """No slot is missing for such a pod, and its node needs no agent."""
+    follower = noter(ledger, pods=False, claims=False)
+    tables = follower.tables
+    nic = bound("beta", "nic")
+    elsewhere = replace(nic, name="other", uid="uid-other", node="cpu")
+    tables.pods.replace({each.uid: each for each in (nic, elsewhere)}, NOW_MS)
+    tables.resourceclaims.replace({"claim-net": networks(nic.uid, elsewhere.uid)}, NOW_MS)
+    await follower.note()
+    assert hours(rated(ledger, [])) == {"free": 1.0}
+    with ledger.read() as connection:
+        assert problems_since(connection, HOUR) == []
+        assert unmetered_nodes(connection) == []
+        span_ms = (start_ms(HOUR), start_ms(HOUR + 1))
+        assert month_facts.unmetered(connection, (HOUR, HOUR), span_ms) == []
+
+
+async def test_a_gpu_that_is_claimed_beside_other_devices_is_missed(ledger: Database) -> None:
+    """Nobody saw which it was."""
+    follower = noter(ledger, claims=False)
+    card = claiming("alpha", "mine", "uid-train", admin=False)
+    follower.tables.resourceclaims.replace({"claim-net": networks("uid-train", "uid-dcgm"), card.uid: card}, NOW_MS)
+    await follower.note()
+    assert hours(rated(ledger, [])) == {"free": 1.0}
+    with ledger.read() as connection:
+        assert [each.subject for each in problems_since(connection, HOUR)] == ["alpha/train: devices of a claim"]
 
 
 @pytest.mark.parametrize(
