@@ -213,7 +213,7 @@ FAMILIES = (
     Family(
         kind=GaugeMetricFamily,
         name="chargeback_unmetered_pods",
-        help="GPU pods that the API knows on a node whose agent never pushed: nobody is billed for them.",
+        help="GPU pods so far of a node that is there and whose agent never pushed: nobody is billed for them.",
         labels=("cluster", "node"),
         read=lambda standing: (((each.cluster, each.node), each.pods) for each in standing.unmetered),
     ),

@@ -180,7 +180,10 @@ def spans_in(rows: StateRows, hour: int) -> tuple[Spans | None, Spans]:
 
 
 def unmetered_nodes(connection: Connection) -> list[UnmeteredNode]:
-    """Nodes that offer GPUs, or had pods that used them, and whose agent never pushed; by cluster and node."""
+    """Nodes that offer GPUs, or had pods that used them, and whose agent never pushed; by cluster and node.
+
+    Without those that the API had and has no more: nobody can bring back their agents.
+    """
     pushed = exists().where(nodes.c.cluster == node_states.c.cluster, nodes.c.node == node_states.c.node)
     offering = select(node_states).where(node_states.c.until_ms.is_(None), ~pushed)
     devices = {
@@ -189,7 +192,9 @@ def unmetered_nodes(connection: Connection) -> list[UnmeteredNode]:
         if any(json.loads(row.gpus).values())
     }
     seen = exists().where(nodes.c.cluster == pods.c.cluster, nodes.c.node == pods.c.node)
-    using = select(pods.c.cluster, pods.c.node, func.count()).where(~seen, USES_GPUS)
+    its = (node_states.c.cluster == pods.c.cluster, node_states.c.node == pods.c.node)
+    there = or_(exists().where(*its, node_states.c.until_ms.is_(None)), ~exists().where(*its))
+    using = select(pods.c.cluster, pods.c.node, func.count()).where(~seen, USES_GPUS, there)
     counts = using.group_by(pods.c.cluster, pods.c.node)
     used = {(row[0], row[1]): int(row[2]) for row in connection.execute(counts)}
     return [

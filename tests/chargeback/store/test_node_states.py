@@ -10,11 +10,13 @@ from sqlalchemy import select
 
 from chargeback.core.hours import HOUR_MS
 from chargeback.core.nodes import Node
+from chargeback.core.pods import Ask, Pod
 from chargeback.core.spans import Spans
 from chargeback.store.claims import Settled, claim, settle
 from chargeback.store.database import Database, open_database
 from chargeback.store.ledger import lines_of_month
 from chargeback.store.node_states import node_place, node_spans, note_nodes, unmetered_nodes
+from chargeback.store.pods import note_pods
 from chargeback.store.tables import node_states
 from chargeback.tasks.close_hours import close_all
 from tests.chargeback.store.bodies import CLUSTER, GRACE_MS, HOUR, MINUTE_MS, body, gpu, holding, put, start_ms
@@ -148,6 +150,19 @@ def test_devices_that_change_are_a_state_of_their_own(database: Database) -> Non
     assert spans(database) == ([(0, 60)], [])
     with database.read() as connection:
         assert [(each.node, each.devices) for each in unmetered_nodes(connection)] == [("n1", 7)]
+
+
+def test_a_node_that_went_before_its_agent_came_is_unmetered_while_it_is_there(database: Database) -> None:
+    """What its pods held is then the matter of the month; a node that the API never had stays."""
+    asks = (Ask(container="main", resource="nvidia.com/gpu", count=1),)
+    for name in ("n1", "n2"):
+        pod = Pod(namespace="alpha", name=name, uid=name, node=name, bound_ms=at(10), asks=asks)
+        with database.write() as connection:
+            note_pods(connection, CLUSTER, [pod], [], at(11))
+    for now, seen, found in ((12, (node(),), [("n1", 8, 1), ("n2", 0, 1)]), (20, (), [("n2", 0, 1)])):
+        note(database, now, *seen)
+        with database.read() as connection:
+            assert [(each.node, each.devices, each.pods) for each in unmetered_nodes(connection)] == found
 
 
 def test_what_changes_makes_the_hours_from_then_on_due(database: Database) -> None:
