@@ -107,14 +107,21 @@ def requests_of(asks: Iterable[Ask]) -> dict[str, int]:
 
 
 def devices_asked_for(asks: Iterable[Ask]) -> Iterator[tuple[str, str, int]]:
-    """Container, resource and count. What an init container asks beyond the others is held for the pod's life."""
+    """Container, resource and count. What an init container asks beyond the others is held for the pod's life.
+
+    asks: as the pod declares them: a sidecar keeps its devices from the init containers after it.
+    """
     asks = tuple(asks)
-    running: dict[str, int] = {}
+    held: dict[str, int] = {}
     for ask in asks:
         if not ask.init:
-            running[ask.resource] = running.get(ask.resource, 0) + ask.count
+            held[ask.resource] = held.get(ask.resource, 0) + ask.count
             yield ask.container, ask.resource, ask.count
+    sidecars: dict[str, int] = {}
     for ask in asks:
-        if ask.init and ask.count > running.get(ask.resource, 0):
-            yield ask.container, ask.resource, ask.count - running.get(ask.resource, 0)
-            running[ask.resource] = ask.count
+        beside = sidecars.get(ask.resource, 0) + ask.count
+        if not ask.init:
+            sidecars[ask.resource] = beside
+        elif beside > held.get(ask.resource, 0):
+            yield ask.container, ask.resource, beside - held.get(ask.resource, 0)
+            held[ask.resource] = beside

@@ -500,7 +500,8 @@ def ask(container: str, count: int = 1, *, init: bool = False) -> Ask:
 @pytest.mark.parametrize(
     ("asks", "taken"),
     [
-        ((ask("main"), ask("prep", init=True)), ["main"]),
+        ((ask("prep", init=True), ask("main")), ["main"]),
+        ((ask("sidecar"), ask("prep", 2, init=True), ask("main")), ["main", "prep", "sidecar"]),
         ((ask("prep", 3, init=True), ask("main")), ["main", "prep", "prep"]),
         ((ask("sidecar"), ask("main")), ["main", "sidecar"]),
         ((ask("prep", init=True),), ["prep"]),
