@@ -14,7 +14,7 @@ from chargeback.core.quota.resources import CAP, GUARANTEED
 from chargeback.core.quota.specs import GPU, REQUESTS, QuotaObjects
 
 # What NVIDIA's device plugin offers; anything else under its name is more likely a slip than a resource.
-_OFFERED = re.compile(r"nvidia\.com/(gpu|mig-\d+g\.\d+gb(\.me)?)(\.shared)?")
+_OFFERED = re.compile(r"nvidia\.com/(gpu|mig-\d+g\.\d+gb(\.me|\.me\.all|\.gfx|-me)?)(\.shared)?")
 _NVIDIAS = "nvidia"
 # Amounts that other schedulers (HAMi) count, and links between cards: no devices, and no slips.
 _OF_SCHEDULERS = frozenset(

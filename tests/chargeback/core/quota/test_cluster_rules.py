@@ -77,6 +77,8 @@ def test_resources_that_no_node_offers() -> None:
     assert rules(quota(hard={REQUESTS: "8", mig: "7"}), allocatable=offered) == ["unknown-resource"]
     assert rules(quota(hard={REQUESTS: "8", mig: "0"}), allocatable=offered) == []
     assert rules(quota(hard={REQUESTS: "8", mig: "7"}), allocatable={}) == []
+    profiles = ("1g.24gb.gfx", "1g.24gb.me.all", "2g.48gb-me", "1g.10gb.me.shared")
+    assert rules(quota(hard={REQUESTS: "8"} | {f"requests.nvidia.com/mig-{name}": "4" for name in profiles})) == []
 
 
 def test_a_ceiling_is_no_guarantee() -> None:
