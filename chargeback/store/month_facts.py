@@ -15,7 +15,7 @@ from chargeback.core.metered import API
 from chargeback.core.months.closing import FINAL_AFTER_MS, DayCost, FoundProblem, Unfinished
 from chargeback.core.months.sums import LineSum
 from chargeback.core.nodes import UnmeteredNode
-from chargeback.store.node_states import USES_GPUS
+from chargeback.store.node_states import GPU_PODS
 from chargeback.store.tables import (
     lines,
     node_hour_bodies,
@@ -184,11 +184,11 @@ def unmetered(connection: Connection, hours: Hours, span_ms: tuple[int, int]) ->
             devices[key] = max(devices.get(key, 0), count)
     alive = and_(pods.c.bound_ms < end_ms, _until(pods.c.ended_ms, start_ms))
     counts = (
-        select(pods.c.cluster, pods.c.node, func.count())
-        .where(alive, USES_GPUS, ~_metered(pods, hours))
+        select(pods.c.cluster, pods.c.node, GPU_PODS)
+        .where(alive, ~_metered(pods, hours))
         .group_by(pods.c.cluster, pods.c.node)
     )
-    used = {(row[0], row[1]): int(row[2]) for row in connection.execute(counts)}
+    used = {(row[0], row[1]): int(row[2]) for row in connection.execute(counts) if row[2]}
     return [
         UnmeteredNode(cluster=key[0], node=key[1], devices=devices.get(key, 0), pods=used.get(key, 0))
         for key in sorted(devices.keys() | used.keys())

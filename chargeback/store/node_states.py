@@ -23,9 +23,10 @@ FEED = "nodes"
 StateRows = Sequence[Row[Any]]
 # Rated hours that a change of the future cannot reach.
 _FOREVER = 2**31 - 1
-# Of pods, as `store/pods.py` writes them: all but those that claim nothing but other devices, or only watch.
+# How many pods, as `store/pods.py` writes them: all but those that claim nothing but other devices, or only watch.
+# Asked of what is counted, not of every pod that there ever was.
 _SAYS = pods.c.about.contains
-USES_GPUS = or_(~_SAYS('"watches":'), _SAYS('"asks":'), _SAYS('"groups":'))
+GPU_PODS = func.count().filter(or_(~_SAYS('"watches":'), _SAYS('"asks":'), _SAYS('"groups":')))
 
 
 def note_nodes(connection: Connection, cluster: str, seen: Iterable[Node], now_ms: int) -> int:
@@ -194,9 +195,8 @@ def unmetered_nodes(connection: Connection) -> list[UnmeteredNode]:
     seen = exists().where(nodes.c.cluster == pods.c.cluster, nodes.c.node == pods.c.node)
     its = (node_states.c.cluster == pods.c.cluster, node_states.c.node == pods.c.node)
     there = or_(exists().where(*its, node_states.c.until_ms.is_(None)), ~exists().where(*its))
-    using = select(pods.c.cluster, pods.c.node, func.count()).where(~seen, USES_GPUS, there)
-    counts = using.group_by(pods.c.cluster, pods.c.node)
-    used = {(row[0], row[1]): int(row[2]) for row in connection.execute(counts)}
+    counts = select(pods.c.cluster, pods.c.node, GPU_PODS).where(~seen, there).group_by(pods.c.cluster, pods.c.node)
+    used = {(row[0], row[1]): int(row[2]) for row in connection.execute(counts) if row[2]}
     return [
         UnmeteredNode(cluster=key[0], node=key[1], devices=devices.get(key, 0), pods=used.get(key, 0))
         for key in sorted(devices.keys() | used.keys())
