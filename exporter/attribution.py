@@ -68,11 +68,7 @@ def attribute(
 
 
 def _shares(kubelet: KubeletReading, before: Mapping[str, int], names: DeviceNames) -> dict[str, int]:
-    """Shares of each device, by the ids the kubelet offers.
-
-    Kept when an answer shrinks, for plugins stop offering the shares of a device that is ill, one or all. Only a
-    device that is offered whole has no shares any more.
-    """
+    """Shares of each device, by the ids the kubelet offers. A device that is offered whole has none any more."""
     counted: dict[str, set[int]] = {}
     whole: set[str] = set()
     for _, text in kubelet.offered:
@@ -84,8 +80,18 @@ def _shares(kubelet: KubeletReading, before: Mapping[str, int], names: DeviceNam
                 whole.add(uuid)
     shares = {uuid: count for uuid, count in before.items() if uuid not in whole}
     for uuid, numbers in counted.items():
-        shares[uuid] = max(len(numbers), shares.get(uuid, 1))
+        shares[uuid] = _share_count(numbers, shares.get(uuid, 1))
     return shares
+
+
+def _share_count(numbers: set[int], before: int) -> int:
+    """How many shares a device has of which these are offered.
+
+    Kept when an answer shrinks, for plugins stop offering the shares of a device that is ill, one or all. But one
+    that is told to make fewer of it offers them from the first on, and two at least: two or more less are not ill.
+    """
+    are_first = max(numbers) < len(numbers)
+    return len(numbers) if are_first and 1 < len(numbers) < before - 1 else max(len(numbers), before)
 
 
 def _cards(node: NodeReading | None, known: Mapping[str, Card], shares: Mapping[str, int]) -> dict[str, Card]:

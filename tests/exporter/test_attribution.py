@@ -73,6 +73,19 @@ def test_shares_are_kept_when_the_answer_shrinks_and_never_guessed_from_holdings
     assert fresh.cards[0].instances[0].shares == 1
 
 
+def test_fewer_shares_from_the_first_on_are_another_configuration():
+    """Of ten the plugin is told to offer four. What is ill is one share, or all, or in the middle of the numbers."""
+    offered = [f"GPU-a::{n}" for n in range(10)]
+    _, ten = look(gpu(), kubelet=kubelet(offered=offered))
+    sight, four = look(gpu(), kubelet=kubelet(given("p", "GPU-a::3"), offered=offered[:4]), memory=ten)
+    assert (sight.cards[0].shares, only(sight).shares) == (4, (3,))
+    sight, _ = look(gpu(), kubelet=kubelet(), memory=four)
+    assert sight.cards[0].shares == 4
+    for ill in (offered[:9], offered[:1], offered[3:], offered[:2] + offered[5:]):
+        sight, _ = look(gpu(), kubelet=kubelet(offered=ill), memory=ten)
+        assert sight.cards[0].shares == 10
+
+
 def test_a_device_offered_whole_again_has_no_shares_any_more():
     _, memory = look(gpu(), kubelet=kubelet(offered=["GPU-a::0", "GPU-a::1"]))
     sight, _ = look(gpu(), kubelet=kubelet(offered=["GPU-a"]), memory=memory)
