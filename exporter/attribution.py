@@ -43,7 +43,7 @@ def attribute(
         cards = _cards(node, memory.cards, shares)
     card_of = {card.uuid: card for card in cards.values()}
     card_of |= {instance.uuid: card for card in cards.values() for instance in card.instances}
-    listed, unknown = _listed(kubelet.allocations, names)
+    listed, unknown = _listed(kubelet.allocations, names, shares)
     claimants, superseded = _succession(listed, memory)
     records = _records(claimants, card_of)
     handed_on = {
@@ -136,9 +136,12 @@ def _card(gpu: GpuReading, shares: Mapping[str, int]) -> Card:
 
 
 def _listed(
-    allocations: Iterable[Allocation], names: DeviceNames
+    allocations: Iterable[Allocation], names: DeviceNames, shares: Mapping[str, int]
 ) -> tuple[dict[Slot, list[Claimant]], tuple[UnknownHolding, ...]]:
-    """Whom the kubelet lists on each slot, and who holds what no card here has."""
+    """Whom the kubelet lists on each slot, and who holds what no card here has.
+
+    Who was given a device whole, perhaps before it was shared, is on all its slots.
+    """
     listed: dict[Slot, list[Claimant]] = {}
     unknown: list[UnknownHolding] = []
     for each in allocations:
@@ -156,9 +159,10 @@ def _listed(
             unknown.append(UnknownHolding(device=each.device_id, holder=claimant))
             continue
         for uuid in uuids:
-            on_slot = listed.setdefault((uuid, device.share), [])
-            if claimant not in on_slot:
-                on_slot.append(claimant)
+            for share in (device.share,) if device.replica else range(shares.get(uuid, 1)):
+                on_slot = listed.setdefault((uuid, share), [])
+                if claimant not in on_slot:
+                    on_slot.append(claimant)
     return {slot: sorted(on_slot, key=Claimant.key) for slot, on_slot in listed.items()}, tuple(unknown)
 
 

@@ -99,6 +99,17 @@ def test_shares_of_one_holder_are_one_record():
     assert [(each.holder.pod, each.shares) for each in sight.holdings] == [("q", (0,)), ("p", (1, 3))]
 
 
+def test_who_was_given_a_device_whole_has_all_its_shares_but_those_given_to_others():
+    """A plugin that is told to share a card ends no pod: who has it keeps it, and new ones get shares of it."""
+    _, memory = look(gpu(), kubelet=kubelet(given("old", "GPU-a"), offered=["GPU-a"]))
+    offered = [f"GPU-a::{n}" for n in range(4)]
+    sight, memory = look(gpu(), kubelet=kubelet(given("old", "GPU-a"), offered=offered), memory=memory)
+    assert (only(sight).holder.pod, only(sight).shares) == ("old", (0, 1, 2, 3))
+    answer = kubelet(given("old", "GPU-a"), given("new", "GPU-a::0"), offered=offered)
+    sight, _ = look(gpu(), kubelet=answer, memory=memory)
+    assert [(each.holder.pod, each.shares) for each in sight.holdings] == [("new", (0,)), ("old", (1, 2, 3))]
+
+
 def test_unknown_device_ids_are_counted():
     answer = kubelet(given("p", "GPU-elsewhere"), given("q", "vfio0"), given("r", "GPU-a::5000"))
     sight, _ = look(gpu(), kubelet=answer)
