@@ -25,7 +25,8 @@ def _is_card(device: Path) -> bool:
         vendor, kind = ((device / name).read_text().strip() for name in ("vendor", "class"))
     except OSError:  # unplugged meanwhile
         return False
-    return vendor == _NVIDIA and kind.startswith((_DISPLAY, _3D))
+    is_virtual = (device / "physfn").is_symlink()  # a part of a card that is listed, too, for virtual machines
+    return vendor == _NVIDIA and kind.startswith((_DISPLAY, _3D)) and not is_virtual
 
 
 def _driver(device: Path) -> str | None:

@@ -151,6 +151,15 @@ def test_cards_on_the_bus_are_those_the_driver_should_show(tmp_path: Path) -> No
     assert cards_on_bus(tmp_path) == 3
 
 
+def test_the_virtual_functions_of_a_card_are_no_cards(tmp_path: Path) -> None:
+    """A host of vGPUs has sixteen of each card beside it, with the same driver, and NVML shows the card alone."""
+    put_on_bus(tmp_path, "0000:41:00.0", driver="nvidia")
+    for slot in ("0000:41:00.4", "0000:41:00.5"):
+        put_on_bus(tmp_path, slot, driver="nvidia")
+        (tmp_path / "bus/pci/devices" / slot / "physfn").symlink_to("../0000:41:00.0")
+    assert cards_on_bus(tmp_path) == 1
+
+
 def test_a_bus_that_cannot_be_seen_says_nothing(tmp_path: Path) -> None:
     assert cards_on_bus(tmp_path) is None
 
