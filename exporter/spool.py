@@ -87,6 +87,7 @@ class Spool:
             instance=state.instance if state else uuid.uuid4().hex,
             started_ms=state.started_ms if state else now_ms,
         )
+        self._left_off = _left_off(state)
         self._seq_reserved = state.seq_reserved if state else 0
         self.seq = self._seq_reserved
         self._bytes = self._measure()
@@ -108,8 +109,9 @@ class Spool:
         The write returns False where something failed; it is tried again with the next beat's.
         """
         self.seq += 1
+        left_off, self._left_off = self._left_off, {}
         for account in finished:
-            self._unsaved.put(*finish(account, self.identity, seq=self.seq))
+            self._unsaved.put(*finish(account, self.identity, seq=left_off.get(account.start_ms, self.seq)))
         reserved = self.seq + SEQ_AHEAD
         state = State(
             cluster=self.identity.cluster,
@@ -264,6 +266,17 @@ class Spool:
             with suppress(FileNotFoundError), os.scandir(directory) as entries:
                 size += sum(entry.stat().st_size for entry in entries if entry.is_file())
         return size
+
+
+def _left_off(state: State | None) -> dict[int, int]:
+    """The hour that is open on disk, by its start, and the next number after the one it was written with.
+
+    Where it ends with the first beat, no later one is its own: had the disk failed since, more of that hour than is
+    left of it might have been delivered under later numbers.
+    """
+    if state is None or state.saved is None:
+        return {}
+    return {state.saved.account.start_ms: state.seq_reserved - SEQ_AHEAD + 1}
 
 
 def _lock(directory: Path) -> int:

@@ -157,6 +157,43 @@ def test_while_the_disk_fails_numbers_reserved_on_it_are_used_up(tmp_path: Path,
     assert keeper.figures.write_failures == 3
 
 
+def test_what_is_left_on_a_disk_that_failed_never_replaces_what_was_delivered_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A root file system turns read-only in mid-hour, and hours later the node is started anew for it."""
+    keeper = opened(tmp_path)
+    agent = Agent(keeper)
+    agent.beat()
+
+    def broken(fd: int) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(os, "fsync", broken)
+    agent.beat()
+    agent.finish_hour()
+    (delivered,) = bodies(keeper)
+    keeper.close()
+    monkeypatch.undo()
+    after = opened(tmp_path)
+    assert Agent(after, agent.now_ms).beat(later_ms=3 * HOUR_MS)
+    (told,) = bodies(after)
+    assert (told.hour, told.instance) == (delivered.hour, delivered.instance)
+    assert told.gpus[0].observed != delivered.gpus[0].observed
+    assert told.seq < delivered.seq
+
+
+def test_an_hour_that_a_kill_left_open_replaces_what_was_delivered_of_it(tmp_path: Path):
+    keeper = opened(tmp_path)
+    agent = Agent(keeper)
+    agent.beat()
+    delivered_seq = keeper.seq
+    keeper.close()
+    after = opened(tmp_path)
+    assert Agent(after, agent.now_ms).beat(later_ms=3 * HOUR_MS)
+    (told,) = bodies(after)
+    assert (told.final, told.seq > delivered_seq) == (True, True)
+
+
 def test_in_memory_the_oldest_hour_is_lost_when_there_are_too_many(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(finished, "HOURS_IN_MEMORY_MAX", 2)
     keeper = MemorySpool(cluster="lab", node="n1", now_ms=NOON_MS)
