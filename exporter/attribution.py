@@ -140,12 +140,13 @@ def _listed(
 ) -> tuple[dict[Slot, list[Claimant]], tuple[UnknownHolding, ...]]:
     """Whom the kubelet lists on each slot, and who holds what no card here has.
 
-    Who was given a device whole, perhaps before it was shared, is on all its slots.
+    Who was given a device whole, perhaps before it was shared, is on all its slots but those given to others.
     """
     listed: dict[Slot, list[Claimant]] = {}
     unknown: list[UnknownHolding] = []
-    for each in allocations:
-        device = parse_device_id(each.device_id)
+    given = [(each, parse_device_id(each.device_id)) for each in allocations]
+    replicas = {(uuid, id_.share) for _, id_ in given if id_.replica for uuid in names.find(id_.device)}
+    for each, device in given:
         uuids = names.find(device.device)
         claimant = Claimant(
             namespace=each.namespace,
@@ -159,8 +160,11 @@ def _listed(
             unknown.append(UnknownHolding(device=each.device_id, holder=claimant))
             continue
         for uuid in uuids:
-            for share in (device.share,) if device.replica else range(shares.get(uuid, 1)):
-                on_slot = listed.setdefault((uuid, share), [])
+            slots = [(uuid, device.share)]
+            if not device.replica and (count := shares.get(uuid, 1)) > 1:
+                slots = [(uuid, share) for share in range(count) if (uuid, share) not in replicas]
+            for slot in slots:
+                on_slot = listed.setdefault(slot, [])
                 if claimant not in on_slot:
                     on_slot.append(claimant)
     return {slot: sorted(on_slot, key=Claimant.key) for slot, on_slot in listed.items()}, tuple(unknown)

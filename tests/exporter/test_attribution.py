@@ -106,8 +106,11 @@ def test_who_was_given_a_device_whole_has_all_its_shares_but_those_given_to_othe
     sight, memory = look(gpu(), kubelet=kubelet(given("old", "GPU-a"), offered=offered), memory=memory)
     assert (only(sight).holder.pod, only(sight).shares) == ("old", (0, 1, 2, 3))
     answer = kubelet(given("old", "GPU-a"), given("new", "GPU-a::0"), offered=offered)
-    sight, _ = look(gpu(), kubelet=answer, memory=memory)
-    assert [(each.holder.pod, each.shares) for each in sight.holdings] == [("new", (0,)), ("old", (1, 2, 3))]
+    for known in (memory, Memory()):
+        sight, later = look(gpu(), kubelet=answer, memory=known)
+        assert [(each.holder.pod, each.shares) for each in sight.holdings] == [("new", (0,)), ("old", (1, 2, 3))]
+        sight, _ = look(gpu(), kubelet=kubelet(given("old", "GPU-a"), offered=offered), memory=later)
+        assert only(sight).shares == (0, 1, 2, 3)
 
 
 def test_unknown_device_ids_are_counted():
