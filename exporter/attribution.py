@@ -6,7 +6,7 @@ The kubelet alone says who holds a slot; processes only say how it is used. What
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 
 import msgspec
 
@@ -38,12 +38,13 @@ def attribute(
         sight = Sight(observed=False, cards=tuple(cards.values()))
         return sight, msgspec.structs.replace(memory, cards=cards)
     names = DeviceNames(cards.values())
-    shares = _shares(kubelet, memory.shares, names)
+    replicas = _replicas(kubelet.allocations, names)
+    shares = _shares(kubelet.offered, memory.shares, {uuid for uuid, _ in replicas}, names)
     if shares != memory.shares:
         cards = _cards(node, memory.cards, shares)
     card_of = {card.uuid: card for card in cards.values()}
     card_of |= {instance.uuid: card for card in cards.values() for instance in card.instances}
-    listed, unknown = _listed(kubelet.allocations, names, shares)
+    listed, unknown = _listed(kubelet.allocations, names, shares, replicas)
     claimants, superseded = _succession(listed, memory)
     records = _records(claimants, card_of)
     handed_on = {
@@ -67,18 +68,29 @@ def attribute(
     return sight, Memory(cards=cards, shares=shares, claimants=claimants, superseded=superseded, pod_uids=pod_uids)
 
 
-def _shares(kubelet: KubeletReading, before: Mapping[str, int], names: DeviceNames) -> dict[str, int]:
-    """Shares of each device, by the ids the kubelet offers. A device that is offered whole has none any more."""
+def _replicas(allocations: Iterable[Allocation], names: DeviceNames) -> set[Slot]:
+    """The shares that somebody was given singly."""
+    ids = [parse_device_id(each.device_id) for each in allocations]
+    return {(uuid, each.share) for each in ids if each.replica for uuid in names.find(each.device)}
+
+
+def _shares(
+    offered: Iterable[tuple[str, str]], before: Mapping[str, int], held_singly: Set[str], names: DeviceNames
+) -> dict[str, int]:
+    """Shares of each device, by the ids the kubelet offers.
+
+    A device that is offered whole has none any more, once nobody holds a share of it.
+    """
     counted: dict[str, set[int]] = {}
     whole: set[str] = set()
-    for _, text in kubelet.offered:
+    for _, text in offered:
         device = parse_device_id(text)
         for uuid in names.find(device.device):
             if device.replica and device.share < SHARES_MAX:
                 counted.setdefault(uuid, set()).add(device.share)
             elif not device.replica:
                 whole.add(uuid)
-    shares = {uuid: count for uuid, count in before.items() if uuid not in whole}
+    shares = {uuid: count for uuid, count in before.items() if uuid not in whole - held_singly}
     for uuid, numbers in counted.items():
         shares[uuid] = _share_count(numbers, shares.get(uuid, 1))
     return shares
@@ -136,7 +148,7 @@ def _card(gpu: GpuReading, shares: Mapping[str, int]) -> Card:
 
 
 def _listed(
-    allocations: Iterable[Allocation], names: DeviceNames, shares: Mapping[str, int]
+    allocations: Iterable[Allocation], names: DeviceNames, shares: Mapping[str, int], replicas: Set[Slot]
 ) -> tuple[dict[Slot, list[Claimant]], tuple[UnknownHolding, ...]]:
     """Whom the kubelet lists on each slot, and who holds what no card here has.
 
@@ -144,9 +156,8 @@ def _listed(
     """
     listed: dict[Slot, list[Claimant]] = {}
     unknown: list[UnknownHolding] = []
-    given = [(each, parse_device_id(each.device_id)) for each in allocations]
-    replicas = {(uuid, id_.share) for _, id_ in given if id_.replica for uuid in names.find(id_.device)}
-    for each, device in given:
+    for each in allocations:
+        device = parse_device_id(each.device_id)
         uuids = names.find(device.device)
         claimant = Claimant(
             namespace=each.namespace,

@@ -92,6 +92,18 @@ def test_a_device_offered_whole_again_has_no_shares_any_more():
     assert sight.cards[0].shares == 1
 
 
+def test_a_share_stays_one_of_as_many_while_it_is_held_though_its_device_is_offered_whole():
+    """A plugin that is told to share no more ends no pod: a quarter is a quarter, and the next pod has the rest."""
+    _, memory = look(gpu(), kubelet=kubelet(given("old", "GPU-a::0"), offered=[f"GPU-a::{n}" for n in range(4)]))
+    sight, memory = look(gpu(), kubelet=kubelet(given("old", "GPU-a::0"), offered=["GPU-a"]), memory=memory)
+    assert (sight.cards[0].shares, only(sight).shares) == (4, (0,))
+    answer = kubelet(given("old", "GPU-a::0"), given("new", "GPU-a"), offered=["GPU-a"])
+    sight, memory = look(gpu(), kubelet=answer, memory=memory)
+    assert [(each.holder.pod, each.shares) for each in sight.holdings] == [("old", (0,)), ("new", (1, 2, 3))]
+    sight, _ = look(gpu(), kubelet=kubelet(given("new", "GPU-a"), offered=["GPU-a"]), memory=memory)
+    assert (sight.cards[0].shares, only(sight).holder.pod, only(sight).shares) == (1, "new", (0,))
+
+
 def test_shares_of_one_holder_are_one_record():
     offered = [f"GPU-a::{n}" for n in range(4)]
     answer = kubelet(given("p", "GPU-a::3"), given("p", "GPU-a::1"), given("q", "GPU-a::0"), offered=offered)
