@@ -39,7 +39,7 @@ def attribute(
         return sight, msgspec.structs.replace(memory, cards=cards)
     names = DeviceNames(cards.values())
     replicas = _replicas(kubelet.allocations, names)
-    shares = _shares(kubelet.offered, memory.shares, {uuid for uuid, _ in replicas}, names)
+    shares = _shares(kubelet, memory.shares, replicas, names)
     if shares != memory.shares:
         cards = _cards(node, memory.cards, shares)
     card_of = {card.uuid: card for card in cards.values()}
@@ -75,22 +75,25 @@ def _replicas(allocations: Iterable[Allocation], names: DeviceNames) -> set[Slot
 
 
 def _shares(
-    offered: Iterable[tuple[str, str]], before: Mapping[str, int], held_singly: Set[str], names: DeviceNames
+    kubelet: KubeletReading, before: Mapping[str, int], replicas: Set[Slot], names: DeviceNames
 ) -> dict[str, int]:
     """Shares of each device, by the ids the kubelet offers.
 
-    A device that is offered whole has none any more, once nobody holds a share of it.
+    A device that is offered whole has none any more, once nobody holds a share of it. Nor has one that is claimed and
+    of which nothing is offered: the kubelet's offer is that of plugins alone, and DRA drivers are not in it.
     """
     counted: dict[str, set[int]] = {}
     whole: set[str] = set()
-    for _, text in offered:
+    for _, text in kubelet.offered:
         device = parse_device_id(text)
         for uuid in names.find(device.device):
             if device.replica and device.share < SHARES_MAX:
                 counted.setdefault(uuid, set()).add(device.share)
             elif not device.replica:
                 whole.add(uuid)
-    shares = {uuid: count for uuid, count in before.items() if uuid not in whole - held_singly}
+    claimed = {uuid for each in kubelet.allocations if each.claim for uuid in names.find(each.device_id)}
+    unshared = (whole | claimed - counted.keys()) - {uuid for uuid, _ in replicas}
+    shares = {uuid: count for uuid, count in before.items() if uuid not in unshared}
     for uuid, numbers in counted.items():
         shares[uuid] = _share_count(numbers, shares.get(uuid, 1))
     return shares

@@ -104,6 +104,17 @@ def test_a_share_stays_one_of_as_many_while_it_is_held_though_its_device_is_offe
     assert (sight.cards[0].shares, only(sight).holder.pod, only(sight).shares) == (1, "new", (0,))
 
 
+def test_a_card_that_dra_hands_out_instead_of_a_plugin_has_no_shares_any_more():
+    """No DRA driver is in the kubelet's offer; beside one that is, a claim may only watch."""
+    offered = [f"GPU-a::{n}" for n in range(4)]
+    _, memory = look(gpu(), kubelet=kubelet(offered=offered))
+    sight, _ = look(gpu(), kubelet=kubelet(claimed("p", "team/one")), memory=memory)
+    assert (sight.cards[0].shares, only(sight).shares, only(sight).evidence) == (1, (0,), "exclusive")
+    for offer, held in ((offered, ()), ((), (given("q", "GPU-a::1"),))):
+        sight, _ = look(gpu(), kubelet=kubelet(claimed("dcgm", "ops/all"), *held, offered=offer), memory=memory)
+        assert sight.cards[0].shares == 4
+
+
 def test_shares_of_one_holder_are_one_record():
     offered = [f"GPU-a::{n}" for n in range(4)]
     answer = kubelet(given("p", "GPU-a::3"), given("p", "GPU-a::1"), given("q", "GPU-a::0"), offered=offered)
