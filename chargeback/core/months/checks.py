@@ -119,7 +119,7 @@ def _problems(facts: Facts) -> Iterator[Found]:
 
 
 def _difference(facts: Facts) -> Iterator[Found]:
-    for cluster, found in _there(facts, DIFFERENCE, lambda each: each.cluster):
+    for cluster, found in _there(facts, DIFFERENCE, lambda each: each.cluster, -1):
         said = f"{_hours(found.gpu_ms)} card hours, {format_micros(found.amount_micros)}, in {cluster}"
         mend = f"chargeback export --month {facts.month} --detail hour shows on which cards"
         yield cluster, f"{said} should be impossible: more was held than the card has", mend
@@ -166,7 +166,7 @@ def _coverage(facts: Facts) -> Iterator[Found]:
 
 
 def _oversold(facts: Facts) -> Iterator[Found]:
-    for cluster, found in _there(facts, OVERSOLD, lambda each: each.cluster):
+    for cluster, found in _there(facts, OVERSOLD, lambda each: each.cluster, -1):
         said = f"guarantees of {format_micros(-found.amount_micros)} in {cluster} had no idle card behind them"
         yield cluster, said, "chargeback plans show; lower the guarantees, or add cards"
 
@@ -203,11 +203,23 @@ def _an_hour(day: DayCost) -> str:
     return format_micros(round(Fraction(day.micros or 0, day.hours)))
 
 
-def _there(facts: Facts, account: str, key: Callable[[LineSum], Key]) -> Iterator[tuple[Key, Sum]]:
-    """What lies on an account, where that is anything."""
-    for found, total in by((each for each in facts.sums if each.account == account), key).items():
+def _there(facts: Facts, account: str, key: Callable[[LineSum], Key], sign: int = 1) -> Iterator[tuple[Key, Sum]]:
+    """What lies on an account, where that is anything. sign: of what lies there.
+
+    Corrections of earlier months count where they add to it: what they take back was found where it was closed, and
+    must not hide what lies there in this month.
+    """
+    mine = [each for each in facts.sums if each.account == account]
+    late = by((each for each in mine if not each.is_charge), key)
+    adding = {found for found, total in late.items() if _adds(total, sign)}
+    for found, total in by((each for each in mine if each.is_charge or key(each) in adding), key).items():
         if total.gpu_ms or total.unit_ms or total.list_micros or total.amount_micros:
             yield found, total
+
+
+def _adds(total: Sum, sign: int) -> bool:
+    """By time, or by money where there is no time."""
+    return (sign * total.gpu_ms, sign * total.unit_ms, sign * total.amount_micros) > (0, 0, 0)
 
 
 def percent(part: Fraction) -> str:

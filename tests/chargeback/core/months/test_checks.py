@@ -20,7 +20,7 @@ from chargeback.core.months.closing import (
     stopping,
     waive,
 )
-from chargeback.core.months.sums import coverage
+from chargeback.core.months.sums import LineSum, coverage
 from chargeback.core.nodes import UnmeteredNode
 from tests.chargeback.core.months.test_idle_sharing import A100, HOUR_MS, line_sum
 
@@ -222,6 +222,36 @@ def test_adjustments_of_earlier_months_have_no_time_here() -> None:
     back = line_sum("cc-b", gpu_h=-1, micros=-3, part="reversal")
     again = line_sum("cc-b", gpu_h=1, micros=3, part="restated")
     assert found(sums=[HELD, back, again, replace(again, gpu_ms=Fraction(5))]) == []
+
+
+@pytest.mark.parametrize(
+    ("account", "kind", "sign"),
+    [
+        ("platform:unpriced", "held", 1),
+        ("unowned", "held", 1),
+        ("platform:difference", "excess", -1),
+        ("platform:unattributed", "held", 1),
+    ],
+)
+def test_what_a_correction_takes_back_is_nothing_to_answer_for(account: str, kind: str, sign: int) -> None:
+    """It was found, and waived, where it was closed; and it hides nothing of what lies there in this month."""
+
+    def line(hours: int, part: str) -> LineSum:
+        return line_sum(account, kind, hours * sign, hours * sign, namespace="alpha", part=part)
+
+    hours = {"existed_ms": {"lab": (10 + sign) * HOUR_MS}}
+    assert found(sums=[HELD, line(-1, "reversal")]) == []
+    assert found(sums=[HELD, line(-2, "reversal"), line(1, "restated")]) == []
+    (own,) = found(sums=[HELD, line(1, "charge")], **hours)
+    assert found(sums=[HELD, line(1, "charge"), line(-1, "reversal")], **hours) == [own]
+    (late,) = found(sums=[HELD, line(-1, "reversal"), line(2, "restated")])
+    assert late == own
+
+
+def test_a_correction_that_backs_a_guarantee_after_all_is_not_oversold() -> None:
+    back = line_sum("platform:oversold", "unbacked", micros=3_000_000, part="reversal")
+    paid = line_sum("platform:idle", "backed", micros=-3_000_000, part="restated")
+    assert found(sums=[HELD, back, paid]) == []
 
 
 def test_coverage_names_the_worst_nodes_first() -> None:
