@@ -8,7 +8,7 @@ from fractions import Fraction
 from itertools import groupby
 from typing import ClassVar
 
-from chargeback.core.lines import Line
+from chargeback.core.lines import UNPRICED, Line
 from chargeback.core.money import MICROS, format_decimal
 
 
@@ -120,6 +120,24 @@ def add(totals: list[Total]) -> Total:
         unknown_usage_micros=known_sum(total.unknown_usage_micros for total in totals),
         dimensions=first.dimensions if all(total.dimensions == first.dimensions for total in totals) else (),
     )
+
+
+def unpriced_ms(totals: Iterable[Total]) -> dict[tuple[str, str], Fraction]:
+    """Card ms without a price, by cluster and model. Corrections count where they add to it.
+
+    What they take back was without a price in an earlier month, and must not hide what is in this one.
+    """
+    found: dict[tuple[str, str], Fraction] = {}
+    late: dict[tuple[str, str], Fraction] = {}
+    for total in totals:
+        if total.account == UNPRICED:
+            of = late if total.corrects_month else found
+            key = (total.cluster, total.model)
+            of[key] = of.get(key, Fraction(0)) + total.gpu_ms
+    for key, more in late.items():
+        if more > 0:
+            found[key] = found.get(key, Fraction(0)) + more
+    return found
 
 
 def known_sum(parts: Iterable[int | None]) -> int | None:

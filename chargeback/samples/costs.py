@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 
-from chargeback.core.lines import UNPRICED
 from chargeback.core.money import MICROS
-from chargeback.core.totals import Total
+from chargeback.core.totals import Total, unpriced_ms
 
 LABELS = ("period", "cluster", "cost_center", "team", "namespace", "sku", "kind")
 
@@ -36,10 +35,8 @@ def gpu_seconds(periods: Periods) -> Iterator[Sample]:
 
 def unpriced(periods: Periods) -> Iterator[Sample]:
     """This month's, of every model that there is: zero where all of its time has a price."""
-    sums: dict[tuple[str, ...], Fraction] = {}
-    for total in periods.get("month", ()):
-        key = (total.cluster, total.model)
-        sums[key] = sums.get(key, Fraction(0)) + (total.gpu_ms if total.account == UNPRICED else 0)
+    totals = periods.get("month", ())
+    sums = {(total.cluster, total.model): Fraction(0) for total in totals} | unpriced_ms(totals)
     return ((labels, float(ms / 1000)) for labels, ms in sums.items())
 
 

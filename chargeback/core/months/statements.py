@@ -14,10 +14,9 @@ from itertools import groupby
 
 from chargeback.core import lines as ledger
 from chargeback.core.hours import month_span_ms
-from chargeback.core.lines import UNPRICED
 from chargeback.core.money import MS_PER_HOUR, format_micros, round_six
 from chargeback.core.prices.book import GPU_HOUR, GPU_MONTH, INSTANCE_HOUR, NODE_HOUR
-from chargeback.core.totals import Total, join
+from chargeback.core.totals import Total, join, unpriced_ms
 
 UNIT_NAMES = {
     GPU_HOUR: "GPU-Hours",
@@ -168,7 +167,6 @@ def by_account(totals: Iterable[Total]) -> list[CostCenterRow]:
 def unpriced_hours(totals: Iterable[Total]) -> dict[str, Fraction]:
     """Card hours without a price, by model."""
     hours: dict[str, Fraction] = {}
-    for total in totals:
-        if total.account == UNPRICED:
-            hours[total.model] = hours.get(total.model, Fraction(0)) + total.gpu_ms / MS_PER_HOUR
+    for (_, model), ms in unpriced_ms(totals).items():
+        hours[model] = hours.get(model, Fraction(0)) + ms / MS_PER_HOUR
     return hours

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
 
 from chargeback.core.hours import month_span_ms
-from chargeback.core.months.statements import Month, csv_chunks
+from chargeback.core.months.statements import Month, csv_chunks, unpriced_hours
 from chargeback.core.totals import Total
 
 FEBRUARY_MS = month_span_ms("2026-02", "UTC")[1] - month_span_ms("2026-02", "UTC")[0]
@@ -50,3 +51,14 @@ def test_a_correction_counts_months_as_long_as_the_one_it_corrects() -> None:
     """All of February, restated in March, is still one month."""
     found = row(total("gpu-month", "700.000000", Fraction(1), 700_000_000, "2026-02"), "2026-03")
     assert found["quantity"] == "1.000000"
+
+
+def test_a_price_that_came_after_the_close_hides_no_time_without_one() -> None:
+    """What the correction takes back had no price in another month; what it adds has none now."""
+    own = replace(total("", "", Fraction(1), 0), account="platform:unpriced", list_micros=None, amount_micros=None)
+    back = replace(own, gpu_ms_num=-2 * own.gpu_ms_num, corrects_month="2026-01")
+    hours = FEBRUARY_MS / Fraction(3_600_000)
+    assert unpriced_hours([own]) == {"H100": hours}
+    assert unpriced_hours([back]) == {}
+    assert unpriced_hours([own, back]) == {"H100": hours}
+    assert unpriced_hours([own, replace(back, gpu_ms_num=-back.gpu_ms_num)]) == {"H100": 3 * hours}
