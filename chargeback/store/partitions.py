@@ -106,6 +106,11 @@ def first_hour_with_lines(connection: Connection) -> int:
     return 0 if month is None else first_hour(month) + _ZONES_HOURS
 
 
+def keeps_lines(connection: Connection, month: str) -> bool:
+    """Whether a month's lines were not let go."""
+    return month >= (kept_since(connection, lines) or "")
+
+
 def attached(connection: Connection, table: Table) -> list[str]:
     """The months of a table's partitions, oldest first; none on SQLite."""
     children = "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = CAST(:table AS regclass)"

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import func, select, text
 
 from chargeback.core.hours import HOUR_MS, month_after, month_span_ms
+from chargeback.months.close import verified
 from chargeback.store.audit import entries
 from chargeback.store.database import Database, DatabaseUnavailable, open_database
 from chargeback.store.ledger import lines_of_month
@@ -19,6 +20,7 @@ from chargeback.store.retention import Gone, Keep, Waiting, let_go
 from chargeback.store.rollup import totals_of_month
 from chargeback.store.tables import lines, node_hour_bodies, node_hours
 from chargeback.tasks.close_hours import close_all, close_due
+from tests.chargeback.store import a_month
 from tests.chargeback.store.bodies import CLUSTER, GRACE_MS, body, holding, put, start_ms
 
 DAY_MS = 24 * HOUR_MS
@@ -167,6 +169,18 @@ def test_a_month_of_a_zone_lies_in_two_of_utc(ledger: Database) -> None:
     assert let_go(ledger, KEEP, now_ms) == ([], [Waiting(table="node_hour_bodies", month="2026-09")])
     set_state(ledger, "2026-10")
     assert names(let_go(ledger, KEEP, now_ms)[0]) == [("node_hour_bodies", "2026-09")]
+
+
+def test_a_closed_month_whose_lines_went_is_still_what_was_closed(ledger: Database) -> None:
+    """Its statements stay, and are verified; of lines that were let go nobody has changed any."""
+    a_month.fill(ledger)
+    a_month.closed(ledger)
+    gone, _ = let_go(ledger, Keep(bodies_ms=0, lines_ms=0), end_ms(a_month.MONTH))
+    assert names(gone) == [("node_hour_bodies", a_month.MONTH), ("lines", a_month.MONTH)]
+    assert list(verified(ledger)) == []
+    with ledger.write() as connection:
+        connection.execute(text("UPDATE statements SET amount_micros = amount_micros + 1 WHERE account = 'cc-a'"))
+    assert any("its statements have amount_micros 12000001" in each for each in verified(ledger))
 
 
 def test_replicas_let_go_of_a_month_once(ledger: Database, url: str) -> None:
