@@ -49,7 +49,9 @@ def look_in(
 ) -> tuple[Look, list[LineSum]]:
     """The same, within a transaction; and the month's lines, summed. Raises NoLedger."""
     timezone = read_policies(connection).first.timezone
-    state = month_state(connection, month) or _untouched(month, timezone)
+    state = month_state(connection, month)
+    if state is None or state.state == OPEN:
+        state = _open(month, timezone, draft=state.draft if state else 0)
     sums = month_facts.line_sums(connection, month)
     hours, span = (state.first_hour, state.last_hour), month_span_ms(month, timezone)
     closed = closed_months(connection)
@@ -87,7 +89,7 @@ def all_months(database: Database) -> list[tuple[MonthState, int]]:
     with database.read() as connection:
         timezone = read_policies(connection).first.timezone
         known = {state.month: state for state in month_states(connection)}
-        states = [known.get(month) or _untouched(month, timezone) for month in sorted({*known, *months(connection)})]
+        states = [known.get(month) or _open(month, timezone) for month in sorted({*known, *months(connection)})]
         return [(state, waiting(connection, state)) for state in states]
 
 
@@ -98,6 +100,7 @@ def waiting(connection: Connection, state: MonthState) -> int:
     return month_facts.due_hours(connection, (state.first_hour, state.last_hour))
 
 
-def _untouched(month: str, timezone: str) -> MonthState:
+def _open(month: str, timezone: str, draft: int = 0) -> MonthState:
+    """An open month; draft: the last that was discarded. Its timezone may have been another then."""
     first, last = hours_of(month, timezone)
-    return MonthState(month=month, state=OPEN, draft=0, first_hour=first, last_hour=last, changed_ms=0)
+    return MonthState(month=month, state=OPEN, draft=draft, first_hour=first, last_hour=last, changed_ms=0)

@@ -6,8 +6,10 @@ import threading
 
 import pytest
 
+from chargeback.core.hours import HOUR_MS, month_span_ms
 from chargeback.core.lines import Line
 from chargeback.core.months.closing import NotWaivable
+from chargeback.core.policy import PolicyChange
 from chargeback.months.close import MonthBlocked, MonthRefused, approve, close, discard, prepare, verified
 from chargeback.months.look import look
 from chargeback.reports import month_csv
@@ -15,7 +17,18 @@ from chargeback.store.audit import entries
 from chargeback.store.database import Database
 from chargeback.store.drafts import DISCARDED, drafts_of
 from chargeback.store.ledger import lines_of_month
-from chargeback.store.months import APPROVED, CLOSED, DRAFT, OPEN, closed_months, posting_month, state_of
+from chargeback.store.months import (
+    APPROVED,
+    CLOSED,
+    DRAFT,
+    OPEN,
+    closed_months,
+    frozen,
+    hours_of,
+    posting_month,
+    state_of,
+)
+from chargeback.store.policies import change_policy
 from chargeback.tasks.close_hours import close_all
 from tests.chargeback.store.a_month import HOUR, LIMITS, MONTH, NOW_MS, closed, draft, fill, late, stand
 from tests.chargeback.store.bodies import GRACE_MS, body, gpu, holding, put
@@ -103,6 +116,25 @@ def test_a_closed_month_never_changes(ledger: Database) -> None:
     for step in (lambda: draft(ledger), lambda: discard(ledger, MONTH, "ann", NOW_MS, "x")):
         with pytest.raises(MonthRefused, match="closed already"):
             step()
+
+
+def test_a_month_that_was_drafted_in_another_timezone_can_be_closed(ledger: Database) -> None:
+    """Its hours are those of the ledger's timezone: what the discarded draft took for them is no more."""
+    fill(ledger)
+    hour = month_span_ms("2024-11", "UTC")[0] // HOUR_MS
+    put(ledger, body("n2", hour=hour, holdings=[holding()]))
+    stand(ledger, "n2", hour, hour + 1)
+    close_all(ledger, NOW_MS, GRACE_MS)
+    draft(ledger)
+    discard(ledger, MONTH, "ann", NOW_MS, "days are those of California")
+    timezone = PolicyChange(version=0, from_ms=0, values={"timezone": "America/Los_Angeles"})
+    with ledger.write() as connection:
+        change_policy(connection, timezone, NOW_MS, who="ann", why="days are those of California")
+    close_all(ledger, NOW_MS, GRACE_MS)
+    assert month(ledger, "2024-11") == []
+    draft(ledger)
+    with ledger.read() as connection:
+        assert frozen(connection) == [hours_of(MONTH, "America/Los_Angeles")]
 
 
 def test_the_order_of_steps_is_kept(ledger: Database) -> None:
