@@ -56,7 +56,7 @@ class Wish:
 
 
 def export(database: Database, wish: Wish, form: str = CSV) -> Iterator[bytes]:
-    """The bytes, in pieces: the same for the same ledger, whatever database holds it. Raises NoLedger."""
+    """The bytes, in pieces: the same for the same ledger, whatever database holds it. Raises NoLedger, TooOld."""
     if wish.detail == SUMMARY:
         return month_csv(database, wish.month) if form == CSV else _chunks(_statement_jsonl(database, wish.month))
     if wish.detail == HOUR:

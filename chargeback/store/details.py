@@ -12,6 +12,7 @@ from chargeback.core.costs import FIELDS as GROUP_FIELDS
 from chargeback.core.costs import Part, Wanted
 from chargeback.core.rating.dimensions import read_dimensions
 from chargeback.core.totals import Total
+from chargeback.store.partitions import want_lines
 from chargeback.store.tables import lines
 
 PAGE_ROWS = 2000
@@ -24,8 +25,9 @@ COLUMNS = GROUP_FIELDS | {name: name for name in ("day", "month", "pod", "contai
 def lines_by_day(connection: Connection, month: str, fields: Sequence[str], where: Wanted) -> Iterator[Sequence[Any]]:
     """The named columns of all lines of a month: by day, then by cluster, hour, node, card, time and id.
 
-    Day by day, so that no database has to sort a whole month.
+    Day by day, so that no database has to sort a whole month. Raises TooOld.
     """
+    want_lines(connection, month)
     columns = [lines.c[name] for name in fields]
     order = [lines.c[name] for name in ("cluster", "hour", "node", "parent", "start_ms", "line_id")]
     for day in _days(month):
@@ -39,7 +41,9 @@ def parts_of_lines(
     """A month's lines summed by owner, namespace, kind and sku, and by `by`, columns of pod, container and node.
 
     Ordered by cost center, team, cluster, namespace, and then by those. days, labels: keep those apart, too.
+    Raises TooOld.
     """
+    want_lines(connection, month)
     more = (*by, *(["day"] if days else []), *(["dimensions"] if labels else []))
     names = ("account", "team", "cluster", "namespace", *more, "kind", "sku", "ms_den")
     keys = [_key(name).label(name) for name in names]

@@ -111,6 +111,13 @@ def keeps_lines(connection: Connection, month: str) -> bool:
     return month >= (kept_since(connection, lines) or "")
 
 
+def want_lines(connection: Connection, month: str) -> None:
+    """To be called before a month's lines are read. Raises TooOld: that there are none would be untrue."""
+    first = kept_since(connection, lines)
+    if first is not None and month < first:
+        raise TooOld(month, first)
+
+
 def attached(connection: Connection, table: Table) -> list[str]:
     """The months of a table's partitions, oldest first; none on SQLite."""
     children = "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = CAST(:table AS regclass)"

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import func, select, text
 
 from chargeback.core.hours import HOUR_MS, month_after, month_span_ms
+from chargeback.exports import Wish, export
 from chargeback.months.close import verified
 from chargeback.store.audit import entries
 from chargeback.store.database import Database, DatabaseUnavailable, open_database
@@ -181,6 +182,20 @@ def test_a_closed_month_whose_lines_went_is_still_what_was_closed(ledger: Databa
     with ledger.write() as connection:
         connection.execute(text("UPDATE statements SET amount_micros = amount_micros + 1 WHERE account = 'cc-a'"))
     assert any("its statements have amount_micros 12000001" in each for each in verified(ledger))
+
+
+def test_details_of_lines_that_went_are_refused(ledger: Database) -> None:
+    """An empty one would read as a month without costs. What is made of the totals of days is as before."""
+    a_month.fill(ledger)
+    a_month.closed(ledger)
+    details = ("summary", "namespace", "pod", "hour")
+    before = {detail: b"".join(export(ledger, Wish(month=a_month.MONTH, detail=detail))) for detail in details}
+    let_go(ledger, Keep(bodies_ms=0, lines_ms=0), end_ms(a_month.MONTH))
+    for detail in ("summary", "namespace"):
+        assert b"".join(export(ledger, Wish(month=a_month.MONTH, detail=detail))) == before[detail]
+    for detail in ("pod", "hour"):
+        with pytest.raises(TooOld, match="2024-10 is no longer kept: want 2024-11 or later"):
+            list(export(ledger, Wish(month=a_month.MONTH, detail=detail)))
 
 
 def test_replicas_let_go_of_a_month_once(ledger: Database, url: str) -> None:
