@@ -132,18 +132,20 @@ def _costs(connection: Connection, wish: Wish, names: Sequence[str]) -> Iterator
     if not any(name in OF_LINES for name in asked):
         yield from grouped(parts_of_month(connection, wish.month, **apart(asked)), names, wish.where)
         return
-    by = [name for name in ("pod", "container", "node") if name in names or (name == "pod" and WORKLOAD in asked)]
-    parts = parts_of_lines(connection, wish.month, by, wish.where, **apart(asked))
-    # The other side of a charge is a namespace's in the lines, and not in groups without accounts.
-    rest = {name: wanted for name, wanted in wish.where.items() if name not in COLUMNS or name in _SIDED}
+    by = [name for name in ("pod", "container", "node") if name in asked or (name == "pod" and WORKLOAD in asked)]
+    of_lines = wish.where
+    if COST_CENTER not in asked:
+        # The other side of a charge names a holder in the lines, and counts as nobody's: `grouped` has the last word.
+        of_lines = {name: wanted for name, wanted in wish.where.items() if not (name in _SIDED and "" in wanted)}
+    parts = parts_of_lines(connection, wish.month, by, of_lines, **apart(asked))
     pairs = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(names, _ORDER, strict=False))
     ordered = [name for name, _ in pairs]
     for _, batch in itertools.groupby(parts, key=lambda part: [value_of(name, part) for name in ordered]):
-        yield from grouped(batch, names, rest)
+        yield from grouped(batch, names, wish.where)
 
 
 # Where it matters which side of a charge a line is.
-_SIDED = (COST_CENTER, "team", "namespace")
+_SIDED = ("team", "namespace", "pod", "container")
 # In which the lines' sums come.
 _ORDER = (COST_CENTER, "team", "cluster", "namespace", "pod", "container")
 

@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,17 @@ import pytest
 
 from chargeback.core.costs import check_where
 from chargeback.core.details import DETAILS, GROUPS, HEADER, HOUR
+from chargeback.core.lines import DISCOUNT
 from chargeback.core.money import parse_decimal
 from chargeback.exports import CSV, JSONL, Wish, export
 from chargeback.store.database import Database, open_database, sqlite_url
+from chargeback.store.ledger import put_lines
+from chargeback.store.rollup import mark_days
 from chargeback.store.schema import migrate
 from tests.chargeback.store.bodies import HOUR as SOME_HOUR
 from tests.chargeback.store.bodies import body, gpu, holding, put, start_ms
 from tests.chargeback.store.conftest import begin
-from tests.chargeback.store.many_lines import MONTH, fill_with_lines
+from tests.chargeback.store.many_lines import MONTH, PODS, fill_with_lines, many_lines
 from tests.postgres import Postgres
 
 NUMBER = 4_000
@@ -56,6 +60,19 @@ def sums(rows: Sequence[dict[str, str]], names: Sequence[str]) -> list[Fraction]
 def filled(database: Database) -> Database:
     begin(database)
     fill_with_lines(database, NUMBER)
+    return database
+
+
+@pytest.fixture
+def sided(database: Database) -> Database:
+    """With discounts that name pods, as those of holders do."""
+    begin(database)
+    with database.write() as connection:
+        for number, line in enumerate(many_lines(200)):
+            is_side = line.account == DISCOUNT
+            named = replace(line, pod=PODS[number % len(PODS)], container="main") if is_side else line
+            put_lines(connection, [(named, 1)])
+            mark_days(connection, {(line.cluster, line.day)})
     return database
 
 
@@ -155,6 +172,21 @@ def names_reversed() -> list[str]:
 
 def where(pair: tuple[str, str]) -> dict[str, frozenset[str]]:
     return check_where([pair], ("workload", "pod", "container", "node"))
+
+
+def test_a_filter_leaves_the_rows_that_a_group_of_its_name_has(sided: Database) -> None:
+    """Without accounts a discount is in no holder's row: a filter neither brings it there, nor takes it away."""
+
+    def rows(*group_by: str, **wanted: str) -> list[dict[str, str]]:
+        pairs = check_where(wanted.items(), ("workload", "pod", "container", "node"))
+        return rows_of(sided, Wish(month=MONTH, detail=None, group_by=group_by, where=pairs))
+
+    for key in ("team", "namespace", "pod", "container", "workload"):
+        whole = rows("node", key)
+        for value in ("", "red", "alpha", "train", "main"):
+            wanted = [row for row in whole if row[key] == value]
+            assert rows("node", key, **{key: value}) == wanted
+            assert sums(rows("node", **{key: value}), ("amount",)) == sums(wanted, ("amount",))
 
 
 def test_running_hours_are_in_the_hours_only_and_named(ledger: Database) -> None:
