@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from chargeback.core.hours import format_hour, local_day
-from chargeback.core.lines import CHARGE, CREDIT, DEBIT, RESTATED, REVERSAL, TRANSFER, Line
+from chargeback.core.lines import CHARGE, CREDIT, DEBIT, HOLDERS, RESTATED, REVERSAL, TRANSFER, WAIVED, Line
 
 # Sums that people or a month's close have posted: no rating takes them away again.
 POSTED_BY_HAND = frozenset({CREDIT, DEBIT, TRANSFER})
@@ -21,6 +21,12 @@ POSTED_BY_HAND = frozenset({CREDIT, DEBIT, TRANSFER})
 _ADDITIVE = (
     "gpu_ms_num", "quantity_ms_num", "list_micros", "amount_micros", "allocation_micros", "usage_micros", "busy_ms",
     "used_num", "base_quantity_num", "memory_byte_seconds", "energy_mj",
+)  # fmt: skip
+
+# What a piece says of the base line that it was cut from.
+_OF_BASE = (
+    "ms_den", "list_hourly", "hourly", "unit", "unit_price", "base_unit", "base_unit_price", "base_quantity_num",
+    "used_num", "gpu_before_num", "quantity_before_num", "used_before_num",
 )  # fmt: skip
 
 
@@ -50,7 +56,7 @@ def correct(standing: Iterable[Line], rated: Iterable[Line], month: str) -> list
     adjustments: list[Line] = []
     for key in sorted(before.keys() | after.keys(), key=ascii):
         old, new = before.get(key), after.get(key)
-        if old is not None and new is not None and is_same(old, new):
+        if old is not None and new is not None and is_same(old, new) and _is_cut_alike(old, new):
             continue
         if old is not None:
             adjustments.append(_reversal(old, month))
@@ -85,6 +91,16 @@ def is_same(old: Line, new: Line) -> bool:
         and old.gpu_ms_num * new.ms_den == new.gpu_ms_num * old.ms_den
         and old.quantity_ms_num * new.ms_den == new.quantity_ms_num * old.ms_den
     )
+
+
+def _is_cut_alike(old: Line, new: Line) -> bool:
+    """Whether two lines of one key, if they are pieces of a base line, are pieces of the same.
+
+    Settling makes a base line again of all its pieces, so they must be of one rating: were one left as it was closed,
+    the others would be billed by its use or price of then.
+    """
+    is_piece = old.kind in HOLDERS - WAIVED and (old.base or new.base) is not None
+    return not is_piece or all(getattr(old, name) == getattr(new, name) for name in _OF_BASE)
 
 
 def as_charge(line: Line, timezone: str) -> Line:

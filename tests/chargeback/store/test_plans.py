@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from chargeback.core.hours import HOUR_MS
 from chargeback.core.lines import BURST, RESERVED, UNUSED, Line
 from chargeback.core.plans.book import FILE, PlanVersion
+from chargeback.core.policy import PolicyChange
 from chargeback.files.plans import PlanFile, parse_plans
 from chargeback.store.audit import entries
 from chargeback.store.database import Database
@@ -13,6 +15,7 @@ from chargeback.store.ledger import lines_of_month
 from chargeback.store.months import CLOSED, DRAFT, MonthState, hours_of, put_state
 from chargeback.store.plan_hours import plan_hours_due
 from chargeback.store.plans import PlansConflict, import_plans, note_plans, plan_book, plan_histories
+from chargeback.store.policies import change_policy
 from chargeback.store.problems import problems_since
 from chargeback.store.rollup import totals_of_month
 from chargeback.tasks.close_hours import close_all
@@ -246,3 +249,22 @@ def test_a_closed_month_is_changed_by_force_only_and_by_corrections(ledger: Data
     close_all(ledger, LATER_MS, GRACE_MS)
     with ledger.read() as connection:
         assert list(lines_of_month(connection, "2026-11")) == []
+
+
+def test_use_that_is_known_late_is_billed_by_what_it_was(ledger: Database) -> None:
+    """Also where a plan takes half of the holding, of which no money changes: its use is part of the other half's."""
+    with ledger.write() as connection:
+        change_policy(
+            connection, PolicyChange(version=0, from_ms=0, values={"basis": "usage"}), 0, who="ann", why="a test"
+        )
+    imported(ledger, "namespace: alpha, guaranteed: 1")
+    half = HOUR_MS // 2
+    cards, first = [gpu("GPU-1"), gpu("GPU-2")], holding("GPU-1", pod="first", end=half, busy_ms=half)
+    put(ledger, body(gpus=cards, holdings=[first, holding("GPU-2", busy_ms=0)]))
+    close_all(ledger, LATER_MS, GRACE_MS)
+    settle_month(ledger, CLOSED)
+    put(ledger, body(seq=2, gpus=cards, holdings=[first, holding("GPU-2", busy_ms=HOUR_MS)]))
+    close_all(ledger, LATER_MS, GRACE_MS)
+    with ledger.read() as connection:
+        posted = [line for line in lines_of_month(connection, "2026-11") if line.account == "cc-a"]
+    assert sum(line.amount_micros or 0 for line in (*month(ledger), *posted) if line.kind == "burst") == 1_500_000
