@@ -86,12 +86,19 @@ def _old_bodies(connection: Connection, keep: Keep, now_ms: int) -> Iterator[tup
     """UTC months whose bodies are old enough to go, oldest first, and whether what they were rated into is closed."""
     book, closed = policy_book(connection), closed_months(connection)
     for month in _months_there(connection, node_hour_bodies):
-        start_ms, end_ms = month_span_ms(month, "UTC")
-        if end_ms + keep.bodies_ms > now_ms:
+        if month_span_ms(month, "UTC")[1] + keep.bodies_ms > now_ms:
             return
         timezone = book.first.timezone if book else "UTC"
-        touched = {local_day(at, timezone).isoformat()[:7] for at in (start_ms, end_ms - 1)}
+        touched = {local_day(at, timezone).isoformat()[:7] for at in _span_of_bodies(connection, month)}
         yield month, touched <= closed
+
+
+def _span_of_bodies(connection: Connection, month: str) -> tuple[int, int]:
+    """The first and the last unix ms that bodies of a UTC month are about: of what has none nobody waits."""
+    table = node_hour_bodies.c
+    mine = table.hour.between(first_hour(month), first_hour(month_after(month)) - 1)
+    first, last = connection.execute(select(func.min(table.hour), func.max(table.hour)).where(mine)).one()
+    return first * HOUR_MS, (last + 1) * HOUR_MS - 1
 
 
 def _old_lines(connection: Connection, keep: Keep, now_ms: int) -> Iterator[tuple[str, bool]]:

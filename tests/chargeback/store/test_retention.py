@@ -172,6 +172,16 @@ def test_a_month_of_a_zone_lies_in_two_of_utc(ledger: Database) -> None:
     assert names(let_go(ledger, KEEP, now_ms)[0]) == [("node_hour_bodies", "2026-09")]
 
 
+def test_a_month_that_nobody_can_close_keeps_nothing(ledger: Database) -> None:
+    """East or west of UTC a month lies in two; one in which no body lies may have no line, and so is never closed."""
+    with ledger.write() as connection:
+        connection.execute(text("UPDATE policies SET timezone = 'Asia/Tokyo'"))
+    fill(ledger, MONTHS[:1])
+    set_state(ledger, "2026-09")
+    gone, waiting = let_go(ledger, KEEP, end_ms("2026-09") + KEEP.bodies_ms)
+    assert (names(gone), waiting) == ([("node_hour_bodies", "2026-09")], [])
+
+
 def test_a_closed_month_whose_lines_went_is_still_what_was_closed(ledger: Database) -> None:
     """Its statements stay, and are verified; of lines that were let go nobody has changed any."""
     a_month.fill(ledger)
