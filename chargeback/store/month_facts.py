@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select
 
+from chargeback.core.corrections import POSTED_BY_HAND
 from chargeback.core.hours import HOUR_MS
 from chargeback.core.lines import CHARGE
 from chargeback.core.metered import API
@@ -68,7 +69,8 @@ def line_sums(connection: Connection, month: str) -> list[LineSum]:
 def day_costs(connection: Connection, month: str) -> list[DayCost]:
     """By cluster and day, from the day before the month on: list amount of what was rated, and its hours."""
     before = date(int(month[:4]), int(month[5:]), 1) - timedelta(days=1)
-    charged = (lines.c.part == CHARGE, lines.c.day.between(before.isoformat(), f"{month}-31"))
+    is_rated = (lines.c.part == CHARGE, lines.c.kind.not_in(sorted(POSTED_BY_HAND)))
+    charged = (*is_rated, lines.c.day.between(before.isoformat(), f"{month}-31"))
     hourly = (
         select(lines.c.cluster, lines.c.day, lines.c.hour, func.sum(lines.c.list_micros).label("micros"))
         .where(*charged, lines.c.month.in_((month, before.isoformat()[:7])))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 
+from chargeback.core.adjustments import Adjustment, Scope
 from chargeback.core.hours import month_span_ms
 from chargeback.core.lines import Line
 from chargeback.core.months.closing import DayCost, Finding, Unfinished
@@ -14,6 +15,7 @@ from chargeback.core.policy import Policy
 from chargeback.files.prices import parse_prices
 from chargeback.months.look import look
 from chargeback.store import month_facts
+from chargeback.store.adjustments import make_adjustment
 from chargeback.store.database import Database
 from chargeback.store.ledger import lines_of_month
 from chargeback.store.months import hours_of
@@ -137,6 +139,20 @@ def test_days_are_by_cluster_from_the_day_before_on(ledger: Database) -> None:
     lab.append(replace(lab[0], day="2024-10-01", micros=6_000_000, hours=2))
     assert [each for each in found if each.cluster == CLUSTER] == lab
     assert [(each.day, each.micros) for each in found if each.cluster == "edge"] == [("2024-10-01", None)]
+
+
+def test_a_sum_that_somebody_posts_is_no_hour_that_cost_nothing(ledger: Database) -> None:
+    """Else a day without a card, but with a credit, would be a leap from the day before."""
+    fill(ledger)
+    with ledger.write() as connection:
+        before = month_facts.day_costs(connection, MONTH)
+        wanted = Adjustment(
+            number=0, kind="credit", from_ms=start_ms(HOUR + 24), until_ms=start_ms(HOUR + 25),
+            scope=Scope(cluster=CLUSTER, cost_center="cc-a"), amount_micros=1, month="", reason="storage was down",
+            ticket="T-1", who="jo", recorded_ms=NOW_MS,
+        )  # fmt: skip
+        make_adjustment(connection, wanted, "UTC", 1)
+        assert month_facts.day_costs(connection, MONTH) == before
 
 
 def test_what_is_due_counts_wherever_it_is(ledger: Database) -> None:
