@@ -9,7 +9,9 @@ from chargeback.core.existence import Existence
 from chargeback.core.node_hour import Gpu, Instance
 from chargeback.core.spans import Span, Spans, intersect, subtract, union
 
-_GPU, _MIG = "nvidia.com/gpu", "nvidia.com/mig-"
+_MIG = "nvidia.com/mig-"
+# How the device plugin may rename what it offers in shares.
+RENAMED = ".shared"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +44,8 @@ class Offer:
         MIG instances go by their profile; where a node has nothing else, they go by the plain name as well.
         """
         if resource.startswith(_MIG):
-            return self.profile is not None and _name(self.profile) == resource.removeprefix(_MIG)
+            profile = resource.removeprefix(_MIG).removesuffix(RENAMED)
+            return self.profile is not None and _name(self.profile) == profile
         return self.whole or self.alone
 
 

@@ -11,15 +11,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from chargeback.core.lines import CORDONED, FREE, UNHEALTHY, UNSOLD, Line
+from chargeback.core.offers import RENAMED
 from chargeback.core.owners.owners import Owner
 from chargeback.core.plans.book import PlanVersion
 from chargeback.core.plans.key import PriceKey, profile_of, read_price_key
 from chargeback.core.prices.asked import Asked
 from chargeback.core.prices.book import INSTANCE_HOUR, NODE_HOUR, Place, PriceBook, Rate
 from chargeback.core.reservations import EVIDENCE as BY_SCHEDULER
-
-# How the device plugin may rename what it offers in shares.
-_SHARED = ".shared"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +126,7 @@ class Units:
             found = elsewhere
         if found:
             return found
-        if key.profile or resource.endswith(_SHARED):
+        if key.profile or resource.endswith(RENAMED):
             return {Slot(None, Fraction(1))}
         return {Slot(Fraction(1), Fraction(1))}
 
@@ -143,7 +141,7 @@ class Units:
             if base.resource == resource and is_of(base, key) and _touches(base, during)
         }
         whole, parts = self._idle(key, during)
-        found |= set() if resource.endswith(_SHARED) else whole
+        found |= set() if resource.endswith(RENAMED) else whole
         return found or parts
 
     def _idle(self, key: PriceKey, during: tuple[int, int]) -> tuple[set[Slot], set[Slot]]:

@@ -96,11 +96,13 @@ def test_a_card_whose_layout_nobody_tells_is_whole() -> None:
         ("nvidia.com/gpu.shared", ["GPU-2"], ["MIG-1", "MIG-2"]),
         ("nvidia.com/mig-1g.10gb", ["MIG-1"], ["MIG-1"]),
         ("nvidia.com/mig-1g.10gb.me", ["MIG-2"], ["MIG-2"]),
+        ("nvidia.com/mig-1g.10gb.shared", ["MIG-1"], ["MIG-1"]),
+        ("nvidia.com/mig-1g.10gb.me.shared", ["MIG-2"], ["MIG-2"]),
         ("nvidia.com/mig-3g.40gb", [], []),
     ],
 )
 def test_which_resource_a_slot_answers_to(resource: str, mixed: list[str], single: list[str]) -> None:
-    """By profile; by the plain name where a node has nothing but MIG instances (a strategy of the plugin)."""
+    """By profile, shares renamed or not; by the plain name where a node has nothing but MIG instances (single)."""
     told = Told(
         gpus=(card("GPU-1", mig=True), card("GPU-2")),
         instances=(instance("MIG-1"), instance("MIG-2", profile="1g.10gb+me")),
