@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from chargeback.core.lines import CORDONED, FREE, UNHEALTHY, UNSOLD, Line
+from chargeback.core.lines import CORDONED, FREE, GAP_KIND, UNHEALTHY, UNSOLD, Line
 from chargeback.core.offers import RENAMED
 from chargeback.core.owners.owners import Owner
 from chargeback.core.plans.book import PlanVersion
@@ -20,7 +20,7 @@ from chargeback.core.prices.book import INSTANCE_HOUR, NODE_HOUR, Place, PriceBo
 from chargeback.core.reservations import EVIDENCE as BY_SCHEDULER
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Slot:
     """weight: of the card; None: nothing tells. part: of the device."""
 
@@ -55,9 +55,12 @@ class Units:
         self._models = models
         self._known: dict[tuple[PriceKey, str, tuple[int, int]], set[Slot]] = {}
         self._of_device: dict[tuple[str, str], list[Line]] = {}
+        self._gaps: dict[tuple[str, str], list[Line]] = {}
         for line in lines:
             if line.profile is not None:
                 self._of_device.setdefault((line.node, line.device), []).append(line)
+            elif line.kind == GAP_KIND:
+                self._gaps.setdefault((line.node, line.parent), []).append(line)
 
     def key_of(self, plan: PlanVersion, prices: PriceBook) -> tuple[PriceKey | None, str]:
         """What a plan's units are priced as; None, and why it cannot be told."""
@@ -135,14 +138,22 @@ class Units:
 
         Idle shares tell only where there is nothing else: they may be offered under another resource.
         """
-        found = {
-            self._slot(base, len(base.shares.split(",")))
-            for base in self._bases
-            if base.resource == resource and is_of(base, key) and _touches(base, during)
-        }
+        found: set[Slot] = set()
+        unseen: set[Slot] = set()
+        for base in self._bases:
+            if base.resource == resource and is_of(base, key) and _touches(base, during):
+                slots = unseen if self._in_gap(base) else found
+                slots.add(self._slot(base, len(base.shares.split(","))))
         whole, parts = self._idle(key, during)
         found |= set() if resource.endswith(RENAMED) else whole
+        # In a gap the shares that nobody holds are no lines of their device: what was seen says how large it is.
+        for slot in sorted(unseen):
+            found.add(min((each for each in found | parts if each.weight == slot.weight), default=slot))
         return found or parts
+
+    def _in_gap(self, line: Line) -> bool:
+        gaps = self._gaps.get((line.node, line.parent), ())
+        return any(gap.start_ms <= line.start_ms < gap.end_ms for gap in gaps)
 
     def _idle(self, key: PriceKey, during: tuple[int, int]) -> tuple[set[Slot], set[Slot]]:
         """Of devices that nobody holds: whole ones, and shares."""

@@ -8,7 +8,19 @@ from fractions import Fraction
 import pytest
 
 from chargeback.core.hours import HOUR_MS, parse_hour
-from chargeback.core.lines import BURST, DISCOUNT_KIND, FAULTED, HELD, OVERSOLD, RESERVED, UNPRICED, UNSOLD, UNUSED
+from chargeback.core.lines import (
+    BURST,
+    DISCOUNT_KIND,
+    FAULTED,
+    GAP,
+    GAP_KIND,
+    HELD,
+    OVERSOLD,
+    RESERVED,
+    UNPRICED,
+    UNSOLD,
+    UNUSED,
+)
 from chargeback.core.owners.owners import Owner, OwnerBook
 from chargeback.core.plans.book import FILE
 from chargeback.core.policy import Policy
@@ -213,6 +225,22 @@ def test_time_in_which_nobody_saw_a_resource_has_its_unit_of_the_rest_of_the_hou
     since = plan(1, resource=resource, from_ms=START_MS + HALF, version=2)
     found, problems = settled([seen], until, since)
     assert problems == []
+    assert sums(found)[("cc-a", "unused")] == (Fraction(1, 14), 0, MILLION // 7)
+
+
+def test_a_gap_does_not_say_how_large_an_instance_is() -> None:
+    """An agent was away; of two shares of an instance one was held on, and what became of the other is no line."""
+    resource, gap = "nvidia.com/mig-1g.10gb.shared", 3 * HOUR_MS // 4
+    share = {"profile": "1g.10gb", "weight": Fraction(1, 14), "parent": "GPU-1"}
+    lines = [
+        line("MIG-1", 0, gap, resource=resource, **share),
+        idle("MIG-1", 0, gap, kind=UNSOLD, shares="1", **share),
+        line("MIG-1", gap, resource=resource, evidence="api", **share),
+        replace(idle("GPU-1", gap, weight=Fraction(13, 14)), account=GAP, kind=GAP_KIND),
+    ]
+    found, problems = settled(lines, plan(2, resource=resource))
+    assert problems == []
+    assert sums(found)[("cc-a", "reserved")] == (Fraction(1, 14), 214_285, MILLION // 7)
     assert sums(found)[("cc-a", "unused")] == (Fraction(1, 14), 0, MILLION // 7)
 
 
