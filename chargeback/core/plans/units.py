@@ -22,10 +22,10 @@ from chargeback.core.reservations import EVIDENCE as BY_SCHEDULER
 
 @dataclass(frozen=True, slots=True, order=True)
 class Slot:
-    """weight: of the card; None: nothing tells. part: of the device."""
+    """weight: of the card; part: of the device. None: nothing tells."""
 
     weight: Fraction | None
-    part: Fraction
+    part: Fraction | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +115,7 @@ class Units:
             return None, f"{key} is priced by the node: want a price of a card, reserved or not"
         of_unit = slot.part if rate.unit == INSTANCE_HOUR else slot.weight
         if of_unit is None:
-            return None, f"there is no {key} in this hour, and its price is by the card's part"
+            return None, f"there is no {key} in this hour, and its price goes by the part that a unit is"
         hourly, quantity = rate.hourly * of_unit, rate.units * of_unit
         return Unit(key=key, slot=slot, rate=rate, hourly=hourly, quantity=quantity), ""
 
@@ -129,7 +129,9 @@ class Units:
             found = elsewhere
         if found:
             return found
-        if key.profile or resource.endswith(RENAMED):
+        if resource.endswith(RENAMED):
+            return {Slot(None, None)}
+        if key.profile:
             return {Slot(None, Fraction(1))}
         return {Slot(Fraction(1), Fraction(1))}
 

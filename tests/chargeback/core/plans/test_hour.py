@@ -254,6 +254,20 @@ def test_renamed_shares_are_another_resource() -> None:
     assert sums(found)[("cc-a", "unused")] == (Fraction(1, 4), 0, 500_000)
 
 
+def test_a_share_of_an_instance_that_is_not_there_is_no_whole_one() -> None:
+    """No card in this hour: what part of an instance a renamed share would be nothing tells."""
+    resource = "nvidia.com/mig-1g.10gb"
+    instance = Price(model=A100, unit=INSTANCE_HOUR, profile="1g.10gb", amount=Fraction(500_000), term=TERM_RESERVED)
+    prices = PriceBook([Price(model=A100, unit=GPU_HOUR, amount=Fraction(2_100_000)), instance])
+    whole = plan(2, resource=resource, price_key=f"{A100} / 1g.10gb", layer=FILE)
+    found, problems = settled([], whole, prices=prices)
+    assert sums(found)[("cc-a", "unused")] == (2, 0, MILLION)
+    assert problems == []
+    found, problems = settled([], replace(whole, resource=f"{resource}.shared"), prices=prices)
+    assert sums(found) == {(UNPRICED, "unused"): (2, None, None)}
+    assert [each.kind for each in problems] == ["unpriced plan"]
+
+
 def test_several_models_want_a_price_key() -> None:
     """Without one it has no price, and what is held is billed as without a plan; with one its model fills it."""
     lines = [line("GPU-1"), line("GPU-2", model=A100, pod="other")]
