@@ -167,7 +167,10 @@ def _unobserved(known: KnownGpu) -> Gpu:
 
 
 def _with_layout_before(gpu: Gpu, known: KnownGpu, first: int) -> tuple[Gpu, list[Instance]]:
-    """The card with its last known layout until it is observed first, and the instances of that layout."""
+    """The card with its last known layout until it is observed first, and the instances of that layout.
+
+    Those are parts of its slices, which a driver says only while MIG is on: they are kept as well.
+    """
     layout = Layout(start=0, end=first, mig=known.mig, shares=known.shares)
     instances = [
         Instance(
@@ -176,6 +179,8 @@ def _with_layout_before(gpu: Gpu, known: KnownGpu, first: int) -> tuple[Gpu, lis
         )
         for i in known.instances
     ]  # fmt: skip
+    if gpu.slices_max is None:
+        gpu = replace(gpu, slices_max=known.slices_max, memory_slices=known.memory_slices)
     return replace(gpu, layouts=(layout, *gpu.layouts)), instances
 
 

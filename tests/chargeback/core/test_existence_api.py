@@ -68,6 +68,19 @@ def test_a_pod_of_a_dropped_node_is_filled_no_longer_than_its_card_exists() -> N
     assert [(line.pod, line.end_ms - line.start_ms) for line in lines] == [("p", ms(20)), ("p", ms(10))]
 
 
+def test_a_card_that_comes_back_without_mig_keeps_the_slices_of_its_instances() -> None:
+    """A node that rebooted over an hour's border: a driver says a card's slices only while MIG is on."""
+    before = Told(gpus=(card(mig=True),), instances=(instance("MIG-1"),))
+    told = before.next_hour(gpus=(card(observed=((10, 60),), slices_max=None),))
+    lines, problems = told.rated()
+    assert not problems
+    assert [(line.kind, line.device, line.gpu_ms_num // line.ms_den) for line in lines] == [
+        ("gap", "GPU-1", ms(10)),
+        ("free", "GPU-1", ms(50)),
+    ]
+    assert [each.slices_max for each in told.existence().known] == [7]
+
+
 def cordoned(told: Told) -> list[tuple[str, str, float]]:
     lines, problems = told.rated()
     assert not problems
