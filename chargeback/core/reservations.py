@@ -33,8 +33,9 @@ def resolve_reservations(
             continue
         users = list(_users(holding, lives))
         for piece in _pieces(holding, users, hour * HOUR_MS):
-            there = [life for life in users if _lives_at(life, hour * HOUR_MS + piece.start)]
-            parts, wrong = _share_out(piece, there, memory_mib.get(piece.device))
+            # Of one name the last: when a pod went is heard a moment after its name was bound again, to the second.
+            there = {life.name: life for life in users if _lives_at(life, hour * HOUR_MS + piece.start)}
+            parts, wrong = _share_out(piece, list(there.values()), memory_mib.get(piece.device))
             resolved += parts
             problems += wrong
     return resolved, problems
@@ -49,7 +50,7 @@ def _users(holding: Holding, lives: Iterable[PodLife]) -> Iterator[PodLife]:
         for life in lives
         if life.namespace not in RESERVATION_NAMESPACES and life.part and groups.intersection(life.part.groups)
     ]
-    yield from sorted(users, key=lambda life: (*life.name, life.bound_ms))
+    yield from sorted(users, key=lambda life: (*life.name, life.bound_ms, life.alive_ms, life.uid))
 
 
 def _pieces(holding: Holding, users: Iterable[PodLife], start_ms: int) -> list[Holding]:

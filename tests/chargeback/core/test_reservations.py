@@ -100,6 +100,17 @@ def test_a_user_who_comes_and_goes_within_the_hour() -> None:
     assert parts(told(user("p", "0.5", bound=10, ended=40))) == {("cc-a", "p"): 15, (UNATTRIBUTED, RESERVE): 45}
 
 
+def test_of_two_users_of_one_name_the_later_is_there() -> None:
+    """One deleted by force was last known to live when its successor was bound, to the second: no two have a name."""
+    first = user("p", "0.5", bound=-1, ended=30.01, uid="first")
+    second = user("p", "0.25", bound=30, uid="second")
+    for case in (told(first, second), told(second, first)):
+        lines, problems = case.rated()
+        assert len({line.line_id for line in lines}) == len(lines)
+        assert not problems
+        assert parts(case) == {("cc-a", "p"): 22.5, (UNATTRIBUTED, RESERVE): 37.5}
+
+
 def test_a_user_whose_end_is_not_known_exactly_pays_as_long_as_he_certainly_lived() -> None:
     assert parts(told(user("p", "0.5", bound=10, ended=40, alive=30))) == {
         ("cc-a", "p"): 10,
