@@ -51,11 +51,15 @@ class Namesakes:
             yield start, end
 
     def life_of(self, start: int, end: int) -> PodLife | None:
-        """Whose a holding is: the last one's that was bound before its end. None: a pod's that the API never knew."""
+        """Whose a holding is: the last one's that was bound before its end, or about when it began: clocks differ.
+
+        None: a pod's that the API never knew.
+        """
+        last_bind = max(end - 1, start + CLOCKS_MS)
         there = [
             life
             for life in self.lives
-            if life.bound_ms - self.start_ms < end + CLOCKS_MS and not self._ended_by(life, start)
+            if life.bound_ms - self.start_ms <= last_bind and not self._ended_by(life, start)
         ]
         bound = [life for life in there if life.bound_ms - self.start_ms < end]
         return bound[-1] if bound else next(iter(there), None)

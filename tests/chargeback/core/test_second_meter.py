@@ -229,6 +229,14 @@ def test_what_an_agent_saw_long_before_a_bind_was_another_pod() -> None:
     assert metered.sights == ()
 
 
+def test_what_an_agent_saw_up_to_a_bind_was_another_pod_too() -> None:
+    """A StatefulSet's pod made anew within a beat, the first one over before the API was followed: as said above."""
+    later = life("p", 50, labels=OwnerLabels(team="red"))
+    metered = Told(gpus=(card(),), saw=(saw("p", 0, 60),), lives=(later,)).metered()
+    assert [(h.start, h.labels.team) for h in metered.holdings] == [(0, None), (ms(50), "red")]
+    assert [sight.at_ms for sight in metered.sights] == [unix(50)]
+
+
 def test_a_bind_before_the_slots_previous_holder_ended() -> None:
     """The next pod holds only from there."""
     told = Told(
