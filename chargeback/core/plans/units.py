@@ -73,10 +73,13 @@ class Units:
             return None, f"the cluster {found}: want a price key"
         (model,) = self._models
         key = PriceKey(model, profile_of(plan.resource))
-        mine = (base for base in self._bases if base.namespace == plan.namespace and base.resource == plan.resource)
-        others = {profile for base in mine if (profile := base.profile or "") != key.profile}
-        if others:
+        held = [base for base in self._bases if base.resource == plan.resource]
+        mine = {base.profile or "" for base in held if base.namespace == plan.namespace}
+        if others := mine - {key.profile}:
             return None, f"holds {', '.join(sorted(others))} as {plan.resource}: want a price key"
+        if held and not any(is_of(base, key) for base in held) and not self._idle(key, self._span)[0]:
+            named = ", ".join(sorted({base.profile or "a card" for base in held}))
+            return None, f"{plan.resource} is {named} here: want a price key"
         return key, ""
 
     def unit_of(

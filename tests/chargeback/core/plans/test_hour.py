@@ -421,6 +421,17 @@ def test_a_card_in_mig_mode_is_no_card_of_the_plan() -> None:
     assert [each.kind for each in found if each.namespace] == [DISCOUNT_KIND, RESERVED]
 
 
+def test_a_guarantee_of_what_others_hold_as_instances_is_no_card_either() -> None:
+    """Its own namespace holds nothing: for a unit of one slice it would pay a card. A free one may be meant."""
+    held = line("MIG-1", profile="1g.10gb", weight=Fraction(1, 7), parent="GPU-1", namespace="b")
+    found, problems = settled([held], plan(1))
+    assert [each.subject for each in problems] == ["a: nvidia.com/gpu is 1g.10gb here: want a price key"]
+    assert sums(found)[(UNPRICED, "unused")] == (1, None, None)
+    found, problems = settled([held, idle("GPU-2")], plan(1))
+    assert problems == []
+    assert sums(found)[("cc-a", "unused")] == (1, 0, 2 * MILLION)
+
+
 def test_contradictory_plans_are_a_problem_and_no_number() -> None:
     """What is held is billed as without a plan."""
     found, problems = settled([line()], plan(None, problem="8, but ResourceQuota a/b says 4"))
