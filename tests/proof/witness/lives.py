@@ -23,7 +23,7 @@ class Life:
     containers  those that keep their devices to the end: main ones and sidecars. init: the others
     asks        what its containers want, as (container, resource, count)
     started     the second in which each container first ran, as far as it was heard
-    refused_ms  when it was heard to have failed without having run; gone_ms: that it is no more
+    refused_ms  when it was heard to be over, and nobody says since when; gone_ms: that it is no more
     """
 
     uid: str
@@ -51,8 +51,9 @@ class Life:
                 self.started[container] = started_ms
                 self.evidence.append(f"{container} started {clock(started_ms)}")
         if self.finished_ms is None and status.get("phase") in ("Succeeded", "Failed"):
-            finished = [stamp(end["finishedAt"]) for end in _ends(status) if end.get("finishedAt")]
-            self.finished_ms = max(finished, default=None)
+            ends = [end.get("finishedAt") for end in _ends(status)]
+            # Of one that the kubelet could not find any more nobody says when it ended.
+            self.finished_ms = max(map(stamp, ends)) if ends and all(ends) else None
             if self.finished_ms is not None:
                 self.evidence.append(f"finished {clock(self.finished_ms)}")
             elif self.refused_ms is None:

@@ -155,6 +155,13 @@ def test_a_pod_ends_with_its_last_container() -> None:
     assert life.bound_ms == BOUND_MS
 
 
+def test_a_container_that_the_kubelet_lost_ended_nobody_knows_when() -> None:
+    """Its neighbour's end is not its own: then the pod was over when that was heard."""
+    life = Life(uid="u", namespace="red", name="p")
+    life.see(MODIFIED, pod("Failed", "2027-01-15T08:00:07Z", ""), 1_800_000_030_100)
+    assert (life.finished_ms, life.until_ms()) == (None, 1_800_000_031_000)
+
+
 def test_when_its_containers_started() -> None:
     """For the first time each, whatever became of them since; who has not started has no word on it."""
     life = Life(uid="u", namespace="red", name="p")
