@@ -21,7 +21,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -79,8 +79,7 @@ def _as_unavailable() -> Iterator[None]:
     except PoolTimeoutError as error:
         raise DatabaseUnavailable(str(error)) from error
     except DBAPIError as error:
-        is_standby = getattr(error.orig, "sqlstate", None) == _READ_ONLY
-        if isinstance(error, OperationalError) or error.connection_invalidated or is_standby:
+        if isinstance(error, OperationalError) or error.connection_invalidated or _is_standby(error.orig):
             raise DatabaseUnavailable(str(error.orig)) from error
         raise
 
@@ -141,6 +140,8 @@ def open_database(url: str) -> Database:
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
+    else:
+        event.listen(engine, "handle_error", _leave_standby)
     try:
         engine.connect().close()
     except DBAPIError as error:
@@ -183,6 +184,16 @@ def _make_folder(file: str | None) -> None:
     if not file or file == ":memory:":
         raise DatabaseError("database: sqlite in memory: want a file, for every thread opens the database anew")
     Path(file).parent.mkdir(parents=True, exist_ok=True)
+
+
+def _is_standby(error: BaseException | None) -> bool:
+    return getattr(error, "sqlstate", None) == _READ_ONLY
+
+
+def _leave_standby(context: ExceptionContext) -> None:
+    """Have the pool connect anew: who joined a standby while the address still led there would stay with it."""
+    if _is_standby(context.original_exception):
+        context.is_disconnect = True
 
 
 def _prepare_sqlite(connection: Any, _: Any) -> None:

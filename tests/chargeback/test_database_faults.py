@@ -301,6 +301,8 @@ def test_a_standby_in_the_place_of_the_primary(postgres: Postgres) -> None:
     database = open_database(url)
     with pytest.raises(DatabaseUnavailable, match="read-only transaction"):
         put(database, body())
+    postgres.run(f"ALTER DATABASE {url.rpartition('/')[2]} RESET default_transaction_read_only")
+    assert put(database, body())  # by a new connection: who is still joined to the standby would never write again
     database.close()
 
 
