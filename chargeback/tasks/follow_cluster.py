@@ -43,7 +43,7 @@ class ClusterTables:
     namespaces: Table[Namespace] = field(default_factory=Table)
     resourcequotas: Table[QuotaSpec] = field(default_factory=Table)
     nodes: Table[Node] = field(default_factory=Table)
-    pods: Table[Pod] = field(default_factory=Table)
+    pods: Table[Pod] = field(default_factory=lambda: Table(tells=True))
     limitranges: Table[LimitRange] = field(default_factory=Table)
     priorityclasses: Table[PriorityClass] = field(default_factory=Table)
     resourceclaims: Table[Claim] = field(default_factory=Table)

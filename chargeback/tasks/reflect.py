@@ -50,7 +50,8 @@ class Table(Generic[V]):
     version  to watch from; None: to be listed
     read_ms  when it was last known to be whole; None: never
     lack     why it is not followed, as the API says it
-    wake     called when there is something to take
+    wake     called when something is new
+    tells    what came and went is kept until somebody takes it; else nobody does, and it would be kept for ever
     """
 
     items: dict[str, V] = field(default_factory=dict)
@@ -58,6 +59,7 @@ class Table(Generic[V]):
     read_ms: int | None = None
     lack: str | None = None
     wake: Callable[[], None] = lambda: None
+    tells: bool = False
     _changed: dict[str, V] = field(default_factory=dict)
     _gone: dict[str, Gone[V]] = field(default_factory=dict)
     _listed: bool = False
@@ -69,8 +71,9 @@ class Table(Generic[V]):
         """Take a whole list. What is not in it any more went some time since the table was last whole."""
         for uid in self.items.keys() - items.keys():
             self._lose(uid, now_ms if self.read_ms is None else self.read_ms, now_ms)
-        self._changed |= {uid: value for uid, value in items.items() if self.items.get(uid) != value}
-        self._listed = True
+        if self.tells:
+            self._changed |= {uid: value for uid, value in items.items() if self.items.get(uid) != value}
+            self._listed = True
         self.items = dict(items)
         self.read_ms, self.lack = now_ms, None
         self.wake()
@@ -79,7 +82,9 @@ class Table(Generic[V]):
         """Take one object as it is now. None: not one that we follow."""
         self.read_ms = now_ms
         if value is not None and self.items.get(uid) != value:
-            self.items[uid] = self._changed[uid] = value
+            self.items[uid] = value
+            if self.tells:
+                self._changed[uid] = value
             self.wake()
 
     def remove(self, uid: str, last: V | None, known_ms: int, now_ms: int) -> None:
@@ -93,11 +98,13 @@ class Table(Generic[V]):
             self.wake()
 
     def _lose(self, uid: str, known_ms: int, now_ms: int) -> None:
-        self._gone[uid] = Gone(self.items[uid], known_ms, now_ms)
-        self._changed.pop(uid, None)
+        if self.tells:
+            self._gone[uid] = Gone(self.items[uid], known_ms, now_ms)
+            self._changed.pop(uid, None)
 
     def take(self) -> Changes[V]:
         """What changed since the last time. Give it back with `untake` where it could not be used."""
+        assert self.tells, "what this table was told is not kept"
         taken = Changes(self._changed, self._gone, self._listed)
         self._changed, self._gone, self._listed = {}, {}, False
         return taken

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import weakref
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from email.utils import formatdate
@@ -21,6 +22,7 @@ from chargeback.cluster.api import ApiError, ClusterApi, Expired, NotServed
 from chargeback.cluster.kind import Kind
 from chargeback.cluster.node_objects import NodeObject, to_node
 from chargeback.core.nodes import Node
+from chargeback.tasks.follow_cluster import ClusterTables
 from chargeback.tasks.reflect import CATCH_UP_MS, END_MS, Changes, Gone, Table, keep_reflecting, reflect
 from tests.chargeback.api.serving import SetClock
 
@@ -28,7 +30,7 @@ LISTED, LATER = 1_000_000, 1_060_000
 
 
 def filled(**items: str) -> Table[str]:
-    table: Table[str] = Table()
+    table: Table[str] = Table(tells=True)
     table.replace(dict(items), LISTED)
     table.take()
     return table
@@ -36,7 +38,7 @@ def filled(**items: str) -> Table[str]:
 
 def test_a_first_list_is_all_news() -> None:
     """And it says that it is all there is."""
-    table: Table[str] = Table()
+    table: Table[str] = Table(tells=True)
     assert table.read_ms is None
     table.replace({"u1": "a", "u2": "b"}, LISTED)
     assert (table.read_ms, table.values()) == (LISTED, ["a", "b"])
@@ -96,6 +98,24 @@ def test_what_could_not_be_noted_is_told_again_with_what_came_since() -> None:
     assert table.take() == Changes(
         {"u1": "A", "u2": "B2"}, {"u3": Gone("C3", LATER + 1, LATER + 2), "u4": Gone("d", LATER, LATER)}, False
     )
+
+
+def test_what_nobody_takes_is_not_kept() -> None:
+    """Claims and refusals come and go for months; only of pods somebody asks what is gone."""
+
+    class Thing:
+        pass
+
+    kept: list[str] = []
+    for name, table in ClusterTables().by_name().items():
+        thing = Thing()
+        there = weakref.ref(thing)
+        table.put("u1", thing, LISTED)
+        table.remove("u1", None, LISTED, LATER)
+        del thing
+        if there() is not None:
+            kept.append(name)
+    assert kept == ["pods"]
 
 
 def test_that_a_list_was_whole_is_not_forgotten() -> None:
@@ -160,7 +180,7 @@ KIND: Kind[Node] = Kind(name="nodes", path="/api/v1/nodes", of=NodeObject, read=
 @pytest.fixture
 async def served() -> AsyncIterator[tuple[Nodes, ClusterApi]]:
     clock = SetClock(LISTED)
-    nodes = Nodes(clock, Table())
+    nodes = Nodes(clock, Table(tells=True))
     app = web.Application()
     app.router.add_get("/api/v1/nodes", nodes.answer)
     app.router.add_get("/apis/older.example", group)
