@@ -200,7 +200,7 @@ def _prepare_sqlite(connection: Any, _: Any) -> None:
     connection.isolation_level = None  # we say BEGIN ourselves, so that DDL and reads are in it too
     for pragma in (
         "journal_mode=WAL",
-        "synchronous=NORMAL",
+        "synchronous=FULL",  # an agent lets go of what we have: a commit must outlive a power cut
         f"busy_timeout={BUSY_TIMEOUT_S * 1000}",
         "foreign_keys=ON",
     ):

@@ -66,6 +66,17 @@ def test_what_fails_half_way_is_not_written(database: Database) -> None:
         assert connection.execute(text("SELECT count(*) FROM marked_days")).scalar() == 0
 
 
+def test_what_is_committed_outlives_a_power_cut(tmp_path: Path) -> None:
+    """An agent lets go of an hour once it is told that we have it: SQLite must have synced it by then."""
+    database = open_database(sqlite_url(tmp_path / "ledger.db"))
+    migrate(database)
+    with database.write() as connection:
+        assert connection.execute(text("PRAGMA journal_mode")).scalar() == "wal"
+        full = 2  # with less, a log is only synced when it is moved into the database
+        assert connection.execute(text("PRAGMA synchronous")).scalar() == full
+    database.close()
+
+
 def test_a_reader_sees_one_instant(ledger: Database) -> None:
     """What is written meanwhile does not show up in the middle of a report."""
     with ledger.read() as connection:
