@@ -27,6 +27,8 @@ routes = web.RouteTableDef()
 Json = Mapping[str, object]
 
 JSON_TYPE = "application/json"
+# What a proxy on this host says of whom it speaks for: then the peer's address proves nothing.
+_FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-IP")
 
 
 class Approval(msgspec.Struct, forbid_unknown_fields=True):
@@ -86,8 +88,10 @@ def _person(request: web.Request, said: str) -> str:
         if said not in ("", user):
             raise BadRequest("who", f"{said!r}: want {user!r}, who has logged in", status=403)
         return user
-    if not ip_address(request.remote or "0.0.0.0").is_loopback:
-        raise BadRequest("who", "want a user of --web-config: beyond loopback anybody could approve", status=403)
+    is_forwarded = any(name in request.headers for name in _FORWARDED)
+    if is_forwarded or not ip_address(request.remote or "0.0.0.0").is_loopback:
+        wanted = "want a user of --web-config: beyond loopback, or through a proxy, anybody could approve"
+        raise BadRequest("who", wanted, status=403)
     if not said.strip():
         raise BadRequest("who", f"{said!r}: want the name of the person who approves")
     return said.strip()

@@ -83,6 +83,16 @@ async def test_what_cannot_be_approved_is_said(server: Server) -> None:
     assert (await server.get(f"/v1/months/{MONTH}")).json["state"] == "draft"
 
 
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "X-Real-IP", "Forwarded"])
+async def test_who_comes_through_a_proxy_is_not_of_this_host(server: Server, header: str) -> None:
+    """A proxy beside the server, as in a sidecar, reaches it by the loopback, whoever it speaks for."""
+    made = await asyncio.to_thread(draft, server.database)
+    said = {"who": "bob", "draft": made.draft, "sha256": made.digest.sha256}
+    answer = await approve(server, said, **{header: "for=192.0.2.7" if header == "Forwarded" else "192.0.2.7"})
+    assert (answer.status, answer.json["field"]) == (403, "who")
+    assert (await server.get(f"/v1/months/{MONTH}")).json["state"] == "draft"
+
+
 @pytest.mark.parametrize(
     "path", ["/v1/months/2026-13", "/v1/statements/x", "/v1/months/2020-01", "/v1/statements/2020-01"]
 )
