@@ -23,8 +23,8 @@ from exporter.wire import HOUR_MS
 PREFIX = "GPU_EXPORTER_"
 BEAT_MIN_MS, BEAT_MAX_MS = 1_000, 10 * 60_000  # below, the driver's own samples are older than a beat
 DEFAULT_SCENARIO = "default"
-# Kubernetes sets these in every pod beside a Service called gpu-exporter.
-_SERVICE_LINK = re.compile(PREFIX + r"(SERVICE_|PORT$|PORT_)")
+# What Kubernetes sets in every pod beside a Service called `gpu-exporter` or `gpu-exporter-…`: not meant for us.
+_SERVICE_LINK = re.compile(PREFIX + r"(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)")
 _UNIT_MS = {"ms": 1, "s": 1_000, "m": 60_000}
 _NAME_MAX = 253  # of a Kubernetes object, and on the wire
 
@@ -247,7 +247,7 @@ def read_settings(flags: Mapping[str, str | None], env: Mapping[str, str], file:
     problems += [
         f"{name}={env[name]!r}: want a setting, one of {', '.join(sorted(variables))}"
         for name in sorted(env)
-        if name.startswith(PREFIX) and name not in variables and not _SERVICE_LINK.match(name)
+        if name.startswith(PREFIX) and name not in variables and not _SERVICE_LINK.fullmatch(name)
     ]
     values: dict[str, Any] = {}
     for setting in SETTINGS:

@@ -59,6 +59,11 @@ def test_what_kubernetes_sets_beside_a_service_of_our_name_is_no_setting():
         "GPU_EXPORTER_SERVICE_PORT_METRICS": "10466",
         "GPU_EXPORTER_PORT": "tcp://10.0.0.1:10466",
         "GPU_EXPORTER_PORT_10466_TCP_ADDR": "10.0.0.1",
+        # And beside one called gpu-exporter-metrics.
+        "GPU_EXPORTER_METRICS_SERVICE_HOST": "10.0.0.2",
+        "GPU_EXPORTER_METRICS_SERVICE_PORT_HTTP": "10466",
+        "GPU_EXPORTER_METRICS_PORT": "tcp://10.0.0.2:10466",
+        "GPU_EXPORTER_METRICS_PORT_10466_TCP": "tcp://10.0.0.2:10466",
     }
     assert read_settings({}, env).listen.port == 10466
 
