@@ -1,7 +1,8 @@
 """Brings node-hours to the aggregator: PUT until it has them. Any answer may be lost; sending twice does no harm.
 
 Hours are independent. One that the aggregator will never take (400, 413, 422) is set aside, loudly; every other
-answer, and none at all, is tried again for ever. What waits and what is on disk is the spool's affair.
+answer, and none at all, is tried again for ever. So is what somebody else answers in the aggregator's place, whatever
+its status: a proxy's page is no receipt. What waits and what is on disk is the spool's affair.
 """
 
 from __future__ import annotations
@@ -29,10 +30,9 @@ BACKOFF_FIRST_S, BACKOFF_MOST_S = 1.0, 60.0
 TIMEOUT_S = 30.0
 IN_FLIGHT_MAX = 4
 ROUND_MAX = 16  # hours tried before waiting: a dead aggregator is not asked for each of a thousand
-REASON_BYTES_MAX = 2048
+ANSWER_BYTES_MAX = 16 * 1024  # more than the aggregator says in its longest
 LOOK_EVERY_S = 1.0
 
-_TAKEN = frozenset({HTTPStatus.OK, HTTPStatus.NO_CONTENT})
 _NEVER = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY})
 
 
@@ -69,20 +69,28 @@ class Answer:
     @property
     def result(self) -> str:
         """taken, refused (for ever) or failed (so far)."""
-        if self.status in _TAKEN:
+        if self.status == HTTPStatus.OK and self._said.seq is not None:
             return "taken"
-        return "refused" if self.status in _NEVER else "failed"
+        return "refused" if self.status in _NEVER and self._said.problem is not None else "failed"
 
     @property
     def release_s(self) -> float | None:
         """For how long the aggregator wants NVML let go, for it knows of driver work on this node; None: not."""
+        return self._said.release_s
+
+    @property
+    def _said(self) -> _Said:
         try:
-            return msgspec.json.decode(self.text, type=_Orders).release_s
+            return msgspec.json.decode(self.text, type=_Said)
         except (msgspec.DecodeError, UnicodeEncodeError):
-            return None  # an answer of no aggregator of ours, or of one that orders nothing
+            return _Said()  # an answer of no aggregator of ours
 
 
-class _Orders(msgspec.Struct, frozen=True):
+class _Said(msgspec.Struct, frozen=True):
+    """What an aggregator answers: seq of the body that it has, or the problem with it; never neither."""
+
+    seq: int | None = None
+    problem: str | None = None
     release_s: float | None = None
 
 
@@ -109,7 +117,7 @@ class Door:
                 timeout=aiohttp.ClientTimeout(total=TIMEOUT_S),
                 allow_redirects=False,  # the token is for this address and no other
             ) as response:
-                text = await response.content.read(REASON_BYTES_MAX)
+                text = await response.content.read(ANSWER_BYTES_MAX)
                 return Answer(status=response.status, text=text.decode(errors="replace"))
         except (aiohttp.ClientError, OSError, UnicodeDecodeError, ValueError) as error:  # OSError: timeouts too
             return Answer(status=None, text=f"{type(error).__name__}: {error}")

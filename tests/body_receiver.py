@@ -55,7 +55,7 @@ class BodyReceiver:
                 except ValueError as error:
                     receiver.broken.append(f"{self.path}: {error}")
                 status, said = receiver._answer()
-                text = json.dumps(said).encode()
+                text = json.dumps({"seq": 1, "stored": True} | said).encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(text)))
                 self.end_headers()

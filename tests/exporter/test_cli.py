@@ -57,7 +57,7 @@ async def replayed(status: int) -> tuple[int, list[wire.NodeHour]]:
     async def take(request: web.Request) -> web.Response:
         data = await request.read()
         bodies.append(wire.decode(data))  # aiohttp has unpacked it
-        return web.json_response({}, status=status)
+        return web.json_response({"seq": 1} if status == 200 else {"problem": "no"}, status=status)
 
     app = web.Application()
     app.router.add_put("/{path:.*}", take)

@@ -18,6 +18,9 @@ from exporter.push import Answer, Door, Pusher
 
 Answering = Callable[[web.Request], int]
 
+TAKEN = '{"seq": 1, "stored": true}'
+REFUSED = '{"field": "hour", "problem": "because"}'
+
 
 class Outbox:
     """Hours in memory; what happened to them."""
@@ -56,7 +59,8 @@ class Aggregator:
     async def put(self, request: web.Request) -> web.Response:
         # aiohttp has unpacked the body already.
         self.requests.append((request.raw_path, dict(request.headers), await request.read()))
-        return web.Response(status=self.status(request), text="because")
+        status = self.status(request)
+        return web.Response(status=status, text=TAKEN if status == 200 else REFUSED)
 
 
 @asynccontextmanager
@@ -71,10 +75,9 @@ async def pushing(
         yield Pusher(door, outbox, clock=ReplayClock(0), disk=at_once), aggregator
 
 
-@pytest.mark.parametrize("status", [200, 204])
-async def test_a_taken_hour_is_acknowledged(status: int) -> None:
+async def test_a_taken_hour_is_acknowledged() -> None:
     outbox = Outbox("2026-10-03T14Z")
-    async with pushing(outbox, lambda request: status) as (pusher, aggregator):
+    async with pushing(outbox, lambda request: 200) as (pusher, aggregator):
         assert await pusher.push_round()
     assert (outbox.waiting(), outbox.acknowledged) == ([], ["2026-10-03T14Z"])
     path, headers, body = aggregator.requests[0]
@@ -92,7 +95,7 @@ async def test_an_hour_that_is_refused_for_good_is_set_aside_and_the_others_go_o
 
     async with pushing(outbox, answer) as (pusher, _):
         assert await pusher.push_round()
-    assert outbox.refused == {"2026-10-03T14Z": f"{status}: because\n"}
+    assert outbox.refused == {"2026-10-03T14Z": f"{status}: {REFUSED}\n"}
     assert outbox.acknowledged == ["2026-10-03T15Z"]
     assert (pusher.refused_hours, pusher.results) == (1, {"taken": 1, "failed": 0, "refused": 1})
 
@@ -109,6 +112,14 @@ async def test_every_other_answer_is_tried_again(status: int) -> None:
         assert await pusher.push_round()
     assert pusher.taken_at_ms == 0  # the clock stood still
     assert outbox.acknowledged == ["2026-10-03T14Z"]
+
+
+@pytest.mark.parametrize("text", ["", "<html>Sign in</html>", "{}", '"ok"'])
+@pytest.mark.parametrize("status", [200, 204, 400, 413, 422])
+async def test_what_somebody_else_answers_neither_takes_nor_refuses_an_hour(status: int, text: str) -> None:
+    """A sign-in page with 200, an ingress that wants HTTPS with 400, one with a limit of its own with 413."""
+    answer = Answer(status=status, text=text)
+    assert answer.result == "failed"
 
 
 async def test_nobody_there_is_tried_again() -> None:

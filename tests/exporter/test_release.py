@@ -107,7 +107,7 @@ def test_what_an_answer_orders(text: str, ordered_s: float | None):
 
 async def test_only_an_answer_of_the_aggregator_orders_or_ceases_to(clock: ReplayClock):
     """One that failed says nothing of the node: a proxy's 502 must not end a release."""
-    answers = [(200, '{"release_s": 120}'), (502, "bad gateway"), (401, "{}"), (200, "{}")]
+    answers = [(200, '{"seq": 1, "release_s": 120}'), (502, "bad gateway"), (401, "{}"), (200, '{"seq": 2}')]
     heeded: list[float | None] = []
 
     async def put(request: web.Request) -> web.Response:
