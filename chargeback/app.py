@@ -20,7 +20,8 @@ from chargeback.api.agents import Agents, Reviewer
 from chargeback.api.errors import errors_as_json
 from chargeback.api.tokens import Tokens
 from chargeback.clock import Clock, SystemClock
-from chargeback.cluster.api import ApiError, ClusterApi, find_cluster
+from chargeback.cluster.api import ApiError, ClusterApi
+from chargeback.cluster.login import find_cluster
 from chargeback.cluster.token_review import TokenReviewer
 from chargeback.config import Settings
 from chargeback.files.owner_rules import OwnerRulesFile

@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import cache
 from http import HTTPStatus
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Literal, Self, TypeVar
 
 import aiohttp
 import msgspec
-from kubernetes.aio import client, config
+from kubernetes.aio import client
 from kubernetes.aio.client.exceptions import ApiException
 from kubernetes.aio.client.rest import RESTResponse
 from kubernetes.aio.config.config_exception import ConfigException
@@ -283,21 +282,3 @@ def _read_event(kind: Kind[V], line: bytes) -> Event[V]:
     found = _decode(kind.path, event.object, kind.of)
     meta = found.metadata
     return Event(kind=event.type, version=meta.resource_version, uid=meta.uid, value=kind.read(found))
-
-
-async def find_cluster(kubeconfig: Path | None) -> client.Configuration | None:
-    """How to reach the API: by the kubeconfig, else by the in-cluster account; None where neither is there.
-
-    Raises ApiError for a kubeconfig that cannot be used.
-    """
-    configuration = client.Configuration()
-    try:
-        if kubeconfig is not None:
-            await config.load_kube_config(config_file=str(kubeconfig), client_configuration=configuration)
-        else:
-            config.load_incluster_config(client_configuration=configuration)
-    except (ConfigException, OSError) as error:
-        if kubeconfig is None:
-            return None
-        raise ApiError(f"--kubeconfig={kubeconfig}: {error}") from error
-    return configuration

@@ -13,8 +13,9 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from chargeback.cluster.api import ClusterApi, find_cluster
+from chargeback.cluster.api import ClusterApi
 from chargeback.cluster.kinds import kinds
+from chargeback.cluster.login import find_cluster
 from chargeback.core.owners.owners import LabelKeys
 from tests.cluster.serving import peak_bytes
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from chargeback.cluster.api import find_cluster
+from chargeback.cluster.login import find_cluster
 from chargeback.cluster.quota_api import QuotaApi
 from chargeback.core.owners.owners import LabelKeys
 from chargeback.core.quota.lint import lint

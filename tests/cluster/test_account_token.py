@@ -12,7 +12,8 @@ from types import SimpleNamespace
 import pytest
 from kubernetes.aio.config import incluster_config
 
-from chargeback.cluster.api import ApiError, ClusterApi, find_cluster
+from chargeback.cluster.api import ApiError, ClusterApi
+from chargeback.cluster.login import find_cluster
 from tests.cluster.control_plane import AGGREGATOR_TOKEN, AGGREGATOR_USER, ControlPlane, control_plane
 
 REVIEWS = "/apis/authentication.k8s.io/v1/selfsubjectreviews"

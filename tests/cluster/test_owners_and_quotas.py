@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from chargeback.cluster.api import ApiError, ClusterApi, find_cluster
+from chargeback.cluster.api import ApiError, ClusterApi
 from chargeback.cluster.kinds import kinds
+from chargeback.cluster.login import find_cluster
 from chargeback.core.owners.owners import LabelKeys, Namespace
 from chargeback.core.plans.sources import plans
 from chargeback.core.quota.specs import QuotaSpec

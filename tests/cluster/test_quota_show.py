@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from chargeback.cluster.api import ClusterApi, find_cluster
+from chargeback.cluster.api import ClusterApi
+from chargeback.cluster.login import find_cluster
 from chargeback.cluster.quota_facts import read_facts
 from chargeback.core.owners.owners import LabelKeys
 from chargeback.core.quota.report import QuotaReport, quota_report

@@ -18,7 +18,8 @@ from chargeback.api.agents import Agents
 from chargeback.api.errors import BadRequest, errors_as_json
 from chargeback.api.tokens import Tokens
 from chargeback.clock import SystemClock
-from chargeback.cluster.api import ClusterApi, find_cluster
+from chargeback.cluster.api import ClusterApi
+from chargeback.cluster.login import find_cluster
 from chargeback.cluster.token_review import TokenReviewer
 from chargeback.core.agents import AgentAccount
 from chargeback.core.hours import format_hour

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from chargeback.cluster.api import ClusterApi, Expired, find_cluster
+from chargeback.cluster.api import ClusterApi, Expired
 from chargeback.cluster.kind import Kind
+from chargeback.cluster.login import find_cluster
 from chargeback.cluster.objects import KubernetesObject
 from tests.cluster.aggregating import CLUSTER, Running, aggregating, ledger
 from tests.cluster.control_plane import (

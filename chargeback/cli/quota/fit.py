@@ -15,8 +15,9 @@ from chargeback.answers.fit import fit_json
 from chargeback.cli.console import cell, console, table, text_of
 from chargeback.cli.options import EXIT_INCOMPLETE, Failure, settings_options, take_settings
 from chargeback.cli.quota.objects import ANSWERS, OUTPUT, cluster_objects, say_unknown
-from chargeback.cluster.api import ApiError, ClusterApi, find_cluster
+from chargeback.cluster.api import ApiError, ClusterApi
 from chargeback.cluster.dry_run import ServerAnswer, try_pod
+from chargeback.cluster.login import find_cluster
 from chargeback.cluster.objects import ObjectsError
 from chargeback.cluster.pod_manifest import gpu_pod, to_pod_manifest
 from chargeback.cluster.quota_files import read_workload

@@ -10,7 +10,8 @@ from pathlib import Path
 import click
 
 from chargeback.cli.options import Failure
-from chargeback.cluster.api import ApiError, find_cluster
+from chargeback.cluster.api import ApiError
+from chargeback.cluster.login import find_cluster
 from chargeback.cluster.objects import ObjectsError
 from chargeback.cluster.quota_api import QuotaApi
 from chargeback.cluster.quota_files import read_objects

@@ -10,8 +10,9 @@ from dataclasses import replace
 import click
 
 from chargeback.cli.options import Failure, take_database
-from chargeback.cluster.api import ApiError, ClusterApi, find_cluster
+from chargeback.cluster.api import ApiError, ClusterApi
 from chargeback.cluster.files import read_namespaces
+from chargeback.cluster.login import find_cluster
 from chargeback.cluster.objects import ObjectsError
 from chargeback.cluster.quota_facts import file_facts, read_facts
 from chargeback.config import Settings
