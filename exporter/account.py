@@ -16,6 +16,7 @@ from exporter.wire import HOUR_MS
 
 XID_CODES_MAX = 255  # of a card in an hour, beside XID_UNKNOWN: what the wire takes
 XID_UNKNOWN = "999"  # NVML's own code for it
+USES_MAX = 3072  # by container, in an hour; with one a device for the rest it is less than the wire takes
 
 
 class Growing(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -190,6 +191,9 @@ class Writer:
 
     def _add_use(self, use: SeenUse, length_ms: int) -> None:
         key = _use_key(use)
+        if key not in self._uses and len(self._uses) >= USES_MAX:
+            use = SeenUse(device=use.device, busy_ppm=use.busy_ppm, memory_bytes=use.memory_bytes)
+            key = _use_key(use)
         total = self._uses.get(key)
         if total is None:
             total = self._uses[key] = UseSum(use=use)

@@ -16,7 +16,7 @@ from chargeback.bodies import read_body
 from exporter import wire
 from exporter.account import Account
 from exporter.meter import HOLDS_BEATS, Identity, Meter, Saved, body, hour_name
-from exporter.sight import Card, Claimant, SeenHolding, SeenUse, Sight
+from exporter.sight import PPM, Card, Claimant, SeenHolding, SeenUse, Sight
 from tests.exporter.builders import HOUR_MS, NOON_MS, card, holding, instance, sight
 
 BEAT_MS = 600_000  # the longest: so a few beats cross an hour
@@ -389,6 +389,21 @@ def test_use_without_allocation_is_summed_by_container_and_unknown_once_is_unkno
     assert [(each.container, each.busy_ms) for each in found.unallocated_use] == [("c", 10_000)]
     found = only_body(*every(use(500_000), 0), *every(use(None), 10), *every(use(500_000), 20, 30))
     assert [each.busy_ms for each in found.unallocated_use] == [None]
+
+
+def test_of_more_containers_than_the_wire_takes_the_rest_is_one_a_device():
+    """Short jobs beside the device plugin, each on all cards: their number must not have the hour refused."""
+    cards = (card("GPU-a"), card("GPU-b"))
+
+    def use(beat: int) -> Sight:
+        containers = [f"{beat}-{number:02}" for number in range(10)]
+        uses = tuple(SeenUse(device=c.uuid, container=each, busy_ppm=PPM) for c in cards for each in containers)
+        return Sight(observed=True, cards=cards, uses=uses)
+
+    found = only_body(*((use(beat), NOON_MS + beat * 10_000) for beat in range(301)))
+    assert wire.decode(wire.encode(found)) == found
+    assert sum(each.busy_ms or 0 for each in found.unallocated_use) == 300 * 20 * 10_000
+    assert {each.device for each in found.unallocated_use if each.container is None} == {"GPU-a", "GPU-b"}
 
 
 def test_without_a_beat_there_is_nothing_to_save():
