@@ -28,8 +28,8 @@ async def get_budgets(request: web.Request) -> web.Response:
         raise BadRequest("month", str(error)) from error
     now_ms = request.app[CLOCK].now_ms()
     report = await asyncio.to_thread(budget_report, request.app[DATABASE], month, now_ms)
-    wanted = request.query.get("cost_center")
-    uses = [use for use in report.uses if wanted is None or use.budget.cost_center == wanted]
+    wanted = request.query.getall("cost_center", [])
+    uses = [use for use in report.uses if not wanted or use.budget.cost_center in wanted]
     return web.json_response(
         {"month": report.month, "currency": report.currency, "budgets": [budget_json(use) for use in uses]}
     )

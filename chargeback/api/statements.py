@@ -16,6 +16,8 @@ from chargeback.reports import costs, month_csv, policy_of
 
 routes = web.RouteTableDef()
 
+NO_FILTERS = ("from", "until", "group_by")
+
 
 @routes.get("/v1/statements/{month}.csv")
 async def get_month_csv(request: web.Request) -> web.StreamResponse:
@@ -44,11 +46,11 @@ async def get_costs(request: web.Request) -> web.Response:
 
     Amounts are what is charged, and beside it what would be by allocation and by usage.
     """
-    query = dict(request.query)
-    first, until = _day(query, "from"), _day(query, "until")
-    names = [name for name in query.pop("group_by", "account").split(",") if name]
+    query = request.query
+    first, until = _day(request, "from"), _day(request, "until")
+    names = [name for text in query.getall("group_by", ["account"]) for name in text.split(",") if name]
     group_by = [_group(name) for name in names]
-    where = check_where((_group(name), value) for name, value in request.query.items() if name in query)
+    where = check_where((_group(name), value) for name, value in query.items() if name not in NO_FILTERS)
     if until <= first:
         raise BadRequest("until", f"{until}: want a day after {first}")
     last = date.fromordinal(until.toordinal() - 1)
@@ -85,8 +87,10 @@ def _month(text: str) -> str:
         raise BadRequest("month", str(error)) from error
 
 
-def _day(query: dict[str, str], name: str) -> date:
-    text = query.pop(name, "")
+def _day(request: web.Request, name: str) -> date:
+    text, *others = request.query.getall(name, [""])
+    if others:
+        raise BadRequest(name, f"{others[0]!r} beside {text!r}: want one day")
     try:
         return date.fromisoformat(text)
     except ValueError as error:

@@ -38,6 +38,7 @@ async def test_a_budget_over_http(tmp_path: Path) -> None:
         await four_days(server)
         found = (await server.get("/v1/budgets")).json
         [of_b] = (await server.get("/v1/budgets?month=2026-10&cost_center=cc-b")).json["budgets"]
+        both = (await server.get("/v1/budgets?cost_center=cc-a&cost_center=cc-b&cost_center=cc-c")).json["budgets"]
         before = (await server.get("/v1/budgets?month=2026-09")).json
         wrong = [await server.get(f"/v1/budgets?{query}") for query in ("month=10", "team=red")]
     assert (found["month"], found["currency"]) == ("2026-10", "USD")
@@ -55,6 +56,7 @@ async def test_a_budget_over_http(tmp_path: Path) -> None:
         "version": 1,
     }
     assert (of_b["spent"], of_b["used_percent"]) == ("0.000000", "0.000000")
+    assert [each["cost_center"] for each in both] == ["cc-a", "cc-b"]
     assert before == {"month": "2026-09", "currency": "USD", "budgets": []}
     assert [(answer.status, answer.json["field"]) for answer in wrong] == [(400, "month"), (400, "team")]
 

@@ -40,3 +40,7 @@ async def test_costs_by_label_and_basis(tmp_path: Path) -> None:
         assert (row["amount"], row["allocation_amount"], row["usage_amount"]) == ("3.000000", "3.000000", "0.330000")
         refused = await server.get("/v1/costs?from=2026-10-01&until=2026-11-01&group_by=pod")
         assert (refused.status, refused.json["field"]) == (400, "pod")
+        (row,) = (await server.get(f"{path}&group_by=kind")).json["costs"]  # as a list is sent by many clients
+        assert [row[name] for name in ("account", "label:project", "kind")] == ["cc-a", "", "held"]
+        twice = await server.get(f"{path}&until=2026-10-02")
+        assert (twice.status, twice.json["field"]) == (400, "until")
