@@ -26,6 +26,8 @@ async def find_cluster(kubeconfig: Path | None) -> client.Configuration | None:
     try:
         if kubeconfig is not None:
             loader = await config.load_kube_config(config_file=str(kubeconfig), client_configuration=configuration)
+            if "exec" in (loader._user or ()) and not (configuration.api_key or configuration.cert_file):
+                raise ConfigException("its exec plugin gave neither a token nor a certificate: see the log for why")
             configuration.refresh_api_key_hook = _renewing(loader)
         else:
             config.load_incluster_config(client_configuration=configuration)

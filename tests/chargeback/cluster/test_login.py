@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from chargeback.cluster.api import ApiError
 from chargeback.cluster.login import RENEW_S, find_cluster
 
 PLUGIN = """\
@@ -60,3 +61,11 @@ async def test_a_token_is_renewed(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         token.unlink()
         now_s[0] += RENEW_S
         assert await sent() == "Bearer second"
+
+
+async def test_a_plugin_that_gives_nothing_is_no_login(tmp_path: Path) -> None:
+    """Without a token nobody would ask for another: we would be anonymous for ever."""
+    asked = {"apiVersion": "client.authentication.k8s.io/v1", "command": "false"}
+    with pytest.raises(ApiError, match="its exec plugin gave neither a token nor a certificate"):
+        await find_cluster(kubeconfig(tmp_path, {"exec": asked}))
+    assert await find_cluster(kubeconfig(tmp_path, {})) is not None  # as of `kubectl proxy`
