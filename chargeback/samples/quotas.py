@@ -33,11 +33,12 @@ class QuotaSamples:
                 yield (*self._labels(*use.key), _answer(use.enforced)), float(value)
 
     def counted(self) -> Iterator[Sample]:
-        """Our own count of each GPU key; and of what plans count that lie on no quota."""
+        """Our own count of each GPU key; and of what plans count that lie on no quota, or on one without the key."""
         yield from self.keys(lambda use: use.counted)
+        written = {use.key for use in self.report.uses}
         for each in self.report.plans:
-            if each.plan.quota is None and each.held is not None:
-                key = (each.plan.namespace, "", REQUESTS + each.plan.resource)
+            key = (each.plan.namespace, each.plan.quota or "", REQUESTS + each.plan.resource)
+            if key not in written and each.held is not None:
                 yield (*self._labels(*key), _answer(enforced=False)), float(each.held)
 
     def saturations(self) -> Iterator[Sample]:

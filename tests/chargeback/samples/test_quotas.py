@@ -41,6 +41,18 @@ def test_what_counts_against_a_plan_without_a_quota() -> None:
     assert list(samples(QuotaFacts(filed=[PlanVersion(namespace="team", resource=SLICE, cap=2)])).counted()) == []
 
 
+def test_what_counts_against_a_plan_on_a_quota_that_does_not_count_its_gpus() -> None:
+    """A quota that bears a cap in an annotation, and a key which Kubernetes ignores, or none of GPUs at all."""
+    asks = (Ask(container="main", resource="nvidia.com/gpu", count=3),)
+    pod = Pod(namespace="team", name="a", uid="a", node="n1", asks=asks)
+    labels = ("c", "team", "rd", "red", "gpu", "requests.nvidia.com/gpu", "false")
+    for hard in ({"limits.nvidia.com/gpu": "8"}, {"requests.cpu": "64"}):
+        quota = QuotaSpec(namespace="team", name="gpu", hard=hard, annotations={"gpu-chargeback/cap-gpus": "2"})
+        of = samples(QuotaFacts(quotas=[quota], pods=[pod]))
+        assert list(of.plans("cap")) == [(labels, 2.0)]
+        assert (labels, 3.0) in list(of.counted())
+
+
 def test_idle_time_of_a_namespace_without_a_quota() -> None:
     """Where its usage is known."""
     known = IdleShare(held_ms=Fraction(4), known_ms=Fraction(2), idle_ms=Fraction(1))
