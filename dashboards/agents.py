@@ -7,9 +7,9 @@ from dashboards import queries as q
 from dashboards.page import Placed
 from dashboards.panels import BYTES, COUNT, RATIO, SECONDS, Query, line_panel
 
-AGENT = "{{instance}}"
+AGENT = "{{cluster}} {{instance}}"
 # Only agents: many programs have metrics of these names.
-IS_AGENT = f"and on (instance) {dq.of_agents('gpu_exporter_build_info')}"
+IS_AGENT = f"and on ({', '.join(dq.AGENT)}) {dq.of_agents('gpu_exporter_build_info')}"
 
 
 def agents() -> Iterator[Placed]:
@@ -25,7 +25,7 @@ def agents() -> Iterator[Placed]:
         Query(expr=dq.of_agents("gpu_exporter_spool_bodies"), legend=f"waiting {AGENT}"),
         *(
             Query(
-                expr=dq.in_last_hour(f"gpu_exporter_{name}_bodies_total", by=("instance",), where=dq.PICKED_CLUSTER),
+                expr=dq.in_last_hour(f"gpu_exporter_{name}_bodies_total", by=dq.AGENT, where=dq.PICKED_CLUSTER),
                 legend=f"{name} in an hour {AGENT}",
             )
             for name in ("refused", "lost")

@@ -14,6 +14,8 @@ PICKED_HOLDERS = f'{PICKED_CLUSTER},namespace=~"$namespace"'
 
 DEVICE = ("cluster", "node", "uuid", "gpu", "model", "mig_profile", "parent_uuid")
 HOLDER = (*DEVICE, "namespace", "pod", "container")
+# An agent itself, by where it is scraped: pods of two clusters may have one address.
+AGENT = ("cluster", "instance")
 
 CARDS = 'mig_profile=""'
 INSTANCES = 'mig_profile!=""'
@@ -43,7 +45,7 @@ def observed_ratio(by: tuple[str, ...]) -> str:
     """The part of the agents' own time, from beat to beat, in which devices and their holders were observed."""
     seen = pace("gpu_observed_seconds_total", by=("instance", *DEVICE))
     beats = agents_pace("gpu_exporter_last_beat_timestamp_seconds")
-    of_each = f"{seen} / on (instance) group_left () ({beats} > 0)"
+    of_each = f"{seen} / on ({', '.join(AGENT)}) group_left () ({beats} > 0)"
     return f"avg by ({', '.join(by)}) (max by ({', '.join(DEVICE)}) ({of_each}))"
 
 
@@ -103,8 +105,8 @@ def total(expr: str, by: tuple[str, ...] = ()) -> str:
 
 
 def of_agents(metric: str, *matchers: str, by: tuple[str, ...] = ()) -> str:
-    """A gauge of each agent itself, told apart by where it is scraped."""
-    return f"max by ({', '.join(('instance', *by))}) ({metric}{{{','.join((PICKED_CLUSTER, *matchers))}}})"
+    """A gauge of each agent itself."""
+    return f"max by ({', '.join((*AGENT, *by))}) ({metric}{{{','.join((PICKED_CLUSTER, *matchers))}}})"
 
 
 def in_last_hour(counter: str, *matchers: str, by: tuple[str, ...] = DEVICE, where: str = PICKED) -> str:
@@ -115,7 +117,7 @@ def in_last_hour(counter: str, *matchers: str, by: tuple[str, ...] = DEVICE, whe
 def agents_pace(counter: str, *matchers: str, by: tuple[str, ...] = ()) -> str:
     """How fast a counter of each agent itself grows a second."""
     rate = f"rate({counter}{{{','.join((PICKED_CLUSTER, *matchers))}}}[$__rate_interval])"
-    return f"max by ({', '.join(('instance', *by))}) ({rate})"
+    return f"max by ({', '.join((*AGENT, *by))}) ({rate})"
 
 
 def values_of(label: str, *matchers: str) -> str:

@@ -94,7 +94,7 @@ def month_states() -> str:
 
 def page_age_s() -> str:
     """Seconds since the aggregator last made the page that is scraped, of the replica that is furthest behind."""
-    return "max(time() - max by (instance) (chargeback_rendered_timestamp_seconds{}))"
+    return "max(time() - max by (cluster, instance) (chargeback_rendered_timestamp_seconds{}))"
 
 
 def refused_per_hour() -> str:
@@ -109,7 +109,7 @@ def accepted_per_hour() -> str:
 
 def _pushes_per_hour(counter: str, by: tuple[str, ...]) -> str:
     """Each replica counts its own: these add up, but not what two jobs scrape of one replica."""
-    of_each = f"max by (instance, {', '.join(by)}) (rate({counter}{{}}[$__rate_interval]))"
+    of_each = f"max by (cluster, instance, {', '.join(by)}) (rate({counter}{{}}[$__rate_interval]))"
     return f"sum by ({', '.join(by)}) ({of_each}) * {SECONDS_PER_HOUR}"
 
 

@@ -163,7 +163,9 @@ def meters() -> Iterator[Placed]:
     yield Placed(panel=line_panel("Refused pushes an hour", description, COUNT, lines), width=8, height=8)
     description = "The versions that run, of the aggregator and of the agents."
     versions = tuple(
-        Query(expr=f"count by (version) (max by (instance, version) ({program}_build_info{{}}))", legend=legend)
+        Query(
+            expr=f"count by (version) (max by (cluster, instance, version) ({program}_build_info{{}}))", legend=legend
+        )
         for program, legend in (
             ("chargeback", "chargeback {{version}}"),
             ("gpu_exporter", "gpu-exporter {{version}}"),

@@ -72,6 +72,23 @@ def test_one_rare_thing_in_an_hour_is_one(tmp_path: Path) -> None:
     judge(tmp_path, 60, series, checks)
 
 
+@needs_promtool
+def test_agents_of_two_clusters_may_have_one_address(tmp_path: Path) -> None:
+    """Clusters often give their pods the same addresses, and one Prometheus may know both."""
+    series = {
+        f'{name}{{cluster="{cluster}",instance="10.244.1.5:10466",job="agents"}}': values
+        for cluster, bodies in (("a", 3), ("b", 1))
+        for name, values in (("gpu_exporter_spool_bodies", f"{bodies}x60"), ("gpu_exporter_beats_total", "0+6x60"))
+    }
+    expected = {f"sum({dq.of_agents('gpu_exporter_spool_bodies')})": 4}
+    expected[f"round(sum({dq.agents_pace('gpu_exporter_beats_total')}) * 60)"] = 24
+    checks = [
+        {"expr": substitute(expr, {}), "eval_time": "30m", "exp_samples": [{"labels": "{}", "value": value}]}
+        for expr, value in expected.items()
+    ]
+    judge(tmp_path, 30, series, checks)
+
+
 def judge(folder: Path, interval_s: int, series: Mapping[str, str], checks: Sequence[Mapping[str, Any]]) -> None:
     inputs = [{"series": name, "values": values} for name, values in series.items()]
     case = {"interval": f"{interval_s}s", "input_series": inputs, "promql_expr_test": checks}
