@@ -144,6 +144,15 @@ def test_the_agent_sees_the_hosts_processes_and_two_of_its_folders() -> None:
     assert {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"} in pod["tolerations"]
 
 
+def test_the_agents_priority_class_may_be_used_in_our_namespace() -> None:
+    """GKE keeps such classes to namespaces with a quota that names them, and lets no agent start elsewhere."""
+    spec = one("ResourceQuota", "gpu-exporter")["spec"]
+    (term,) = spec["scopeSelector"]["matchExpressions"]
+    assert (term["scopeName"], term["operator"]) == ("PriorityClass", "In")
+    assert pod_of(one("DaemonSet", "gpu-exporter"))["priorityClassName"] in term["values"]
+    assert int(spec["hard"]["pods"]) >= 100_000  # more nodes than any cluster has, and two pods of each in an update
+
+
 def test_the_agent_takes_no_gpu_and_sees_all_of_them() -> None:
     agent = one("DaemonSet", "gpu-exporter")
     assert "nvidia" not in str(container_of(agent)["resources"])
