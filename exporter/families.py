@@ -80,7 +80,7 @@ FAMILIES = (
         _C,
         "gpu_busy_seconds_total",
         _H,
-        "Time in which the holder's processes kept the device busy, where that is known.",
+        "Time in which the holder's processes kept the device busy, where known; a share counts for its part.",
         samples.holders(lambda h: h.busy_s),
     ),
     Family(

@@ -111,10 +111,11 @@ class Totals:
             totals.idle_s += seconds * (count - len(holders_of)) / count
         for holding in holdings:
             held = self.holders.setdefault(_key(holding), HolderTotals())
-            held.held_s += seconds * sum(1 / holders_of[share] for share in holding.shares) / count
+            held_s = seconds * sum(1 / holders_of[share] for share in holding.shares) / count
+            held.held_s += held_s
             held.last_ms = now_ms
             if holding.busy_ppm is not None:
-                held.busy_s = (held.busy_s or 0.0) + seconds * holding.busy_ppm / PPM
+                held.busy_s = (held.busy_s or 0.0) + held_s * holding.busy_ppm / PPM
 
     def _drop_old(self, now_ms: int) -> None:
         for key in [key for key, held in self.holders.items() if now_ms - held.last_ms > KEEPS_MS]:

@@ -131,6 +131,16 @@ def test_a_silent_card_that_nobody_holds_is_not_idle():
     assert (metered.totals.devices["GPU-a"].observed_s, metered.totals.devices["GPU-a"].idle_s) == (10.0, 0.0)
 
 
+def test_who_holds_a_share_is_busy_with_his_part_of_the_device():
+    """As he holds his part of it: who keeps all of it busy was busy all the time, and not four times that."""
+    metered = meter()
+    seen = sight(card(shares=4), holdings=[holding("p", shares=(1,), evidence="equal", busy_ppm=500_000)])
+    for at_ms in (0, BEAT_MS):
+        metered.advance(seen, NOON_MS + at_ms)
+    (held,) = metered.totals.holders.values()
+    assert (held.held_s, held.busy_s) == (2.5, 1.25)
+
+
 def test_busy_time_that_was_never_known_is_unknown():
     metered = meter()
     for at_ms in (0, BEAT_MS):
