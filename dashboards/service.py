@@ -23,6 +23,8 @@ from dashboards.panels import (
 
 # Agents push every half minute; five minutes are what the alert on silent ones waits for.
 SILENT_S = 300
+# It is silent itself after three days: then a node is taken for gone, also where no API says so.
+GONE_S = 3 * 86400
 ANY = Limits(warn=0.001, bad=0.001)
 MINUTES = Limits(warn=300, bad=900)
 BEHIND = Limits(warn=100, bad=1000)
@@ -38,9 +40,9 @@ def summary() -> Iterator[Placed]:
     stats = (
         (
             "Silent agents",
-            "Nodes whose agent has not pushed for five minutes. Their time becomes a gap when the hour is rated.",
+            "Nodes whose agent last pushed five minutes to three days ago. Their time becomes gap when it is rated.",
             COUNT,
-            f"sum({q.push_age_s()} > bool {SILENT_S})",
+            f"sum(({q.push_age_s()} < {GONE_S}) > bool {SILENT_S})",
             Limits(warn=1, bad=1),
         ),
         (
