@@ -54,6 +54,7 @@ def test_a_price_is_exact_whatever_its_digits() -> None:
         ("{model: X, price: 1, unit: gpu-hour, node_labels: {-x: a}}", "node_labels.-x: want a Kubernetes label key"),
         ("{model: X, price: 1, unit: gpu-hour, node_labels: {zone: }}", "node_labels.zone: '': want a text"),
         ("{model: X, model: Y, price: 1, unit: gpu-hour}", "'model' comes twice"),
+        ("{model: X, price: {{ price }}, unit: gpu-hour}", "p.yaml: not YAML: want a text as key"),
         ("just text", "prices[0]: 'just text': want a mapping"),
     ],
 )
