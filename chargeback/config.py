@@ -22,6 +22,7 @@ from chargeback.core.nodes import POOL_LABELS, NodeKeys
 from chargeback.core.owners.owners import LabelKeys
 from chargeback.core.policy import Policy
 from chargeback.core.rating.dimensions import Dimensions
+from chargeback.files.plain_yaml import PlainLoader
 from chargeback.setting_table import PREFIX, SETTINGS, Setting
 from chargeback.setting_texts import Listen
 from chargeback.store.database import sqlite_url
@@ -176,7 +177,7 @@ def _find(
 
 def _read_file(file: Path, problems: list[str]) -> dict[str, str]:
     try:
-        data = yaml.load(file.read_text(encoding="utf-8"), Loader=yaml.BaseLoader) or {}
+        data = yaml.load(file.read_text(encoding="utf-8"), Loader=PlainLoader) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         problems.append(f"{file}: {error}")
         return {}

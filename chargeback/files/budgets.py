@@ -23,6 +23,7 @@ from chargeback.core.budgets import PERCENT_MAX, THRESHOLDS, THRESHOLDS_MAX, Bud
 from chargeback.core.hours import check_month
 from chargeback.core.money import MICROS, parse_decimal
 from chargeback.core.owners.owners import check_name
+from chargeback.files.plain_yaml import PlainLoader
 
 # What stands for an amount where there is to be no budget.
 NONE = "none"
@@ -45,8 +46,7 @@ def parse_budgets(text: str, name: str, currency: str) -> list[Budget]:
     The versions are given when they are kept.
     """
     try:
-        # Scalars stay text: an amount must never pass through a float.
-        data = yaml.load(text, Loader=yaml.BaseLoader)
+        data = yaml.load(text, Loader=PlainLoader)
     except yaml.YAMLError as error:
         raise BudgetFileError(f"{name}: not YAML: {error}") from error
     if not isinstance(data, Mapping):

@@ -18,13 +18,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import yaml
 
 from chargeback.core.hours import format_instant
 from chargeback.core.prices.book import PriceBook
 from chargeback.core.prices.entries import ClassTier, Discount, Entry, Price, TierFactor, name_of
+from chargeback.files.plain_yaml import PlainLoader
 from chargeback.files.price_reader import Reader
 
 # The name that stands for the list prices inside the package, instead of a file's.
@@ -76,7 +77,7 @@ def parse_prices(text: str, name: str, timezone: str = "UTC") -> PriceFile:
     """Parse and check. Raises PriceFileError that lists every problem with its place."""
     problems: list[str] = []
     try:
-        data = yaml.load(text, Loader=_Loader)
+        data = yaml.load(text, Loader=PlainLoader)
     except yaml.YAMLError as error:
         raise PriceFileError(f"{name}: not YAML: {error}") from error
     if not isinstance(data, Mapping):
@@ -104,20 +105,6 @@ def parse_prices(text: str, name: str, timezone: str = "UTC") -> PriceFile:
         classes=_read(classes),
         text=text,
     )
-
-
-class _Loader(yaml.BaseLoader):
-    """Scalars stay text: a price must never pass through a float. A key that comes twice is not half lost."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                raise yaml.constructor.ConstructorError(None, None, "want a text as key", key.start_mark)
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} comes twice", key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
 
 
 def _read(section: Sequence[tuple[str, E | None]]) -> tuple[E, ...]:

@@ -35,6 +35,8 @@ budgets:
         ("budgets: []", "f: currency: ''"),
         ("currency: EUR", "f: budgets: want a list"),
         ("currency: EUR\nbudgets: []\nx: 1", "f: x: not a key"),
+        ("currency: EUR\nbudgets: []\nbudgets: []", "f: not YAML: 'budgets' comes twice"),
+        ("currency: EUR\nbudgets: [{amount: 1, amount: 2}]", "f: not YAML: 'amount' comes twice"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_said(text: str, problem: str) -> None:

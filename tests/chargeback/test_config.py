@@ -44,6 +44,13 @@ def test_every_problem_is_named_with_its_source_and_what_is_wanted(tmp_path: Pat
         assert part in said
 
 
+def test_a_key_that_comes_twice_in_the_file_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("grace: 5m\ntimezone: Asia/Tokyo\ngrace: 15m\n")
+    with pytest.raises(SettingsError, match="'grace' comes twice"):
+        read_settings({}, {}, file)
+
+
 @pytest.mark.parametrize("listen", ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "example.org:1"])
 def test_beyond_loopback_somebody_must_be_known(listen: str, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="beyond loopback anybody could push"):

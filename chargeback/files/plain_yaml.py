@@ -1,0 +1,21 @@
+"""YAML in which scalars stay text and a key that comes twice is refused: half of what was written would be lost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+
+class PlainLoader(yaml.BaseLoader):
+    """Scalars stay text: an amount must never pass through a float."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "want a text as key", key.start_mark)
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} comes twice", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
