@@ -11,6 +11,7 @@ import click
 from chargeback.cli.listing import OUTPUT, Row, now_ms, print_rows, reading, writing
 from chargeback.cli.options import STORE, Failure, settings_options, take_database
 from chargeback.cli.people import given, people_options, taken
+from chargeback.cli.values import timezone_option
 from chargeback.core.hours import format_instant
 from chargeback.core.plans.book import PlanVersion
 from chargeback.files.plans import PlanFile, PlanFileError, read_plan_file
@@ -42,7 +43,7 @@ CLUSTER = click.option(
 @click.command()
 @FILE
 @CLUSTER
-@click.option("--timezone", default="UTC", show_default=True, help="whose midnights bare dates are")
+@timezone_option("whose midnights bare dates are")
 def check(file: Path, cluster: str, timezone: str) -> None:
     """Check a plan file; every problem is named.
 

@@ -13,7 +13,7 @@ from chargeback.cli.listing import OUTPUT, Row, now_ms, print_rows, reading, wri
 from chargeback.cli.options import EXIT_INCOMPLETE, STORE, Failure, settings_options, take_database
 from chargeback.cli.people import given, people_options, taken
 from chargeback.cli.price_reasons import FACTS, WHY, Question, answer
-from chargeback.cli.values import INSTANT, reading_by
+from chargeback.cli.values import INSTANT, reading_by, timezone_option
 from chargeback.core.hours import format_instant, parse_instant
 from chargeback.core.nodes import PRICE_LABELS
 from chargeback.core.prices.book import PriceBook
@@ -51,7 +51,7 @@ NODE_LABELS = click.option(
 
 @prices.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--timezone", default="UTC", show_default=True, help="whose midnights prices may change at")
+@timezone_option("whose midnights prices may change at")
 @NODE_LABELS
 def check(file: Path, timezone: str, node_labels: Sequence[str]) -> None:
     """Check a price file; every problem is named.

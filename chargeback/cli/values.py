@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from chargeback.core.hours import check_day, check_month, parse_instant
+from chargeback.setting_texts import timezone
 
 
 def reading_by(read: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -32,3 +33,9 @@ def _instant(text: str) -> str:
 INSTANT = reading_by(_instant)
 MONTH = reading_by(check_month)
 DAY = reading_by(check_day)
+
+
+def timezone_option(help: str) -> Callable[[Any], Any]:
+    """`--timezone`, of what is read without a ledger."""
+    zone = reading_by(timezone)
+    return click.option("--timezone", type=zone, default="UTC", show_default=True, metavar="ZONE", help=help)

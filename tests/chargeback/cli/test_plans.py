@@ -44,6 +44,11 @@ def run(tmp_path: Path) -> Run:
     return run
 
 
+def test_check_knows_a_timezone_that_is_none(run: Run) -> None:
+    ended = run("check", "{file}", "--timezone", "Mars/Olympus")
+    assert (ended.exit_code, "'Mars/Olympus': want an IANA time zone" in ended.stderr) == (2, True)
+
+
 def test_a_dry_run_shows_what_would_change_and_changes_nothing(run: Run) -> None:
     ended = run("import", "{file}", "--cluster", "lab", "--dry-run", "--output", "json")
     assert ended.exit_code == 0, ended.output

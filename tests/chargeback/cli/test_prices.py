@@ -201,6 +201,11 @@ def test_check_warns_of_what_can_never_apply(run: Run, tmp_path: Path) -> None:
     assert run("check", "p.yaml", "--node-labels", "zone").exit_code == 0
 
 
+def test_check_knows_a_timezone_that_is_none(run: Run) -> None:
+    ended = run("check", "p.yaml", "--timezone", "Mars/Olympus")
+    assert (ended.exit_code, "'Mars/Olympus': want an IANA time zone" in ended.stderr) == (2, True)
+
+
 @pytest.mark.parametrize("dry_run", [("--dry-run",), ()])
 def test_an_import_warns_of_it_and_takes_it(run: Run, tmp_path: Path, dry_run: tuple[str, ...]) -> None:
     (tmp_path / "p.yaml").write_text(BOOK)
