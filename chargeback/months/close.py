@@ -168,13 +168,23 @@ def close(database: Database, month: str, who: str, now_ms: int) -> Draft:
 def verified(database: Database, month: str | None = None) -> Iterator[str]:
     """What differs from what was closed: in the chain of statements, and in a month's (None: every month's) lines.
 
-    Of lines that were let go nothing can be said any more.
+    Of lines that were let go nothing can be said any more. Raises MonthRefused where the month is not closed.
     """
     with database.read() as connection:
+        if month is not None:
+            _check_closed(connection, month)
         yield from verify(chain(connection))
         for state in month_states(connection):
             if state.state == CLOSED and month in (None, state.month):
                 yield from _differences(connection, state)
+
+
+def _check_closed(connection: Connection, month: str) -> None:
+    """Raises MonthRefused: that nothing differs would be no answer."""
+    state = month_state(connection, month)
+    if state is None or state.state != CLOSED:
+        described = "open" if state is None or state.state == OPEN else _described(state)
+        raise MonthRefused(f"{month} is {described}: nothing of it was closed")
 
 
 def _differences(connection: Connection, state: MonthState) -> Iterator[str]:

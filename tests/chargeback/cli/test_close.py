@@ -125,6 +125,8 @@ def test_what_is_waived_stays_with_the_draft(run: Run, database: Database) -> No
         ((MONTH, "--draft", "1"), "--draft, --sha256: want --approve with them"),
         ((MONTH,), f"{MONTH} is open: `chargeback close {MONTH} --prepare` makes a draft of it"),
         ((MONTH, "--approve"), "is open"),
+        ((MONTH, "--verify"), f"{MONTH} is open: nothing of it was closed"),
+        (("2024-09", "--verify"), "2024-09 is open: nothing of it was closed"),
         (
             (MONTH, "--prepare", "--waive", "x", "--reason", "y"),
             "--waive x: nothing of that name blocks: nothing can be",
