@@ -23,6 +23,7 @@ from chargeback.cluster.pod_manifest import gpu_pod, to_pod_manifest
 from chargeback.cluster.quota_files import read_workload
 from chargeback.core.quota.fit import fit, verdict
 from chargeback.core.quota.fit_ask import Ask, FitLine, ask_for_gpus, show
+from chargeback.core.quota.specs import GPU, is_gpu
 
 # What bears on a namespace; nodes and others need more rights than many people have.
 WANTED = ("ResourceQuota", "LimitRange", "PriorityClass", "Namespace")
@@ -90,7 +91,9 @@ def fit_gpus(
     if manifest is not None:
         ask, pod = _of_manifest(namespace, manifest, pods)
     else:
-        resource = resource or "nvidia.com/gpu"
+        resource = resource or GPU
+        if not is_gpu(resource):
+            raise Failure(f"--resource: {resource!r}: want a GPU resource as pods write it, such as {GPU}")
         ask = ask_for_gpus(namespace, gpus or 0, resource=resource, pods=pods or 1, priority_class=priority_class)
         pod = gpu_pod(gpus or 0, resource, priority_class)
     wanted = (*WANTED, *(["RuntimeClass"] if ask.pod.runtime_class else []))

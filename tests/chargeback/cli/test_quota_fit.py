@@ -59,6 +59,7 @@ def test_the_table_says_what_was_asked(tmp_path: Path) -> None:
         (("--pod", "-"), "a: [", "-: not YAML"),
         (("--pod", "-"), deployment(1, 1, namespace="other"), "metadata.namespace: other: want ml-research, or none"),
         (("--pod", "-"), deployment(1, 0), "Deployment serve makes no pod as it is: say how many with --pods"),
+        (("--gpus", 99, "--resource", f"requests.{GPU}"), None, f"--resource: 'requests.{GPU}': want a GPU resource"),
         (("--gpus", 1, "--server"), None, "--server: no cluster here: want --kubeconfig"),
     ],
 )
