@@ -84,9 +84,11 @@ def export(
     except (NoLedger, DatabaseUnavailable, OSError) as error:
         raise Failure(str(error)) from error
     for model, hours in sorted(unpriced.items()):
-        click.echo(f"no price for {model}: {round_six(hours)} card hours in {month}, amounts left empty", err=True)
+        # Of no model is what a plan guarantees that has no price key.
+        what = f"{model}: {round_six(hours)} card hours" if model else "unused guarantees"
+        click.echo(f"no price for {what} in {month}, amounts left empty", err=True)
     if unpriced and not allow_unpriced:
-        click.echo("add the prices and start `serve` with them, or pass --allow-unpriced", err=True)
+        click.echo(f"`chargeback close {month} --dry-run` says what to do; or pass --allow-unpriced", err=True)
         sys.exit(EXIT_INCOMPLETE)
 
 

@@ -78,10 +78,20 @@ def _unfinished(facts: Facts) -> Iterator[Found]:
 
 
 def _unpriced(facts: Facts) -> Iterator[Found]:
-    for model, found in _there(facts, UNPRICED, lambda each: each.model):
+    """By model; of a plan that nobody can say a model of, by its namespace."""
+    for (model, cluster, namespace), found in _there(facts, UNPRICED, _what_is_unpriced):
         hours = _hours(max(found.gpu_ms, found.unit_ms))
-        mend = f"chargeback prices import FILE, with a price of {model} from {facts.month}-01 on"
-        yield model, f"{hours} hours of {model} have no price", mend
+        if model:
+            mend = f"chargeback prices import FILE, with a price of {model} from {facts.month}-01 on"
+            yield model, f"{hours} hours of {model} have no price", mend
+        else:
+            mend = "chargeback plans import FILE, with its price_key; the problem `unpriced plan` says why"
+            said = f"{hours} unused hours of the plan of {namespace} in {cluster} have no price"
+            yield f"{cluster}/{namespace}", said, mend
+
+
+def _what_is_unpriced(each: LineSum) -> tuple[str, str, str]:
+    return (each.model, "", "") if each.model else ("", each.cluster, each.namespace)
 
 
 def _unowned(facts: Facts) -> Iterator[Found]:

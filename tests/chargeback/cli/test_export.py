@@ -45,6 +45,18 @@ async def test_time_without_a_price_is_named_and_blocks(ledger: Path) -> None:
     assert {row["cost_center_id"] for row in rows} == {"cc-a", "platform:unpriced"}
 
 
+async def test_a_plan_whose_model_nobody_knows_is_named_as_one(ledger: Path) -> None:
+    """Two models in the cluster, and no price key: not a model without a name."""
+    span = "from: 2026-10-03T10:00:00Z, until: 2026-10-03T11:00:00Z"
+    (ledger / "plans.yaml").write_text(f"plans: [{{namespace: alpha, guaranteed: 3, {span}}}]")
+    data = ("--data", str(ledger))
+    chargeback("plans", "import", str(ledger / "plans.yaml"), "--cluster", "lab", *data)
+    chargeback("rerate", "--now", *data)
+    said = chargeback("export", *data, "--month", MONTH, check=False).stderr.decode()
+    assert f"no price for unused guarantees in {MONTH}" in said
+    assert "no price for :" not in said
+
+
 async def test_the_file_the_pipe_and_http_have_the_same_bytes(ledger: Path) -> None:
     """CRLF, one header, the same each time."""
     written = ledger / "month.csv"

@@ -89,6 +89,22 @@ CASES = [
         f"unpriced:{A100}",
         f"1.000000 hours of {A100} have no price",
     ),
+    (
+        # The same of a plan that nobody can say a model of: it is named, and waived, by its namespace.
+        {
+            "sums": [
+                HELD,
+                replace(
+                    line_sum("platform:unpriced", "unused", model="", namespace="beta"),
+                    unit_ms=Fraction(HOUR_MS),
+                    list_micros=0,
+                    amount_micros=None,
+                ),
+            ]
+        },
+        "unpriced:lab/beta",
+        "1.000000 unused hours of the plan of beta in lab have no price",
+    ),
     (moved("unowned"), "unowned:lab/alpha", "10.000000 card hours, 30.000000, of alpha in lab belong to no cost"),
     (moved("platform:unattributed"), "unattributed:lab", "were held by somebody who cannot be named"),
     (
