@@ -27,6 +27,7 @@ import yaml
 from chargeback.core.owners.owners import check_name
 from chargeback.core.owners.rules import OwnerRule, OwnerRules, check_glob, check_rule_name
 from chargeback.core.selectors import EVERYTHING, parse_selector
+from chargeback.files.plain_yaml import is_null
 
 log = logging.getLogger(__name__)
 
@@ -172,6 +173,9 @@ class _Reader:
             return None
         if not isinstance(node, yaml.ScalarNode):
             self.problem(node, f"{place}: want a text")
+            return None
+        if is_null(node):
+            self.problem(node, f"{place}: null: want a text")
             return None
         try:
             return read(node.value)

@@ -1,10 +1,12 @@
-"""YAML in which scalars stay text and a key that comes twice is refused: half of what was written would be lost."""
+"""YAML in which scalars stay text, a key that comes twice is refused, and what is null is told from a name."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import yaml
+
+_NULLS = ("null", "Null", "NULL", "~")
 
 
 class PlainLoader(yaml.BaseLoader):
@@ -19,3 +21,8 @@ class PlainLoader(yaml.BaseLoader):
                 raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} comes twice", key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+
+def is_null(node: yaml.Node) -> bool:
+    """Whether it is YAML's word for nothing, as tools write what was not given; in quotes it is a name."""
+    return isinstance(node, yaml.ScalarNode) and node.style is None and node.value in _NULLS

@@ -25,6 +25,7 @@ from chargeback.core.plans.history import DEVICES_MAX
 from chargeback.core.plans.key import check_price_key, key_sku
 from chargeback.core.quota.limit_ranges import is_gpu
 from chargeback.core.quota.specs import GPU
+from chargeback.files.plain_yaml import is_null
 
 T = TypeVar("T")
 
@@ -173,6 +174,9 @@ class _Reader:
             return None
         if not isinstance(node, yaml.ScalarNode):
             self._problem(node, f"{place}{key}: want a text or number")
+            return None
+        if is_null(node):
+            self._problem(node, f"{place}{key}: null: want a text or number")
             return None
         try:
             return read(node.value)

@@ -47,6 +47,11 @@ def test_rules_are_read_as_they_are_written() -> None:
     assert not sandboxes.matches(Namespace(name="x", labels={"env": "dev", "production": ""}))
 
 
+def test_null_in_quotes_is_a_name() -> None:
+    (rule,) = parse_owner_rules('rules: [{name: r, namespaces: [a], team: "null"}]', "r.yaml").rules
+    assert rule.team == "null"
+
+
 def test_a_file_without_rules_names_nobody() -> None:
     assert parse_owner_rules("rules: []", "r.yaml").rules == ()
 
@@ -65,6 +70,8 @@ def test_a_file_without_rules_names_nobody() -> None:
         ('name: r, selector: "env=a/b", team: t', "rules[0].selector: 'env=a/b': 'a/b': no label has such a value"),
         ("name: r, namespaces: [a], team: platform:idle", "rules[0].team: 'platform:idle': is an account"),
         ("name: r, namespaces: [a], tier: ''", "rules[0].tier: '': want 1 to 63 printable characters"),
+        ("name: r, namespaces: [a], cost-center: null", "rules[0].cost-center: null: want a text"),
+        ("name: r, namespaces: [a], team: ~", "rules[0].team: null: want a text"),
         ("name: r, namespaces: [a], team: {x: y}", "rules[0].team: want a text"),
         ("name: r, namespaces: [a], team: t, override: yes", "rules[0].override: 'yes': want true or false"),
         (

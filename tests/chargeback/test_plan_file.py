@@ -43,6 +43,7 @@ plans:
   - {namespace: beta, resource: cpu, gpus: 1}
   - [alpha, 8]
   - {namespace: beta, guaranteed: 1, price_key: " x", cap: {a: b}}
+  - {cluster: null, namespace: beta, guaranteed: 1, price_key: ~}
 """
     assert problems(text) == [
         "plans.yaml:3: plans[0].guaranteed: 'many': want a whole number of devices from 0 to 1000000",
@@ -65,6 +66,8 @@ plans:
             "plans.yaml:7: plans[4].price_key: ' x': want a card's model, of 1 to 200 printable characters, as "
             "`prices show` has it"
         ),
+        "plans.yaml:8: plans[5].cluster: null: want a text or number",
+        "plans.yaml:8: plans[5].price_key: null: want a text or number",
     ]
 
 
