@@ -39,6 +39,7 @@ SHOWN = (
     "month", "cost_center", "budget", "spent", "used_percent", "reached", "forecast_low", "forecast", "forecast_high",
     "no_forecast", "used_up", "currency", "version",
 )  # fmt: skip
+NUMBERS = ("budget", "spent", "used_percent", "forecast_low", "forecast", "forecast_high")
 # For people the month and the currency stand above, and amounts have two decimals.
 TABLE = ("cost_center", "budget", "spent", "used_%", "reached", "forecast", "range", "used_up")
 DAYS = ("cost_center", "from", "until", "budget", "spent", "used_percent", "currency")
@@ -167,7 +168,7 @@ def show(month: str | None, first: date | None, until: date | None, output: str,
         numbers = ("budget", "spent", "used_%", "forecast", "range")
         print_rows(TABLE, rows, output, whole=("used_up",), numbers=numbers)
     else:
-        print_rows(SHOWN, _rows(found), output)
+        print_rows(SHOWN, _rows(found), output, numbers=NUMBERS)
     if found.month and not found.uses:
         click.echo(f"nobody has a budget in {found.month}: `chargeback budgets set` gives one", err=True)
 

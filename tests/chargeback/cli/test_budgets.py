@@ -66,6 +66,16 @@ def test_the_table_is_for_people(run: Run) -> None:
     assert "0.0" in shown.stdout
 
 
+def test_what_was_given_back_stays_a_number_in_csv(run: Run, tmp_path: Path) -> None:
+    """A minus begins no formula here."""
+    set_budget(run, "10")
+    credit = "adjust credit --from 2026-10-03 --until 2026-10-04 --amount 5 --scope cluster=lab,cost-center=cc-a"
+    given = [*shlex.split(credit), "--reason", "outage", "--ticket", "T-1", "--data", str(tmp_path)]
+    assert CliRunner().invoke(main, given).exit_code == 0
+    [row] = csv.DictReader(io.StringIO(run("show", "--month", "2026-10", "--output", "csv").stdout))
+    assert (row["spent"], row["used_percent"]) == ("-2.000000", "-20.000000")
+
+
 def test_days_have_their_part(run: Run) -> None:
     set_budget(run, "31")
     shown = run("show", "--from", "2026-10-02", "--until", "2026-10-04", "--output", "csv")
