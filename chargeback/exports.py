@@ -108,7 +108,8 @@ def _has_labels(values: Sequence[Any], where: Wanted) -> bool:
 
 def _sums(database: Database, wish: Wish, form: str) -> Iterator[str]:
     """Sums by the detail's groups and those that were asked for, bytewise."""
-    names = (*GROUPS.get(wish.detail or "", ()), *wish.group_by)
+    # The month is a column of every row.
+    names = tuple(name for name in (*GROUPS.get(wish.detail or "", ()), *wish.group_by) if name != "month")
     currency = policy_of(database).currency
     shown = tuple(COST_CENTER_ID if name == COST_CENTER else name for name in names)
     with database.read() as connection:

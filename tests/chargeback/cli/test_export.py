@@ -45,6 +45,12 @@ async def test_time_without_a_price_is_named_and_blocks(ledger: Path) -> None:
     assert {row["cost_center_id"] for row in rows} == {"cc-a", "platform:unpriced"}
 
 
+async def test_the_month_as_a_group_is_the_column_that_is_there_anyway(ledger: Path) -> None:
+    arguments = ("export", "--data", str(ledger), "--month", MONTH, "--allow-unpriced")
+    alone = chargeback(*arguments, "--group-by", "team").stdout
+    assert chargeback(*arguments, "--group-by", "month,team").stdout == alone
+
+
 async def test_a_plan_whose_model_nobody_knows_is_named_as_one(ledger: Path) -> None:
     """Two models in the cluster, and no price key: not a model without a name."""
     span = "from: 2026-10-03T10:00:00Z, until: 2026-10-03T11:00:00Z"
