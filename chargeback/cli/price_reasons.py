@@ -16,7 +16,7 @@ from chargeback.core.prices.entries import RESERVED, SHARED, Entry, Labels, Plac
 
 WHY = ("for", "rank", "applies", "entry", "price", "unit", "factor", "contract", "from", "until")
 FACTS = (
-    "version", "list_unit", "list_price", "list_hourly", "unit", "unit_price", "hourly", "tier_factor",
+    "version", "list_unit", "list_price", "list_hourly", "price_unit", "unit_price", "hourly", "tier_factor",
     "discount_factor",
 )  # fmt: skip
 
@@ -69,7 +69,7 @@ def answer(book: PriceBook, asked: Question) -> tuple[Mapping[str, str | None], 
     facts = {
         "version": str(book.version),
         **_rate("list_unit", "list_price", "list_hourly", found.list_rate),
-        **_rate("unit", "unit_price", "hourly", found.rate),
+        **_rate("price_unit", "unit_price", "hourly", found.rate),
         "tier_factor": format_decimal(factor) if priced else None,
         "discount_factor": format_decimal(discount) if priced else None,
     }

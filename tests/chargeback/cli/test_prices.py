@@ -183,6 +183,19 @@ def test_why_a_holder_pays_what_he_pays(
     assert found[0]["for"] == "list price"
 
 
+def test_an_entry_keeps_its_own_unit_beside_the_one_that_is_paid_by(run: Run, tmp_path: Path) -> None:
+    """No two columns have one name."""
+    (tmp_path / "p.yaml").write_text(BOOK)
+    assert run("import", "p.yaml").exit_code == 0
+    asked = ("show", "--why", "--model", "X", "--at", "2026-10-03", "--node-label", "zone=a", "--cards", "8")
+    header, *lines = csv.reader(io.StringIO(run(*asked, "--output", "csv").stdout))
+    assert len(header) == len(set(header))
+    listed = [dict(zip(header, line, strict=True)) for line in lines if line[0] == "list price"]
+    assert [(row["price"], row["unit"], row["price_unit"]) for row in listed] == [
+        ("16.000000", "node-hour", "node-hour"), ("4.000000", "gpu-hour", "node-hour"),
+    ]  # fmt: skip
+
+
 def test_why_nobody_pays(run: Run) -> None:
     """Unpriced: something is missing, which is not the same as wrong use."""
     ended = run("show", "--why", "--model", "X")
