@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 
 BYTES_MAX = 256 * 1024 * 1024  # years of finished hours; a node's disk is not ours
 # So many bodies may be sent while the disk fails: their numbers are reserved on it. At a beat of 10 s, 27 hours.
+# What an earlier release has left on a disk is numbered by it, too: another number wants the last one in the state.
 SEQ_AHEAD = 10_000
 
 _STATE = "state.json.gz"

@@ -46,6 +46,13 @@ def bodies(keeper: Spool | MemorySpool) -> list[wire.NodeHour]:
     return [wire.decode(gzip.decompress(data)) for data in loaded if data]
 
 
+def break_disk(monkeypatch: pytest.MonkeyPatch, error: OSError) -> None:
+    def broken(fd: int) -> None:
+        raise error
+
+    monkeypatch.setattr(os, "fsync", broken)
+
+
 def test_a_directory_that_cannot_be_made_is_refused(tmp_path: Path):
     (tmp_path / "file").touch()
     with pytest.raises(SpoolError, match="cannot be written"):
@@ -145,11 +152,7 @@ def test_while_the_disk_fails_numbers_reserved_on_it_are_used_up(tmp_path: Path,
     keeper = opened(tmp_path)
     agent = Agent(keeper)
     agent.beat()
-
-    def broken(fd: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", broken)
+    break_disk(monkeypatch, OSError(28, "No space left on device"))
     for _ in range(3):
         assert not agent.beat()
     assert keeper.may_send(keeper.seq)
@@ -164,11 +167,7 @@ def test_what_is_left_on_a_disk_that_failed_never_replaces_what_was_delivered_me
     keeper = opened(tmp_path)
     agent = Agent(keeper)
     agent.beat()
-
-    def broken(fd: int) -> None:
-        raise OSError(30, "Read-only file system")
-
-    monkeypatch.setattr(os, "fsync", broken)
+    break_disk(monkeypatch, OSError(30, "Read-only file system"))
     agent.beat()
     agent.finish_hour()
     (delivered,) = bodies(keeper)

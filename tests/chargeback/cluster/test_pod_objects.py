@@ -138,6 +138,15 @@ def test_a_pod_whose_container_was_lost_did_not_end_with_another() -> None:
         assert (lost.terminal, lost.finished_ms) == (True, None)
 
 
+def test_nor_where_an_init_container_was_lost() -> None:
+    """It counts as failed, and when it did nobody knows: not with the one before it."""
+    fetched = {"name": "fetch", "state": {"terminated": {"exitCode": 0, "finishedAt": "2026-10-03T10:20:00Z"}}}
+    lost = {"name": "prepare", "state": {"terminated": {"exitCode": 137, "finishedAt": None}}}
+    waits = {"name": "main", "state": {"waiting": {"reason": "PodInitializing"}}}
+    found = read(status={"phase": "Failed", "initContainerStatuses": [fetched, lost], "containerStatuses": [waits]})
+    assert (found.terminal, found.finished_ms) == (True, None)
+
+
 def test_a_pod_whose_init_container_failed_ended_with_it() -> None:
     """The others never began: they wait for ever."""
     failed = {"name": "fetch", "state": {"terminated": {"exitCode": 1, "finishedAt": "2026-10-03T10:20:00Z"}}}
