@@ -82,24 +82,27 @@ def write_settings(
         for name in replicas:
             resource = f"{name}.shared" if renamed else name
             mps_control.begin(Path(f"{node.sandbox.root}{MPS_ROOT}"), resource)
-    (node.plane.folder / "device-plugin.json").write_text(json.dumps(_settings(replicas, renamed=renamed, mps=mps)))
+    (node.plane.folder / "device-plugin.json").write_text(json.dumps(settings(replicas, renamed=renamed, mps=mps)))
 
 
-def _settings(replicas: Mapping[str, int], *, renamed: bool, mps: bool) -> dict[str, Any]:
-    settings: dict[str, Any] = {
+def settings(
+    replicas: Mapping[str, int], *, renamed: bool = False, mps: bool = False, device_files: bool = False
+) -> dict[str, Any]:
+    """As the plugin's file has them. device_files: a container gets those of its devices from the kubelet."""
+    made: dict[str, Any] = {
         "version": "v1",
         "flags": {
             "migStrategy": "none" if mps else "mixed",
             "mpsRoot": MPS_ROOT,
             "failOnInitError": True,
-            "plugin": {"passDeviceSpecs": False, "deviceListStrategy": ["envvar"], "deviceIDStrategy": "uuid"},
+            "plugin": {"passDeviceSpecs": device_files, "deviceListStrategy": ["envvar"], "deviceIDStrategy": "uuid"},
         },
     }
     if replicas:
         resources = [{"name": name, "replicas": count} for name, count in replicas.items()]
         shared = {"renameByDefault": renamed, "resources": resources}
-        settings["sharing"] = {"mps" if mps else "timeSlicing": shared}
-    return settings
+        made["sharing"] = {"mps" if mps else "timeSlicing": shared}
+    return made
 
 
 def _write_mig_minors(node: Node, nvml: FakeNvml) -> None:

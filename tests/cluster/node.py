@@ -25,7 +25,7 @@ from tests.programs import free_port
 READY_WITHIN_S = 60.0
 CNI_PLUGINS = Path("/usr/lib/cni")
 STATIC_PODS = "static-pods"  # in the kubelet's folder
-_RUNTIME_SOCKET = "/run/containerd/containerd.sock"
+RUNTIME_SOCKET = "/run/containerd/containerd.sock"
 # Without the plugin that would make a folder in /opt. A runtime class `nvidia` is there as on a GPU node: it is
 # runc, for the driver's library reaches its containers as a mounted folder.
 _CONTAINERD = """
@@ -204,9 +204,7 @@ def _write_settings(plane: ControlPlane, folder: Path) -> None:
     (folder / "cni").mkdir()
     (folder / "cni/loopback.conflist").write_text(json.dumps(_NETWORK))
     (folder / "containerd.toml").write_text(
-        _CONTAINERD.format(
-            folder=folder, socket=_RUNTIME_SOCKET, sandbox_image=SANDBOX_IMAGE, cni_plugins=CNI_PLUGINS
-        )
+        _CONTAINERD.format(folder=folder, socket=RUNTIME_SOCKET, sandbox_image=SANDBOX_IMAGE, cni_plugins=CNI_PLUGINS)
     )
 
 
@@ -214,7 +212,7 @@ def _kubelet_settings(cgroup: str) -> dict[str, Any]:
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
-        "containerRuntimeEndpoint": f"unix://{_RUNTIME_SOCKET}",
+        "containerRuntimeEndpoint": f"unix://{RUNTIME_SOCKET}",
         "cgroupDriver": "cgroupfs",
         "cgroupRoot": f"/{cgroup}",
         "failCgroupV1": False,
@@ -245,7 +243,7 @@ def _kubelet_settings(cgroup: str) -> dict[str, Any]:
 def _import_image(sandbox: Sandbox, runtime: Daemon, folder: Path) -> None:
     """As soon as containerd listens."""
     write_image(folder / "image.tar")
-    command = sandbox.inside(["ctr", "--address", _RUNTIME_SOCKET, "-n", "k8s.io", "image", "import"])
+    command = sandbox.inside(["ctr", "--address", RUNTIME_SOCKET, "-n", "k8s.io", "image", "import"])
     command += ["--snapshotter", "native", str(folder / "image.tar")]
     deadline = time.monotonic() + READY_WITHIN_S
     while True:

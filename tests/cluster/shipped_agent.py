@@ -57,7 +57,7 @@ def apply_agent(node: Node, nvml: FakeNvml, library: Path, push: str) -> str:
         FAKE_NVML_STATE=str(nvml.path),
     )
     _mount(spec, container, nvml.path, read_only=False)
-    for path in _outermost(Path("/usr"), Path(sys.base_prefix).resolve(), PREFIX, ROOT, library.parent):
+    for path in outermost(Path("/usr"), Path(sys.base_prefix).resolve(), PREFIX, ROOT, library.parent):
         _mount(spec, container, path, read_only=True)
     node.plane.call("POST", f"/apis/apps/v1/namespaces/{NAMESPACE}/daemonsets", manifest)
     return f"http://127.0.0.1:{port}"
@@ -88,6 +88,6 @@ def _mount(spec: dict[str, Any], container: dict[str, Any], path: Path, *, read_
     container["volumeMounts"].append({"name": name, "mountPath": str(path), "readOnly": read_only})
 
 
-def _outermost(*paths: Path) -> list[Path]:
+def outermost(*paths: Path) -> list[Path]:
     """Without those that lie in another."""
     return sorted({path for path in paths if not any(other in path.parents for other in paths)})

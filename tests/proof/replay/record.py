@@ -12,7 +12,7 @@ import sqlite3
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -53,20 +53,25 @@ def record(name: str, folder: Path) -> Recording:
             plane=plane, node=machine, driver=cards, stranger=stack.enter_context(_stranger(folder)),
             plugin=stack.enter_context(plugin(machine, cards, library)),
         )  # fmt: skip
-        _make_namespaces(plane)
-        server = stack.enter_context(_aggregator(plane, folder))
-        stack.enter_context(_agent(scene, library, folder, server))
+        make_namespaces(plane)
+        server = stack.enter_context(recorded_aggregator(plane, folder, PRICES))
+        silicon = {"LD_LIBRARY_PATH": str(library.parent), "FAKE_NVML_STATE": str(nvml.path)}
+        stack.enter_context(recorded_agent(machine, folder, server, silicon))
         _play(scene, script)
-        played_ms = now_ms()
-        wait_for("the last push", lambda: pushed.through_ms(_bodies(folder)) >= played_ms)
-        billed = _billed(folder)
+        wait_pushed(folder)
+        billed = billed_by(folder)
         head = Head(
             name=name, about=script.about, cluster=CLUSTER, node=NODE, beat_ms=BEAT_MS, prices=PRICES,
-            programs=_programs(machine),
+            programs=programs_of(machine),
         )  # fmt: skip
-    through_ms = pushed.through_ms(_bodies(folder))
-    beats = [each for each in _tape(folder, "agent") if each.at_ms <= through_ms]
-    news = [each for each in _tape(folder, "aggregator") if each.at_ms <= billed.at_ms]
+    return recording_of(head, told, folder, billed)
+
+
+def recording_of(head: Head, told: Sequence[Told], folder: Path, billed: Billed) -> Recording:
+    """What both recorders wrote into a folder, as far as it was billed."""
+    through_ms = pushed.through_ms(pushed_bodies(folder))
+    beats = [each for each in tape_of(folder, "agent") if each.at_ms <= through_ms]
+    news = [each for each in tape_of(folder, "aggregator") if each.at_ms <= billed.at_ms]
     return merged(head, [*map(Word.of_told, told), *beats, *news], billed)
 
 
@@ -86,7 +91,8 @@ def _stranger(folder: Path) -> Iterator[int]:
         yield daemon.pid
 
 
-def _make_namespaces(plane: ControlPlane) -> None:
+def make_namespaces(plane: ControlPlane) -> None:
+    """And give the aggregator the shipped rights."""
     apply_shipped_rights(plane)
     for name, labels in NAMESPACES.items():
         plane.create("/api/v1/namespaces", "Namespace", name, metadata={"labels": labels})
@@ -97,8 +103,9 @@ def _has_account(plane: ControlPlane, namespace: str) -> bool:
     return bool(plane.call("GET", f"/api/v1/namespaces/{namespace}/serviceaccounts")["items"])
 
 
-def _aggregator(plane: ControlPlane, folder: Path) -> Any:
-    (folder / "prices.yaml").write_text(PRICES)
+def recorded_aggregator(plane: ControlPlane, folder: Path, prices: str) -> Any:
+    """On SQLite, with its doors to the API recorded."""
+    (folder / "prices.yaml").write_text(prices)
     return running(
         "tests.proof.replay.recorders",
         *(str(folder / "aggregator.tape"), "aggregator", "serve", "--data", str(folder), "--cluster", CLUSTER),
@@ -107,19 +114,25 @@ def _aggregator(plane: ControlPlane, folder: Path) -> Any:
     )
 
 
-def _agent(scene: Scene, library: Path, folder: Path, server: Program) -> Any:
-    """Outside the node's namespaces: the pids are the machine's, and /proc is."""
+def recorded_agent(machine: Node, folder: Path, server: Program, env: Mapping[str, str] | None = None) -> Any:
+    """With all its doors recorded, outside the node's namespaces: the pids are the machine's, and /proc is."""
     return running(
         "tests.proof.replay.recorders",
         *(str(folder / "agent.tape"), "agent", "--cluster", CLUSTER, "--node", NODE, "--beat", f"{BEAT_MS}ms"),
-        *("--kubelet-socket", str(scene.node.kubelet_folder / "pod-resources/kubelet.sock")),
+        *("--kubelet-socket", str(machine.kubelet_folder / "pod-resources/kubelet.sock")),
         *("--spool", str(folder / "spool"), "--push", server.url),
         log=folder / "agent.log",
-        env={"LD_LIBRARY_PATH": str(library.parent), "FAKE_NVML_STATE": str(scene.driver.nvml.path)},
+        env=env,
     )
 
 
-def _billed(folder: Path) -> Billed:
+def wait_pushed(folder: Path) -> None:
+    """Until the aggregator has everything up to now."""
+    played_ms = now_ms()
+    wait_for("the last push", lambda: pushed.through_ms(pushed_bodies(folder)) >= played_ms)
+
+
+def billed_by(folder: Path) -> Billed:
     """What the aggregator has by now, and would bill."""
     at_ms = now_ms()
     month = time.strftime("%Y-%m", time.gmtime(at_ms / 1000))
@@ -130,15 +143,15 @@ def _billed(folder: Path) -> Billed:
     return Billed(at_ms=at_ms, bodies=bodies, export=exported.stdout.decode())
 
 
-def _bodies(folder: Path) -> list[pushed.Body]:
+def pushed_bodies(folder: Path) -> list[pushed.Body]:
     return pushed.bodies(folder / "ledger.db", NODE)
 
 
-def _tape(folder: Path, name: str) -> list[Any]:
+def tape_of(folder: Path, name: str) -> list[Any]:
     return read_lines((folder / f"{name}.tape").read_bytes())
 
 
-def _programs(machine: Node) -> dict[str, str]:
+def programs_of(machine: Node) -> dict[str, str]:
     info = machine.plane.call("GET", f"/api/v1/nodes/{machine.name}")["status"]["nodeInfo"]
     return {name: info[name] for name in ("kubeletVersion", "containerRuntimeVersion")}
 
