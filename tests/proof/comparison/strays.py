@@ -29,7 +29,7 @@ class Stray:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Visit:
-    """A process of the host's on a device. beside: for how long others worked there meanwhile."""
+    """A process of the host's on a device. beside: for how long others were there while one of them worked."""
 
     load: Load
     ms: int
@@ -83,7 +83,7 @@ def _check_memory(device: str, visits: Iterable[_Visit], said: Stray) -> Iterato
 
 
 def _check_busy(device: str, visits: Iterable[_Visit], said: Stray, *, can_be_told: bool) -> Iterator[Difference]:
-    """The driver tells what one process did only where nobody else works; under MIG it never does."""
+    """The driver tells what one process did only where nobody else is; under MIG it never does."""
     percents = [each.load.sm_percent for each in visits]
     known = [each for each in percents if each is not None]
     together_ms = sum(each.beside_ms for each in visits)
@@ -92,7 +92,9 @@ def _check_busy(device: str, visits: Iterable[_Visit], said: Stray, *, can_be_to
             yield _differs(device, "it was alone there: how busy it was can be told", str(said))
         return
     if not can_be_told or len(known) < len(percents) or together_ms > LATE_MS:
-        yield _differs(device, f"nobody could know how busy it was: others worked for {together_ms} ms", str(said))
+        yield _differs(
+            device, f"nobody could know how busy it was: others were there for {together_ms} ms", str(said)
+        )
         return
     truly = sum((each.load.sm_percent or 0) * each.ms for each in visits) // 100
     late = sum(known) * LATE_MS // 100
@@ -118,7 +120,7 @@ def _visits(testimony: Testimony) -> Iterator[_Visit]:
 
 
 def _overlap_ms(load: Load, until_ms: int, other: Load, other_until_ms: int) -> int:
-    if other.device != load.device or not other.sm_percent:
+    if other.device != load.device or not (load.sm_percent or other.sm_percent):
         return 0
     return max(0, min(until_ms, other_until_ms) - max(load.at_ms, other.at_ms))
 

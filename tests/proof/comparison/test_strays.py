@@ -52,7 +52,7 @@ def test_what_is_said_of_him_is_wrong(said: dict[str, Stray], wanted: str) -> No
 def test_beside_a_holder_who_works_nobody_can_tell_how_busy_he_was() -> None:
     assert kinds({WHOLE: Stray(busy_ms=None, memory_byte_s=1_000 * MIB)}, *BESIDE) == []
     ((_, witness),) = kinds({WHOLE: TRULY}, *BESIDE)
-    assert witness == "nobody could know how busy it was: others worked for 4000 ms"
+    assert witness == "nobody could know how busy it was: others were there for 4000 ms"
 
 
 def test_under_mig_nobody_can_tell_either() -> None:

@@ -27,7 +27,7 @@ from tests.proof.witness import testimony
 from tests.proof.witness.testimony import Told
 
 FOLDER = Path(__file__).with_name("recordings")
-NAMES = ("cards", "mig")
+NAMES = ("cards", "mig", "silicon")  # the last is of a real card: tests/gpu/record_node.py
 SECOND_MS = 1000
 # As Kubernetes writes its times, to the second, and some to the microsecond.
 _TIME = re.compile(r'"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)((?:\.\d+)?Z)"')

@@ -14,9 +14,9 @@ import msgspec
 import yaml
 
 from exporter import podresources_pb2 as v1
-from tests.proof.replay.recorded_scenes import H100, PRICES_TOLD
+from tests.proof.replay.recorded_scenes import H100
 from tests.proof.replay.recording import Answer, Beat, Heard, Recording, Word
-from tests.proof.witness.testimony import Blind, Plan, Price, Told
+from tests.proof.witness.testimony import Blind, Plan, Price, Prices, Told
 
 LIST, OFFERED = "/v1.PodResourcesLister/List", "/v1.PodResourcesLister/GetAllocatableResources"
 RESERVED_PRICE = "2.20"
@@ -60,7 +60,8 @@ def guaranteeing(recording: Recording, namespace: str, count: int, from_ms: int,
     book["prices"].append({"model": H100, "term": "reserved", "price": RESERVED_PRICE, "unit": "gpu-hour"})
     head = msgspec.structs.replace(recording.head, prices=yaml.safe_dump(book))
     reserved = Price(model=H100, micros=int(Fraction(RESERVED_PRICE) * 1_000_000), term="reserved")
-    prices = replace(PRICES_TOLD, prices=(*PRICES_TOLD.prices, reserved))
+    (told,) = (each for each in recording.told if isinstance(each, Prices))
+    prices = replace(told, prices=(*told.prices, reserved))
     heard = tuple(each for each in recording.heard if not (isinstance(each, Word) and each.of == "Prices"))
     plans = [
         Plan(at_ms=from_ms, namespace=namespace, guaranteed=count),

@@ -17,7 +17,7 @@ from tests.proof.comparison.export import read
 from tests.proof.replay.closings import adjusted_between, closed_between
 from tests.proof.replay.heard_witness import testify
 from tests.proof.replay.laws import changed_by_shift, misdated, unlike
-from tests.proof.replay.recording import Recording
+from tests.proof.replay.recording import NAMES, Recording
 from tests.proof.replay.replay import Run, replaying
 from tests.proof.replay.rewritten_trials import forgotten, guaranteed, in_four_shares
 from tests.proof.replay.trial import (
@@ -151,3 +151,6 @@ TRIALS: dict[str, Trial] = {
     "the node's clock is two seconds ahead for a while": partial(stepping, ahead_ms=2_000),
     "the node's clock is seven seconds behind for a while": partial(stepping, ahead_ms=-7_000),
 }
+# A recording in which the name of a card means a card first and then a share of it has no unit to be guaranteed.
+UNFIT = {("silicon", "devices are shared by four"), ("silicon", "cards are guaranteed for a while")}
+PLAYED = [(name, what) for what in TRIALS for name in NAMES if (name, what) not in UNFIT]
