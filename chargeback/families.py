@@ -47,9 +47,16 @@ FAMILIES = (
     Family(
         kind=GaugeMetricFamily,
         name="chargeback_unpriced_gpu_seconds",
-        help="Whole-card seconds of this month that have no price.",
+        help="Whole-card seconds without a price, of this month and, until it is closed, of the last.",
         labels=("cluster", "model"),
-        read=lambda standing: cost_samples.unpriced(standing.periods),
+        read=lambda standing: cost_samples.unpriced(standing.unclosed),
+    ),
+    Family(
+        kind=GaugeMetricFamily,
+        name="chargeback_unowned_gpu_seconds",
+        help="Whole-card seconds of no cost center, of this month and, until it is closed, of the last.",
+        labels=("cluster", "namespace"),
+        read=lambda standing: cost_samples.unowned(standing.unclosed),
     ),
     Family(
         kind=GaugeMetricFamily,

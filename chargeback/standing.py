@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from chargeback.core.budgets import BudgetUse
+from chargeback.core.hours import local_day, month_after
 from chargeback.core.nodes import UnmeteredNode
 from chargeback.core.owners.owners import Owner
 from chargeback.core.quota.report import QuotaReport
 from chargeback.core.totals import Total
 from chargeback.samples.quotas import QuotaSamples
+from chargeback.store.months import CLOSED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,13 @@ class Standing:
     accepted: Mapping[str, int] = field(default_factory=dict)
     tables_read_ms: Mapping[str, int] = field(default_factory=dict)
     rendered_ms: int = 0
+
+    @property
+    def unclosed(self) -> list[Sequence[Total]]:
+        """Totals of this month; and of the last, until it is closed."""
+        last = month_after(local_day(self.rendered_ms, self.timezone).isoformat()[:7], -1)
+        names = ("month",) if self.months.get(last) == CLOSED else ("month", "last_month")
+        return [self.periods.get(name, []) for name in names]
 
     @property
     def quota_samples(self) -> QuotaSamples:

@@ -104,11 +104,12 @@ def ledger() -> Iterator[Placed]:
     lines = (Query(expr=q.health("chargeback_conservation_error_seconds"), legend="{{cluster}}"),)
     yield Placed(panel=line_panel("Conservation error", description, SECONDS, lines), width=8, height=8)
     description = (
-        "GPU-seconds without a price, as hours. They block the closing of the month: import a price and rate again."
+        "Card-time without a price, of this month and of the last until it is closed. It blocks the closing: import "
+        "a price, and the hours are rated again."
     )
     unpriced = q.health("chargeback_unpriced_gpu_seconds", by=("cluster", "model"))
     query = Query(expr=f"{unpriced} / {q.SECONDS_PER_HOUR}", legend="{{cluster}} {{model}}")
-    panel = bar_panel("Unpriced GPU-hours this month", description, PLAIN, query, decimals=1)
+    panel = bar_panel("Unpriced GPU-hours", description, PLAIN, query, decimals=1)
     yield Placed(panel=panel, width=8, height=8)
     table = table_panel(
         "Months",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import groupby
 from typing import ClassVar
 
-from chargeback.core.lines import UNPRICED, Line
+from chargeback.core.lines import UNOWNED, UNPRICED, Line
 from chargeback.core.money import MICROS, format_decimal
 
 
@@ -123,16 +123,25 @@ def add(totals: list[Total]) -> Total:
 
 
 def unpriced_ms(totals: Iterable[Total]) -> dict[tuple[str, str], Fraction]:
-    """Card ms without a price, by cluster and model. Corrections count where they add to it.
+    """Card ms of a month without a price, by cluster and model."""
+    return _lying_on(UNPRICED, totals, lambda total: (total.cluster, total.model))
 
-    What they take back was without a price in an earlier month, and must not hide what is in this one.
-    """
+
+def unowned_ms(totals: Iterable[Total]) -> dict[tuple[str, str], Fraction]:
+    """Card ms of a month that belong to no cost center, by cluster and namespace."""
+    return _lying_on(UNOWNED, totals, lambda total: (total.cluster, total.namespace))
+
+
+def _lying_on(
+    account: str, totals: Iterable[Total], key_of: Callable[[Total], tuple[str, str]]
+) -> dict[tuple[str, str], Fraction]:
+    """Corrections count where they add to it: what they take back lay there in an earlier month, and must not hide
+    what does in this one."""
     found: dict[tuple[str, str], Fraction] = {}
     late: dict[tuple[str, str], Fraction] = {}
     for total in totals:
-        if total.account == UNPRICED:
-            of = late if total.corrects_month else found
-            key = (total.cluster, total.model)
+        if total.account == account:
+            of, key = late if total.corrects_month else found, key_of(total)
             of[key] = of.get(key, Fraction(0)) + total.gpu_ms
     for key, more in late.items():
         if more > 0:

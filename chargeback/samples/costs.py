@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 
 from chargeback.core.money import MICROS
-from chargeback.core.totals import Total, unpriced_ms
+from chargeback.core.totals import Total, unowned_ms, unpriced_ms
 
 LABELS = ("period", "cluster", "cost_center", "team", "namespace", "sku", "kind")
 
@@ -33,11 +33,25 @@ def gpu_seconds(periods: Periods) -> Iterator[Sample]:
     return ((labels, float(ms / 1000)) for labels, ms in sums.items())
 
 
-def unpriced(periods: Periods) -> Iterator[Sample]:
-    """This month's, of every model that there is: zero where all of its time has a price."""
-    totals = periods.get("month", ())
-    sums = {(total.cluster, total.model): Fraction(0) for total in totals} | unpriced_ms(totals)
-    return ((labels, float(ms / 1000)) for labels, ms in sums.items())
+def unpriced(months: Sequence[Sequence[Total]]) -> Iterator[Sample]:
+    """Of every model that there is: zero where all of its time has a price."""
+    nothing = {(total.cluster, total.model): Fraction(0) for totals in months for total in totals}
+    return _added(nothing, map(unpriced_ms, months))
+
+
+def unowned(months: Sequence[Sequence[Total]]) -> Iterator[Sample]:
+    """Of every namespace that has or had no owner."""
+    return _added({}, map(unowned_ms, months))
+
+
+def _added(
+    sums: Mapping[tuple[str, str], Fraction], more: Iterable[Mapping[tuple[str, str], Fraction]]
+) -> Iterator[Sample]:
+    found = dict(sums)
+    for each in more:
+        for labels, ms in each.items():
+            found[labels] = found.get(labels, Fraction(0)) + ms
+    return ((labels, float(ms / 1000)) for labels, ms in found.items())
 
 
 def _labels(period: str, total: Total) -> tuple[str, ...]:
