@@ -60,21 +60,24 @@ FAMILIES = (
     ),
     Family(
         kind=GaugeMetricFamily,
+        name="chargeback_excess_gpu_seconds",
+        help="Whole-card seconds beyond what cards have, of this month and, until it is closed, of the last.",
+        labels=("cluster",),
+        read=lambda standing: cost_samples.excess(standing.unclosed),
+    ),
+    Family(
+        kind=GaugeMetricFamily,
         name="chargeback_budget",
         help="What a cost center may spend this month, in units of the currency.",
         labels=("cost_center", "currency"),
-        read=lambda standing: budget_samples.amounts(
-            standing.budgets, standing.currency, lambda use: use.amount_micros
-        ),
+        read=lambda standing: budget_samples.amounts(standing.budgets, standing.currency),
     ),
     Family(
         kind=GaugeMetricFamily,
         name="chargeback_budget_spent",
         help="What it has spent of it, the provisional running hours included.",
         labels=("cost_center", "currency"),
-        read=lambda standing: budget_samples.amounts(
-            standing.budgets, standing.currency, lambda use: use.spent_micros
-        ),
+        read=lambda standing: budget_samples.spent(standing.budgets, standing.currency),
     ),
     Family(
         kind=GaugeMetricFamily,
@@ -160,9 +163,7 @@ FAMILIES = (
         name="chargeback_quota_waiting_pods",
         help="GPU pods that were admitted and wait for a node.",
         labels=NAMESPACE_LABELS,
-        read=lambda standing: standing.quota_samples.namespaces(
-            lambda found: None if found.waiting is None else len(found.waiting)
-        ),
+        read=lambda standing: standing.quota_samples.waiting(),
     ),
     Family(
         kind=GaugeMetricFamily,

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import groupby
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
-from chargeback.core.lines import UNOWNED, UNPRICED, Line
+from chargeback.core.lines import DIFFERENCE, UNOWNED, UNPRICED, Line
 from chargeback.core.money import MICROS, format_decimal
+
+Key = TypeVar("Key")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,19 +134,25 @@ def unowned_ms(totals: Iterable[Total]) -> dict[tuple[str, str], Fraction]:
     return _lying_on(UNOWNED, totals, lambda total: (total.cluster, total.namespace))
 
 
+def excess_ms(totals: Iterable[Total]) -> dict[tuple[str], Fraction]:
+    """Card ms of a month that were held or laid out beyond what the cards have, by cluster."""
+    found = _lying_on(DIFFERENCE, totals, lambda total: (total.cluster,), -1)
+    return {key: -ms for key, ms in found.items()}
+
+
 def _lying_on(
-    account: str, totals: Iterable[Total], key_of: Callable[[Total], tuple[str, str]]
-) -> dict[tuple[str, str], Fraction]:
+    account: str, totals: Iterable[Total], key_of: Callable[[Total], Key], sign: int = 1
+) -> dict[Key, Fraction]:
     """Corrections count where they add to it: what they take back lay there in an earlier month, and must not hide
-    what does in this one."""
-    found: dict[tuple[str, str], Fraction] = {}
-    late: dict[tuple[str, str], Fraction] = {}
+    what does in this one. sign: of what lies there."""
+    found: dict[Key, Fraction] = {}
+    late: dict[Key, Fraction] = {}
     for total in totals:
         if total.account == account:
             of, key = late if total.corrects_month else found, key_of(total)
             of[key] = of.get(key, Fraction(0)) + total.gpu_ms
     for key, more in late.items():
-        if more > 0:
+        if sign * more > 0:
             found[key] = found.get(key, Fraction(0)) + more
     return found
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from chargeback.core.budgets import BudgetUse
 from chargeback.core.money import MICROS
@@ -11,9 +11,13 @@ Sample = tuple[tuple[str, ...], float]
 Uses = Sequence[BudgetUse]
 
 
-def amounts(uses: Uses, currency: str, read: Callable[[BudgetUse], int]) -> Iterator[Sample]:
-    """An amount of each budget, in units of the currency."""
-    return (((use.budget.cost_center, currency), read(use) / MICROS) for use in uses)
+def amounts(uses: Uses, currency: str) -> Iterator[Sample]:
+    """What may be spent, in units of the currency."""
+    return (((use.budget.cost_center, currency), use.amount_micros / MICROS) for use in uses)
+
+
+def spent(uses: Uses, currency: str) -> Iterator[Sample]:
+    return (((use.budget.cost_center, currency), use.spent_micros / MICROS) for use in uses)
 
 
 def forecasts(uses: Uses, currency: str) -> Iterator[Sample]:

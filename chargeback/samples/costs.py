@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
+from typing import TypeVar
 
 from chargeback.core.money import MICROS
-from chargeback.core.totals import Total, unowned_ms, unpriced_ms
+from chargeback.core.totals import Total, excess_ms, unowned_ms, unpriced_ms
 
 LABELS = ("period", "cluster", "cost_center", "team", "namespace", "sku", "kind")
 
 Sample = tuple[tuple[str, ...], float]
+Key = TypeVar("Key", bound=tuple[str, ...])
 Periods = Mapping[str, Sequence[Total]]
 
 
@@ -44,9 +46,13 @@ def unowned(months: Sequence[Sequence[Total]]) -> Iterator[Sample]:
     return _added({}, map(unowned_ms, months))
 
 
-def _added(
-    sums: Mapping[tuple[str, str], Fraction], more: Iterable[Mapping[tuple[str, str], Fraction]]
-) -> Iterator[Sample]:
+def excess(months: Sequence[Sequence[Total]]) -> Iterator[Sample]:
+    """Of every cluster that there is: zero where nothing was more than its card has."""
+    nothing = {(total.cluster,): Fraction(0) for totals in months for total in totals}
+    return _added(nothing, map(excess_ms, months))
+
+
+def _added(sums: Mapping[Key, Fraction], more: Iterable[Mapping[Key, Fraction]]) -> Iterator[Sample]:
     found = dict(sums)
     for each in more:
         for labels, ms in each.items():

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from chargeback.core.owners.owners import Owner
-from chargeback.core.quota.report import NamespaceQuotas, QuotaReport
+from chargeback.core.quota.report import QuotaReport
 from chargeback.core.quota.specs import REQUESTS
 from chargeback.core.quota.uses import QuotaUse
 
@@ -68,11 +68,11 @@ class QuotaSamples:
             for key, count in counts.items():
                 yield self._labels(found.namespace, *key), float(count)
 
-    def namespaces(self, read: Callable[[NamespaceQuotas], float | None]) -> Iterator[Sample]:
-        """A number of each namespace, by NAMESPACE_LABELS."""
+    def waiting(self) -> Iterator[Sample]:
+        """Pods of each namespace where pods are known, by NAMESPACE_LABELS."""
         for found in self.report.namespaces:
-            if (value := read(found)) is not None:
-                yield self._owned(found.namespace), float(value)
+            if found.waiting is not None:
+                yield self._owned(found.namespace), float(len(found.waiting))
 
     def idle(self) -> Iterator[Sample]:
         """Of each namespace whose usage is known, by NAMESPACE_LABELS."""

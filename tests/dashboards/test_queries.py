@@ -14,6 +14,7 @@ from tests.dashboards.selectors import metric_names, selectors
 # Metrics that no panel shows, each with the reason.
 NOT_SHOWN = {
     "chargeback_budget_threshold": "an alert's matter: panels show how much of a budget is used",
+    "chargeback_excess_gpu_seconds": "an alert's matter: the platform's accounts show it as `platform:difference`",
     "chargeback_unowned_gpu_seconds": "an alert's matter: the platform's accounts show it in money, by namespace",
     "gpu_ecc_lifetime_errors_total": "what a card once had is looked up, not watched",
     "gpu_energy_joules_total": "the driver's own counter; panels show the power now",

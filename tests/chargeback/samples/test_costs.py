@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chargeback.core.totals import Total
-from chargeback.samples.costs import unowned, unpriced
+from chargeback.samples.costs import excess, unowned, unpriced
 from chargeback.standing import Standing
 
 
@@ -27,6 +27,12 @@ def test_time_without_an_owner_is_not_hidden_by_what_got_one_after_its_month_was
     assert dict(unowned([[own, back]])) == {("lab", "a"): 60.0}
     assert dict(unowned([[back], [own]])) == {("lab", "a"): 60.0}
     assert dict(unowned([[total("rd-001", 60)]])) == {}
+
+
+def test_what_cards_do_not_have_is_negative_time_of_an_account_and_a_positive_figure() -> None:
+    own, back = total("platform:difference", -60), total("platform:difference", 90, "2026-01")
+    assert dict(excess([[own, back]])) == {("lab",): 60.0}
+    assert dict(excess([[total("rd-001", 60), back]])) == {("lab",): 0.0}
 
 
 def test_what_has_no_price_or_owner_is_told_of_until_its_month_is_closed() -> None:
