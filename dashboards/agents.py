@@ -32,7 +32,7 @@ def agents() -> Iterator[Placed]:
         ),
     )
     yield Placed(panel=line_panel("Node-hours that agents keep", description, COUNT, kept), width=8, height=8)
-    description = "Size of the spool on disk. It holds 256 MiB, and ages of the oldest hours lie far below that."
+    description = "Size of the spool on disk. It may grow to 256 MiB, which years of hours that wait do not fill."
     lines = (Query(expr=dq.of_agents("gpu_exporter_spool_bytes"), legend=AGENT),)
     yield Placed(panel=line_panel("Spool", description, BYTES, lines), width=8, height=8)
     description = "Answers to pushes an hour, of all agents: taken, refused for good, or failed so far."

@@ -59,6 +59,12 @@ def idle(by: tuple[str, ...] = ()) -> str:
     return total(while_observed(pace("gpu_idle_seconds_total")), by)
 
 
+def held_ratio() -> str:
+    """The part of all observed device time that somebody holds: of a fleet that nobody ever held, zero."""
+    holding, idling = f"({held()} or 0 * {idle()})", idle()
+    return f"{holding} / ({holding} + {idling} > 0)"
+
+
 def power_of_holders(by: tuple[str, ...] = (), where: str = PICKED) -> str:
     """Watts, of the holders whose part is known."""
     return total(while_observed(pace("gpu_held_energy_joules_total", by=HOLDER, where=where)), by)

@@ -62,7 +62,7 @@ def summary() -> Iterator[Placed]:
             "Held",
             f"The part of all observed device time that somebody holds now. {DEVICE_TIME}",
             RATIO,
-            f"{dq.held()} / ({dq.held()} + {dq.idle()} > 0)",
+            dq.held_ratio(),
             1,
             None,
         ),

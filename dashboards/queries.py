@@ -41,7 +41,7 @@ def platform_share(period: str) -> str:
     """Which part of all card-time nobody's cost center had, from 0 to 1."""
     nobodys = gpu_hours(period, where=(PICKED_CLUSTER, PLATFORM))
     all_of_it = gpu_hours(period, where=(PICKED_CLUSTER,))
-    return f"({nobodys}) / ({all_of_it} > 0)"
+    return f"({nobodys} or 0 * {all_of_it}) / ({all_of_it} > 0)"
 
 
 def budget(figure: str, *matchers: str) -> str:
@@ -69,6 +69,12 @@ def quota_saturation(by: tuple[str, ...] = ()) -> str:
 def quota_left(by: tuple[str, ...] = ()) -> str:
     """What the hard limit still allows; negative where a limit was lowered below what is used."""
     return f"{quota('hard', by=by)} - {quota('used', by=by)}"
+
+
+def quotas_almost_full() -> str:
+    """How many quotas GpuQuotaAlmostFull is about, were it to fire at once. Of more than ten, all but one is 0.9."""
+    filling = f"{quota_saturation()} > 0.9 or {quota_left()} <= 1"
+    return f"count(({filling}) and {quota_left()} > 0 and {quota('used')} > 0) or 0 * count({quota('hard')})"
 
 
 def push_age_s() -> str:

@@ -51,8 +51,8 @@ def summary() -> Iterator[Placed]:
         ("GPU quotas", "Keys of quotas that limit GPUs.", f"count({q.quota('hard')})", None),
         (
             "Almost full",
-            "Quotas of which more than nine tenths are used, and which are not full.",
-            f"sum(({saturation} > bool {SATURATION.warn}) * ({saturation} < bool {SATURATION.bad}))",
+            "Quotas of which more than nine tenths are used, or of at most ten all but one, and which are not full.",
+            q.quotas_almost_full(),
             NONE_WANTED,
         ),
         (
@@ -135,10 +135,11 @@ def waste() -> Iterator[Placed]:
     lines = (Query(expr=q.quota("idle_ratio"), legend="{{cluster}} {{namespace}}"),)
     yield Placed(panel=line_panel("Held and idle", IDLE_PART, RATIO, lines), width=8, height=8)
     description = (
-        "What the plan guarantees less what the quota's key has in use now, of any model. Where others fill the key, "
-        "a guarantee of one model may be unused all the same: what was paid for it stands beside."
+        "What the plan guarantees less what the quota's key has in use now, of any model; below zero, what is used "
+        "beyond it. Where others fill the key, a guarantee of one model may be unused all the same: what was paid "
+        "for it stands beside."
     )
-    left = f"{q.quota('guaranteed')} - {q.quota('used')}"
+    left = f"{q.quota('guaranteed')} - ({q.quota('used')} or {q.quota('counted')})"
     lines = (Query(expr=left, legend=KEY),)
     yield Placed(panel=line_panel("Guaranteed and not used", description, COUNT, lines), width=8, height=8)
     description = f"Cost of guarantees that were paid for and not used, in the period. {PROVISIONAL}"

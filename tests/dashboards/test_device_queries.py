@@ -44,6 +44,7 @@ def test_a_card_held_all_the_time_is_one_wherever_the_scrape_falls(tmp_path: Pat
         dq.held(): 1.0,
         dq.idle(): 0.0,
         dq.held_and_idle(): 0.75,
+        dq.held_ratio(): 1.0,
         dq.busy_ratio(): 0.25,
         dq.power_of_holders(): 300.0,
         f"sum({dq.observed_ratio(('node',))})": 1.0,
@@ -58,6 +59,14 @@ def test_a_card_held_all_the_time_is_one_wherever_the_scrape_falls(tmp_path: Pat
         for at in (300, 307, 316, 322)
     ]
     judge(tmp_path, SCRAPE_S, series, checks)
+
+
+@needs_promtool
+def test_of_a_fleet_that_nobody_ever_held_nothing_is_held(tmp_path: Path) -> None:
+    """No holder has a series yet, and zero is a number."""
+    series = {f"gpu_{name}_seconds_total{{{DEVICE}}}": stepping() for name in ("observed", "idle")}
+    check = {"expr": substitute(dq.held_ratio(), {}), "exp_samples": [{"labels": "{}", "value": 0}]}
+    judge(tmp_path, SCRAPE_S, series, [check | {"eval_time": "300s"}])
 
 
 @needs_promtool
