@@ -1,13 +1,14 @@
 """What docs/prometheus.md shows is what Prometheus and Alertmanager take, and routes as it says."""
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 
-from dashboards.prometheus_rules import rule_files
+from dashboards.prometheus_rules import TARGET, rule_files
 from tests.dashboards.test_rules import alerts
 from tests.prometheus_server import PROMETHEUS_DOC, scrape_configs_shown
 
@@ -41,6 +42,20 @@ def test_each_way_to_scrape_is_one_that_prometheus_takes_with_the_rules(tmp_path
 def test_the_rule_files_that_it_names_are_the_rules() -> None:
     (shown,) = re.findall(r"^rule_files:\n  - (\S+)$", DOCUMENT, re.MULTILINE)
     assert sorted(ROOT.glob(shown)) == rule_files()
+
+
+def test_the_command_that_it_shows_makes_a_link_of_each_runbook_url(tmp_path: Path) -> None:
+    """In the files, and in what the Prometheus operator gets; and nothing else is changed."""
+    ((edit, url),) = re.findall(
+        r"^ *sed --in-place '(s\|docs/runbook.md\|(.+)\|)' dashboards/rules/", DOCUMENT, re.MULTILINE
+    )
+    copies = [Path(shutil.copy(path, tmp_path / path.name)) for path in (*rule_files(), TARGET)]
+    before = "".join(path.read_text() for path in copies)
+    output_of("sed", "--in-place", edit, *map(str, copies))
+    after = "".join(path.read_text() for path in copies)
+    links = re.findall(r"runbook_url: (.+)#\w+$", after, re.MULTILINE)
+    assert links == [url] * 2 * len(alerts())
+    assert after == before.replace("runbook_url: docs/runbook.md#", f"runbook_url: {url}#")
 
 
 def test_alertmanager_takes_the_example_which_is_the_one_shown() -> None:
