@@ -5,10 +5,12 @@ import shlex
 from pathlib import Path
 
 import click
+import promql_parser
 import pytest
 from click.testing import CliRunner
 
 from chargeback.cli.main import main
+from tests.dashboards.selectors import metric_names
 from tests.dashboards.test_rules import METRICS, alerts
 
 RUNBOOK = (Path(__file__).parents[2] / "docs/runbook.md").read_text()
@@ -56,6 +58,16 @@ def test_each_command_is_one_with_the_options_that_it_has(words: list[str]) -> N
     assert shown.exit_code == 0
     for option in [word for word in words if word.startswith("--")]:
         assert re.search(rf"{option}\b", shown.output), (option, words)
+
+
+def test_what_it_asks_of_prometheus_parses_and_is_about_metrics_that_there_are() -> None:
+    """Every block that is no command of a program."""
+    blocks = re.findall(r"^ *```\n(.*?)^ *```$", RUNBOOK, re.MULTILINE | re.DOTALL)
+    asked = [block for block in blocks if not re.match(r" *(chargeback|kubectl) ", block)]
+    assert len(asked) == 2
+    for query in asked:
+        promql_parser.parse(query)
+        assert metric_names(query) <= METRICS
 
 
 def test_the_metrics_that_it_names_are_some_that_there_are() -> None:
