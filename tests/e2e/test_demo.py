@@ -202,7 +202,8 @@ ON_THE_DEMO = {
     ("ChargebackMonthNotClosed", "gpu-chargeback"),  # the target's own, for it is about no namespace
 }
 NEVER_ON_THE_DEMO = re.compile(
-    "Chargeback(Absent|MetricsStale|ClusterNotRead|Conservation.*|MetersDiffer|UsageUnpriced)|Gpu(Spool.*|HoursLost)"
+    "Chargeback(Absent|MetricsStale|ClusterNotRead|Conservation.*|MoreThanCards|MetersDiffer|UsageUnpriced)"
+    "|Gpu(AgentsNotScraped|Spool.*|HoursLost)"
 )
 
 
