@@ -43,6 +43,7 @@ class Keeper(Protocol):
     @property
     def figures(self) -> SpoolFigures: ...
     def prepare(self, saved: Saved | None, memory: Memory, finished: Sequence[Account]) -> Callable[[], bool]: ...
+    def begin_anew(self, left: Account | None, now_ms: int) -> None: ...
     def may_send(self, seq: int) -> bool: ...
     def waiting(self) -> list[FinishedHour]: ...
 
@@ -145,6 +146,9 @@ class Agent:
 
     def _account(self, seen: Seen, now_ms: int) -> tuple[Sight, list[Account]]:
         sight, self._memory = attribute(seen.node, seen.kubelet, seen.owners, self._memory)
+        if self._meter.is_cut_off(now_ms):
+            self._keeper.begin_anew(self._meter.cut_off(now_ms), now_ms)
+            log.info("another instance begins", extra={"instance": self._keeper.identity.instance})
         finished = self._meter.advance(sight, now_ms)
         self._meter.add_xids(() if seen.node is None else seen.node.xids, now_ms)
         for account in finished:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import gzip
 import logging
 import threading
-from dataclasses import dataclass
+import uuid
+from dataclasses import dataclass, replace
 
 from exporter import wire
 from exporter.account import Account
@@ -13,6 +14,7 @@ from exporter.meter import Identity, body, hour_name
 
 log = logging.getLogger(__name__)
 
+YET_TO_COME = "the node's clock was ahead, and has been set back: this hour is yet to come\n"
 HOURS_IN_MEMORY_MAX = 1_000  # six weeks; at 20 KiB an hour, what the agent may take of its node's memory
 
 
@@ -37,6 +39,11 @@ def finish(account: Account, identity: Identity, *, seq: int) -> tuple[FinishedH
     """A finished account as it is kept and sent."""
     hour = FinishedHour(hour=hour_name(account.start_ms), instance=identity.instance, seq=seq)
     return hour, pack(wire.encode(body(account, identity, seq=seq)))
+
+
+def another(before: Identity, now_ms: int) -> Identity:
+    """Of the same node, from now on."""
+    return replace(before, instance=uuid.uuid4().hex, started_ms=now_ms)
 
 
 def pack(data: bytes) -> bytes:

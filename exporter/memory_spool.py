@@ -6,8 +6,8 @@ import uuid
 from collections.abc import Callable, Sequence
 
 from exporter.account import Account
-from exporter.finished import FinishedHour, HoursInMemory, finish
-from exporter.meter import Identity, Saved
+from exporter.finished import YET_TO_COME, FinishedHour, HoursInMemory, another, finish
+from exporter.meter import Identity, Saved, hour_name
 from exporter.samples import SpoolFigures
 from exporter.sight import Memory
 
@@ -32,6 +32,15 @@ class MemorySpool:
         for account in finished:
             self._hours.put(*finish(account, self.identity, seq=self.seq))
         return lambda: True
+
+    def begin_anew(self, left: Account | None, now_ms: int) -> None:
+        """Be another instance from now on; what is left of the one before may be sent, but not what is to come."""
+        for hour in self.waiting():
+            if hour.hour > hour_name(now_ms):
+                self.refuse(hour, YET_TO_COME)
+        if left is not None:
+            self._hours.put(*finish(left, self.identity, seq=self.seq + 1))
+        self.identity = another(self.identity, now_ms)
 
     def may_send(self, seq: int) -> bool:
         return True

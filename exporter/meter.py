@@ -22,11 +22,14 @@ from exporter.totals import Totals
 from exporter.wire import HOUR_MS
 
 HOLDS_BEATS = 3
+# A clock that was set back and has gone on from there for so long is right, and was wrong before. Sooner it may be
+# the other way round: a machine that has just been started, and whose clock is yet to be put right.
+BACK_FOR_MS = 10 * 60_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """Whose account it is. started_ms: when this instance began; it outlives restarts that find their spool."""
+    """Whose account it is. started_ms: when this instance began; it outlives a restart within three beats."""
 
     cluster: str
     node: str
@@ -50,9 +53,37 @@ class Meter:
         self._sight = None if saved is None else saved.sight
         self._at_ms = 0 if saved is None else saved.at_ms
         self._writer = None if saved is None else Writer(saved.account)
+        self._resumed = saved is not None  # and no beat has gone on with it yet
+        self._set_back_to_ms: int | None = None
         self._shown: dict[str, Card] = {}  # in this process's life: what is gone for good is forgotten by a restart
         self.totals = Totals()
         self.steps_back = 0
+
+    def is_cut_off(self, now_ms: int) -> bool:
+        """Whether another account must begin, of another instance. Asked once a beat, before `advance`.
+
+        A process that begins later than the last sight holds cannot go on: had the disk failed, more would have been
+        delivered of the hour than lies on it, and would be replaced. Nor can one whose clock was far ahead.
+        """
+        if self._sight is None:
+            return False
+        if now_ms >= self._at_ms:
+            self._set_back_to_ms = None
+            return self._resumed and now_ms - self._at_ms > self._holds_ms
+        if self._set_back_to_ms is None or now_ms < self._set_back_to_ms:
+            self._set_back_to_ms = now_ms
+        return now_ms - self._set_back_to_ms >= BACK_FOR_MS
+
+    def cut_off(self, now_ms: int) -> Account | None:
+        """Let go of the account, so that the next sight begins another. Returns it, unless it is of times to come."""
+        assert self._writer is not None
+        account = self._writer.account
+        self._sight = self._writer = self._set_back_to_ms = None
+        if account.start_ms + account.through > now_ms:
+            return None
+        if account.start_ms + HOUR_MS <= now_ms:
+            account.through = HOUR_MS
+        return account
 
     def advance(self, sight: Sight, now_ms: int) -> list[Account]:
         """Account for the time since the last beat, and hold this sight from now on. Returns the hours finished.
@@ -71,7 +102,7 @@ class Meter:
             finished = self._hold(self._writer, self._sight, sight, now_ms)
         else:
             finished = self._skip(self._writer, now_ms)
-        self._sight, self._at_ms = sight, now_ms
+        self._sight, self._at_ms, self._resumed = sight, now_ms, False
         for card in sight.cards:
             self._writer.list_card(card)
         return finished

@@ -28,8 +28,8 @@ import msgspec
 
 from exporter import wire
 from exporter.account import Account
-from exporter.finished import FinishedHour, HoursInMemory, finish
-from exporter.meter import Identity, Saved
+from exporter.finished import YET_TO_COME, FinishedHour, HoursInMemory, another, finish
+from exporter.meter import Identity, Saved, hour_name
 from exporter.samples import SpoolFigures
 from exporter.sight import Memory
 
@@ -88,9 +88,11 @@ class Spool:
             instance=state.instance if state else uuid.uuid4().hex,
             started_ms=state.started_ms if state else now_ms,
         )
-        self._left_off = _left_off(state)
         self._seq_reserved = state.seq_reserved if state else 0
         self.seq = self._seq_reserved
+        # What is left on disk is older than what was sent since its last write: had the disk failed, that is more.
+        self._seq_left = self.seq - SEQ_AHEAD + 1 if state else None
+        self._latest_hour = ""  # that may wait, once the clock has been set back
         self._bytes = self._measure()
 
     @property
@@ -110,9 +112,9 @@ class Spool:
         The write returns False where something failed; it is tried again with the next beat's.
         """
         self.seq += 1
-        left_off, self._left_off = self._left_off, {}
+        self._seq_left = None
         for account in finished:
-            self._unsaved.put(*finish(account, self.identity, seq=left_off.get(account.start_ms, self.seq)))
+            self._unsaved.put(*finish(account, self.identity, seq=self.seq))
         reserved = self.seq + SEQ_AHEAD
         state = State(
             cluster=self.identity.cluster,
@@ -125,10 +127,18 @@ class Spool:
         )
         return partial(self._write, msgspec.json.encode(state), reserved)
 
+    def begin_anew(self, left: Account | None, now_ms: int) -> None:
+        """Be another instance from now on; what is left of the one before may be sent, but not what is to come."""
+        if left is not None:
+            self._unsaved.put(*finish(left, self.identity, seq=self._seq_left or self.seq + 1))
+        self.identity = another(self.identity, now_ms)
+        self._latest_hour = hour_name(now_ms)
+
     def _write(self, state: bytes, seq_reserved: int) -> bool:
         """Finished hours, then the state: a newer state without its finished hour would lose it in a crash."""
         with self._disk:
             try:
+                self._refuse_what_is_to_come()
                 for hour in self._unsaved.list():
                     self._write_hour(hour)
                 self._write_file(self._directory / _STATE, gzip.compress(state, compresslevel=1, mtime=0))
@@ -199,6 +209,11 @@ class Spool:
         if older is not None and older != hour:
             (self._directory / "hours" / older.file_name).unlink(missing_ok=True)
 
+    def _refuse_what_is_to_come(self) -> None:
+        for hour in [each for each in self.waiting() if "" < self._latest_hour < each.hour]:
+            self.refuse(hour, YET_TO_COME)
+        self._latest_hour = ""
+
     def _forget(self, hour: FinishedHour) -> None:
         self._unsaved.drop(hour)
         self._waiting = {key: each for key, each in self._waiting.items() if each != hour}
@@ -267,17 +282,6 @@ class Spool:
             with suppress(FileNotFoundError), os.scandir(directory) as entries:
                 size += sum(entry.stat().st_size for entry in entries if entry.is_file())
         return size
-
-
-def _left_off(state: State | None) -> dict[int, int]:
-    """The hour that is open on disk, by its start, and the next number after the one it was written with.
-
-    Where it ends with the first beat, no later one is its own: had the disk failed since, more of that hour than is
-    left of it might have been delivered under later numbers.
-    """
-    if state is None or state.saved is None:
-        return {}
-    return {state.saved.account.start_ms: state.seq_reserved - SEQ_AHEAD + 1}
 
 
 def _lock(directory: Path) -> int:

@@ -31,8 +31,17 @@ class Agent:
 
     def beat(self, *, later_ms: int = 10_000) -> bool:
         self.now_ms += later_ms
+        if self.meter.is_cut_off(self.now_ms):
+            self.keeper.begin_anew(self.meter.cut_off(self.now_ms), self.now_ms)
         done = self.meter.advance(sight(holdings=[holding()]), self.now_ms)
         return self.keeper.prepare(self.meter.save(), Memory(), done)()
+
+    def told(self) -> list[tuple[int, int]]:
+        """When the open hour's card was observed."""
+        saved = self.meter.save()
+        assert saved is not None
+        (found,) = saved.account.cards.values()
+        return [(span.start, span.end) for span in found.observed]
 
     def finish_hour(self) -> bool:
         """Two beats, the second in the next hour."""
@@ -179,6 +188,59 @@ def test_what_is_left_on_a_disk_that_failed_never_replaces_what_was_delivered_me
     assert (told.hour, told.instance) == (delivered.hour, delivered.instance)
     assert told.gpus[0].observed != delivered.gpus[0].observed
     assert told.seq < delivered.seq
+
+
+def test_nor_does_what_follows_in_the_same_hour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The node is started anew in the hour in which its disk has failed: another instance tells the rest of it."""
+    keeper = opened(tmp_path)
+    agent = Agent(keeper)
+    agent.beat()
+    break_disk(monkeypatch, OSError(30, "Read-only file system"))
+    for _ in range(5):
+        agent.beat()
+    delivered_seq = keeper.seq
+    keeper.close()
+    monkeypatch.undo()
+    after = opened(tmp_path)
+    again = Agent(after, agent.now_ms)
+    assert again.beat(later_ms=60_000)
+    assert again.beat()
+    (told,) = bodies(after)
+    assert (told.instance, told.final, told.seq < delivered_seq) == (keeper.identity.instance, False, True)
+    assert after.identity.instance != told.instance
+    assert again.told() == [(agent.now_ms + 60_000 - NOON_MS, again.now_ms - NOON_MS)]
+
+
+def test_a_clock_that_was_hours_ahead_is_set_back(tmp_path: Path):
+    """Its hours that are yet to come are set aside, and another instance tells the time that has been lived."""
+    keeper = opened(tmp_path)
+    agent = Agent(keeper, NOON_MS + 8 * HOUR_MS)
+    agent.finish_hour()
+    ahead = keeper.identity.instance
+    agent.now_ms = NOON_MS
+    agent.beat()
+    keeper.close()
+    keeper = opened(tmp_path)
+    agent = Agent(keeper, agent.now_ms)
+    for _ in range(61):
+        assert keeper.identity.instance == ahead
+        agent.beat()
+    assert keeper.identity.instance != ahead
+    agent.beat()
+    assert agent.told() == [(620_000, 630_000)]
+    assert keeper.waiting() == []
+    assert [path.name.split(".")[0] for path in (tmp_path / "refused").iterdir()] == ["2026-10-01T20Z"] * 2
+
+
+def test_in_memory_a_clock_that_was_hours_ahead_is_set_back():
+    keeper = MemorySpool(cluster="lab", node="n1", now_ms=NOON_MS)
+    agent = Agent(keeper, NOON_MS + 8 * HOUR_MS)
+    agent.finish_hour()
+    agent.now_ms = NOON_MS
+    for _ in range(62):
+        agent.beat()
+    assert keeper.waiting() == []
+    assert agent.told() == [(610_000, 620_000)]
 
 
 def test_an_hour_that_a_kill_left_open_replaces_what_was_delivered_of_it(tmp_path: Path):
