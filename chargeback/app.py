@@ -104,6 +104,7 @@ def make_app(aggregator: Aggregator, reviewer: Reviewer | None = None) -> web.Ap
     app[state.AGENTS] = Agents(
         Tokens(aggregator.settings.agent_tokens),
         clock=aggregator.clock,
+        cluster=aggregator.settings.cluster,
         reviewer=reviewer,
         account=aggregator.settings.agent_account,
     )

@@ -142,7 +142,7 @@ SETTINGS = (
         name="agent-account",
         default="",
         read=texts.account,
-        help="NAMESPACE/NAME of the agents' ServiceAccount: their projected tokens may push, each for its own node",
+        help="NAMESPACE/NAME of the agents' ServiceAccount: their tokens may push, each for its node of --cluster",
     ),
     Setting(name="timezone", default="UTC", read=texts.timezone, help="whose midnights cut days and months"),
     Setting(name="currency", default="USD", read=texts.currency, help="of the ledger"),

@@ -28,26 +28,31 @@ class Reviewer(Protocol):
 
 
 class Agents:
-    """Checks pushes. Without static tokens and a reviewer everybody may push: then only loopback is served."""
+    """Checks pushes. Without static tokens and a reviewer everybody may push: then only loopback is served.
+
+    cluster  the reviewer's: of whose nodes alone its tokens tell
+    """
 
     def __init__(
         self,
         tokens: Tokens,
         *,
         clock: Clock,
+        cluster: str,
         reviewer: Reviewer | None = None,
         account: AgentAccount | None = None,
         valid_for_ms: int = VALID_FOR_MS,
     ) -> None:
         self._tokens = tokens
         self._clock = clock
+        self._cluster = cluster
         self._reviewer = reviewer
         self._account = account
         self._valid_for_ms = valid_for_ms
         # By hash, for a token must not lie about in memory: until when it is believed, and what was said of it.
         self._reviews: OrderedDict[str, tuple[int, Review]] = OrderedDict()
 
-    async def check(self, request: web.Request, node: str) -> None:
+    async def check(self, request: web.Request, cluster: str, node: str) -> None:
         """Raises BadRequest (401, 403) unless the request may report for the node; 503 if nobody can say."""
         if self._reviewer is None or self._account is None:
             self._tokens.check(request)
@@ -58,6 +63,9 @@ class Agents:
         if refused := refusal(review, self._account, node):
             status, reason = refused
             raise BadRequest("Authorization", reason, status=status)
+        if cluster != self._cluster:
+            reason = f"a token of cluster {self._cluster}: want a static one for {cluster}, or the same --cluster"
+            raise BadRequest("Authorization", reason, status=403)
 
     async def _review(self, reviewer: Reviewer, token: str) -> Review:
         key = hashlib.sha256(token.encode(errors="surrogateescape")).hexdigest()

@@ -35,9 +35,9 @@ routes = web.RouteTableDef()
 async def put_node_hour(request: web.Request) -> web.Response:
     """Keep one agent's account of one node-hour. Answers the sequence and whether it was new; and release_s, for
     how long the agent shall let go of NVML, where the node announces driver work."""
-    pushes = request.app[PUSHES]
+    pushes, path = request.app[PUSHES], request.match_info
     try:
-        await request.app[AGENTS].check(request, request.match_info["node"])
+        await request.app[AGENTS].check(request, path["cluster"], path["node"])
         data = await _read(request)
         body = _check(request, data)
     except BadRequest as error:

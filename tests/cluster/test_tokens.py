@@ -68,22 +68,29 @@ async def client(plane: ControlPlane) -> AsyncIterator[TestClient[web.Request, w
     assert configuration is not None
     async with ClusterApi(configuration) as api:
         agents = Agents(
-            Tokens(None), clock=SystemClock(), reviewer=TokenReviewer(api), account=ACCOUNT, valid_for_ms=0
+            Tokens(None),
+            clock=SystemClock(),
+            cluster="lab",
+            reviewer=TokenReviewer(api),
+            account=ACCOUNT,
+            valid_for_ms=0,
         )
 
         async def check(request: web.Request) -> web.Response:
-            await agents.check(request, request.match_info["node"])
+            await agents.check(request, request.match_info["cluster"], request.match_info["node"])
             return web.Response(text="ok")
 
         app = web.Application(middlewares=[errors_as_json])
-        app.router.add_get("/{node}", check)
+        app.router.add_get("/{cluster}/{node}", check)
         async with TestClient(TestServer(app)) as client:
             yield client
 
 
-async def answer(client: TestClient[web.Request, web.Application], node: str, token: str | None) -> tuple[int, str]:
+async def answer(
+    client: TestClient[web.Request, web.Application], node: str, token: str | None, *, cluster: str = "lab"
+) -> tuple[int, str]:
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-    response = await client.get(f"/{node}", headers=headers)
+    response = await client.get(f"/{cluster}/{node}", headers=headers)
     return response.status, await response.text()
 
 
@@ -95,6 +102,9 @@ async def test_a_pods_token_counts_for_its_own_node_only(
     status, reason = await answer(client, "n2", token)
     assert status == 403
     assert "a pod on n1: want one on n2" in reason
+    status, reason = await answer(client, "n1", token, cluster="other")
+    assert status == 403
+    assert "a token of cluster lab: want a static one for other" in reason
 
 
 async def test_tokens_of_others_are_refused(
@@ -149,15 +159,17 @@ async def test_an_api_that_is_away_is_not_a_wrong_token(tmp_path: Path) -> None:
     configuration = await find_cluster(away.kubeconfig())
     assert configuration is not None
     async with ClusterApi(configuration) as api:
-        agents = Agents(Tokens(None), clock=SystemClock(), reviewer=TokenReviewer(api), account=ACCOUNT)
+        agents = Agents(
+            Tokens(None), clock=SystemClock(), cluster="lab", reviewer=TokenReviewer(api), account=ACCOUNT
+        )
 
         async def check(request: web.Request) -> web.Response:
             with pytest.raises(BadRequest) as refused:
-                await agents.check(request, "n1")
+                await agents.check(request, "lab", "n1")
             return web.Response(status=refused.value.status)
 
         app = web.Application()
-        app.router.add_get("/{node}", check)
+        app.router.add_get("/{cluster}/{node}", check)
         async with TestClient(TestServer(app)) as client:
             assert (await answer(client, "n1", "token"))[0] == 503
 
