@@ -13,6 +13,7 @@ import pynvml
 
 from exporter.bus import cards_on_bus
 from exporter.clock import Clock, SystemClock
+from exporter.host_memory import host_memory_bytes
 from exporter.nvml.accounting import Accounting
 from exporter.nvml.calls import (
     CLIENT_DEAD,
@@ -187,9 +188,11 @@ class Nvml:
         mig_enabled = mig_mode is not None and mig_mode[0] == pynvml.NVML_DEVICE_MIG_ENABLE
         slots = ask(denied, pynvml.nvmlDeviceGetMaxMigDeviceCount, handle) or None
         memory = memory_of(denied, handle)
-        self._xids.watch(denied, card.uuid, handle)  # it answers
         if memory is not None:
             card.memory_total_bytes = memory.total
+        elif card.memory_total_bytes is None and not denied and not mig_enabled:
+            card.memory_total_bytes = host_memory_bytes()  # it has none of its own, as a GB10
+        self._xids.watch(denied, card.uuid, handle)  # it answers
         if card.memory_total_bytes is None:
             # Every share of a card is a share of this: with a guess in its place the bill would be one.
             code = pynvml.NVML_ERROR_NO_PERMISSION if denied else pynvml.NVML_ERROR_NOT_SUPPORTED

@@ -13,9 +13,13 @@ Ask = Callable[..., Any]  # `ask` or `figure`
 
 
 def memory_of(denied: set[str], handle: Any, *, by: Ask = ask) -> Any:
-    """Before driver 510 there is no version 2; version 1 counts what the driver keeps for itself as used."""
+    """Before driver 510 there is no version 2; version 1 counts what the driver keeps for itself as used.
+
+    None, too, where there is none: a card that works in the host's memory has nothing to say, or 0 bytes in all.
+    """
     memory = by(denied, pynvml.nvmlDeviceGetMemoryInfo, handle, pynvml.nvmlMemory_v2)
-    return memory or by(denied, pynvml.nvmlDeviceGetMemoryInfo, handle)
+    memory = memory or by(denied, pynvml.nvmlDeviceGetMemoryInfo, handle)
+    return memory if memory is not None and memory.total else None
 
 
 def temperature_of(denied: set[str], handle: Any) -> int | None:

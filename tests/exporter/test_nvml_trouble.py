@@ -6,12 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from exporter.host_memory import host_memory_bytes
 from exporter.nvml import Nvml
 from exporter.nvml.process_tables import UnknownRecord, decode_records
 from tests.nvml import fake as driver
 from tests.nvml.fake import FakeNvml
 
 PROCESS_LIST = "nvmlDeviceGetComputeRunningProcesses_v3"
+MEMORY = ("nvmlDeviceGetMemoryInfo", "nvmlDeviceGetMemoryInfo_v2")
 SENSORS = {
     "nvmlDeviceGetPowerUsage": "power_watts",
     "nvmlDeviceGetTotalEnergyConsumption": "energy_mj",
@@ -61,6 +63,37 @@ def test_an_instance_that_cannot_say_its_memory_costs_its_neighbours_nothing(fak
     (reading,) = nvml.read().gpus
     found = {each.uuid: each.memory_used_bytes for each in reading.instances}
     assert found == {first.uuid: None, second.uuid: second.gi}
+
+
+def test_a_card_that_works_in_the_hosts_memory_has_all_of_that(fake: FakeNvml, nvml: Nvml) -> None:
+    """As a GB10 (driver 580.173): neither version of the call is supported. How much is in use it cannot say."""
+    fake.add_gpu()
+    for call in MEMORY:
+        fake.force(call, driver.NOT_SUPPORTED)
+    (reading,) = nvml.read().gpus
+    assert reading.memory_total_bytes == host_memory_bytes()
+    assert reading.memory_used_bytes is None
+    assert reading.denied == frozenset()
+
+
+def test_so_has_one_that_says_zero(fake: FakeNvml, nvml: Nvml) -> None:
+    fake.add_gpu(memory_mib=0)
+    (reading,) = nvml.read().gpus
+    assert reading.memory_total_bytes == host_memory_bytes()
+    assert reading.memory_used_bytes is None
+
+
+@pytest.mark.parametrize(("mig", "code"), [(["1g.10gb"], driver.NOT_SUPPORTED), (None, driver.NO_PERMISSION)])
+def test_no_other_card_is_given_the_hosts_memory(
+    fake: FakeNvml, nvml: Nvml, mig: list[str] | None, code: int
+) -> None:
+    """One in MIG mode is divided by its own, and one that we may not ask has its own: both are lost, not guessed."""
+    fake.add_gpu(mig=mig)
+    for call in MEMORY:
+        fake.force(call, code)
+    reading = nvml.read()
+    assert reading.gpus == ()
+    assert "how much memory the card has is not known" in reading.lost[0].error
 
 
 @pytest.mark.parametrize("pid", [0, 4_194_305, 0xFFFFFFFF])
