@@ -14,8 +14,9 @@ from exporter.sight import PPM, Card, SeenHolding, SeenUse
 
 # Where the driver may not list processes, their absence says nothing.
 PROCESS_LIST_CALLS = "nvmlDeviceGetComputeRunningProcesses"
-# Nor where memory is in use and nobody is listed: the driver lists no process of a pid namespace outside our own, and
-# none that only draws. An idle card has next to nothing in use, the smallest process seen (an MPS server) 66 MiB.
+# Nor where memory is in use, or may be, and nobody is listed: the driver lists no process of a pid namespace outside
+# our own, and none that only draws. An idle card has next to nothing in use, the smallest process seen (an MPS
+# server) 66 MiB.
 HIDDEN_BYTES_MIN = 32 * 1024 * 1024
 
 # More than this no MPS server takes (66 MiB on an H100): one that does is a workload that borrowed the name.
@@ -169,10 +170,12 @@ def _may_be_hidden(device: str, gpu: GpuReading, listed: Iterable[ProcessReading
     if any(call.startswith(PROCESS_LIST_CALLS) for call in gpu.denied):
         return True
     used = {each.uuid: each.memory_used_bytes for each in gpu.instances} | {gpu.uuid: gpu.memory_used_bytes}
+    if (used_bytes := used.get(device)) is None:
+        return True
     of_gi = {each.uuid: each.gpu_instance_id for each in gpu.instances}
     beside = [each for each in gpu.processes if device in of_gi and of_gi.get(each.device) == of_gi[device]]
     theirs = {each.pid: each.memory_used_bytes or 0 for each in (*beside, *listed)}
-    return (used.get(device) or 0) - sum(theirs.values()) >= HIDDEN_BYTES_MIN
+    return used_bytes - sum(theirs.values()) >= HIDDEN_BYTES_MIN
 
 
 def _pod_uid(before: str | None, seen: set[str]) -> str | None:

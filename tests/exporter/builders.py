@@ -30,6 +30,7 @@ def gpu(uuid: str = "GPU-a", **changes: object) -> GpuReading:
         "model": "NVIDIA H100 80GB HBM3",
         "memory_total_bytes": 81559 * MIB,
         "mig_slices_max": 7,
+        "memory_used_bytes": 0,
     }
     return GpuReading(**(values | changes))  # type: ignore[arg-type]
 
@@ -43,6 +44,7 @@ def mig_device(uuid: str = "MIG-a", *, slices: int = 1, ordinal: int = 0) -> Mig
         compute_slices=slices,
         gpu_instance_slices=slices,
         memory_mib=slices * 9728,
+        memory_used_bytes=0,
     )
 
 

@@ -121,7 +121,7 @@ def test_promtool_finds_nothing_to_say():
 
 
 def test_what_a_card_cannot_say_gives_no_sample():
-    text = page(node(gpu("GPU-a")))
+    text = page(node(gpu("GPU-a", memory_used_bytes=None)))
     for name in ("gpu_power_watts", "gpu_energy_joules_total", "gpu_utilization_ratio", "gpu_memory_used_bytes"):
         assert f"\n{name}{{" not in text
 

@@ -62,9 +62,13 @@ def test_strangers_of_one_container_are_busy_together() -> None:
     assert [use.busy_ppm for use in sight.uses] == [700_000]
 
 
-@pytest.mark.parametrize(("used_bytes", "memory_bytes"), [(0, 0), (1 * MIB, 0), (66 * MIB, None), (2 * GIB, None)])
-def test_memory_in_use_without_a_process_hides_one(used_bytes: int, memory_bytes: int | None) -> None:
-    """A driver lists no process of another pid namespace: the card's memory gives it away, and usage is unknown."""
+@pytest.mark.parametrize(
+    ("used_bytes", "memory_bytes"), [(0, 0), (1 * MIB, 0), (66 * MIB, None), (2 * GIB, None), (None, None)]
+)
+def test_memory_in_use_without_a_process_hides_one(used_bytes: int | None, memory_bytes: int | None) -> None:
+    """A driver lists no process of another pid namespace: the card's memory gives it away, and usage is unknown.
+
+    So it is on a card that cannot say how much is in use."""
     (holding,) = held(gpu(memory_used_bytes=used_bytes)).holdings
     assert holding.memory_bytes == memory_bytes
     assert holding.busy_ppm == (None if memory_bytes is None else 0)
