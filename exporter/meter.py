@@ -29,7 +29,7 @@ BACK_FOR_MS = 10 * 60_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """Whose account it is. started_ms: when this instance began; it outlives a restart within three beats."""
+    """Whose account it is. started_ms: when this instance began; it outlives restarts that find their spool."""
 
     cluster: str
     node: str
@@ -53,23 +53,21 @@ class Meter:
         self._sight = None if saved is None else saved.sight
         self._at_ms = 0 if saved is None else saved.at_ms
         self._writer = None if saved is None else Writer(saved.account)
-        self._resumed = saved is not None  # and no beat has gone on with it yet
         self._set_back_to_ms: int | None = None
         self._shown: dict[str, Card] = {}  # in this process's life: what is gone for good is forgotten by a restart
         self.totals = Totals()
         self.steps_back = 0
 
     def is_cut_off(self, now_ms: int) -> bool:
-        """Whether another account must begin, of another instance. Asked once a beat, before `advance`.
+        """Whether another account must begin, of another instance: this one is of a clock that was ahead.
 
-        A process that begins later than the last sight holds cannot go on: had the disk failed, more would have been
-        delivered of the hour than lies on it, and would be replaced. Nor can one whose clock was far ahead.
+        Asked once a beat, before `advance`.
         """
         if self._sight is None:
             return False
         if now_ms >= self._at_ms:
             self._set_back_to_ms = None
-            return self._resumed and now_ms - self._at_ms > self._holds_ms
+            return False
         if self._set_back_to_ms is None or now_ms < self._set_back_to_ms:
             self._set_back_to_ms = now_ms
         return now_ms - self._set_back_to_ms >= BACK_FOR_MS
@@ -102,7 +100,7 @@ class Meter:
             finished = self._hold(self._writer, self._sight, sight, now_ms)
         else:
             finished = self._skip(self._writer, now_ms)
-        self._sight, self._at_ms, self._resumed = sight, now_ms, False
+        self._sight, self._at_ms = sight, now_ms
         for card in sight.cards:
             self._writer.list_card(card)
         return finished

@@ -90,8 +90,7 @@ class Spool:
         )
         self._seq_reserved = state.seq_reserved if state else 0
         self.seq = self._seq_reserved
-        # What is left on disk is older than what was sent since its last write: had the disk failed, that is more.
-        self._seq_left = self.seq - SEQ_AHEAD + 1 if state else None
+        self._left_off = _left_off(state)
         self._latest_hour = ""  # that may wait, once the clock has been set back
         self._bytes = self._measure()
 
@@ -112,9 +111,9 @@ class Spool:
         The write returns False where something failed; it is tried again with the next beat's.
         """
         self.seq += 1
-        self._seq_left = None
+        left_off, self._left_off = self._left_off, {}
         for account in finished:
-            self._unsaved.put(*finish(account, self.identity, seq=self.seq))
+            self._unsaved.put(*finish(account, self.identity, seq=left_off.get(account.start_ms, self.seq)))
         reserved = self.seq + SEQ_AHEAD
         state = State(
             cluster=self.identity.cluster,
@@ -130,7 +129,7 @@ class Spool:
     def begin_anew(self, left: Account | None, now_ms: int) -> None:
         """Be another instance from now on; what is left of the one before may be sent, but not what is to come."""
         if left is not None:
-            self._unsaved.put(*finish(left, self.identity, seq=self._seq_left or self.seq + 1))
+            self._unsaved.put(*finish(left, self.identity, seq=self._left_off.get(left.start_ms, self.seq + 1)))
         self.identity = another(self.identity, now_ms)
         self._latest_hour = hour_name(now_ms)
 
@@ -282,6 +281,17 @@ class Spool:
             with suppress(FileNotFoundError), os.scandir(directory) as entries:
                 size += sum(entry.stat().st_size for entry in entries if entry.is_file())
         return size
+
+
+def _left_off(state: State | None) -> dict[int, int]:
+    """The hour that is open on disk, by its start, and the next number after the one it was written with.
+
+    Where it ends with the first beat, no later one is its own: had the disk failed since, more of that hour than is
+    left of it might have been delivered under later numbers.
+    """
+    if state is None or state.saved is None:
+        return {}
+    return {state.saved.account.start_ms: state.seq_reserved - SEQ_AHEAD + 1}
 
 
 def _lock(directory: Path) -> int:

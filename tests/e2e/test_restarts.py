@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -144,30 +143,6 @@ async def test_a_longer_absence_is_a_gap_and_the_hour_balances(tmp_path: Path, s
     async with living(tmp_path / "spool", 0, server) as life:
         await life.beat_until(HOUR_START_MS + 20 * MINUTE_MS)
         await life.push()
-    async with living(tmp_path / "spool", 25, server) as life:
-        await life.beat_until(HOUR_START_MS + 60 * MINUTE_MS)
-        await life.push()
-    assert hour_in_ms(tmp_path) == {
-        ("cc-a", "held"): 55 * MINUTE_MS,
-        ("platform:idle", "free"): 55 * MINUTE_MS,
-        ("platform:gap", "gap"): 10 * MINUTE_MS,
-    }
-
-
-async def test_what_was_delivered_while_the_disk_failed_stays(
-    tmp_path: Path, server: Program, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It fails at 10:00, the agent is killed at 20:00 and back at 25:00: those five minutes are missing."""
-
-    def broken(fd: int) -> None:
-        raise OSError(30, "Read-only file system")
-
-    async with living(tmp_path / "spool", 0, server) as life:
-        await life.beat_until(HOUR_START_MS + 10 * MINUTE_MS)
-        monkeypatch.setattr(os, "fsync", broken)
-        await life.beat_until(HOUR_START_MS + 20 * MINUTE_MS)
-        await life.push()
-        monkeypatch.undo()
     async with living(tmp_path / "spool", 25, server) as life:
         await life.beat_until(HOUR_START_MS + 60 * MINUTE_MS)
         await life.push()

@@ -105,7 +105,7 @@ def test_a_killed_process_goes_on_with_its_hour(tmp_path: Path) -> None:
     (tmp_path / "node.yaml").write_text(SCENARIO)
     spool = tmp_path / "spool"
     arguments = (
-        *("--cluster", "lab", "--node", "n1", "--beat", "3s"),
+        *("--cluster", "lab", "--node", "n1", "--beat", "1s"),
         *("--simulate", str(tmp_path / "node.yaml"), "--spool", str(spool)),
     )
 
@@ -114,11 +114,11 @@ def test_a_killed_process_goes_on_with_its_hour(tmp_path: Path) -> None:
         return float(next(line for line in lines if line.startswith("gpu_exporter_beats_total")).split()[-1])
 
     with running("exporter.cli", *arguments, log=tmp_path / "log") as agent:
-        wait_for("two beats", lambda: beats(agent.get("/metrics")) >= 2)
+        wait_for("three beats", lambda: beats(agent.get("/metrics")) >= 3)
         agent.kill()
     before = read_state(spool)
     with running("exporter.cli", *arguments, log=tmp_path / "log") as agent:
-        wait_for("two beats", lambda: beats(agent.get("/metrics")) >= 2)
+        wait_for("three beats", lambda: beats(agent.get("/metrics")) >= 3)
         started = time.monotonic()
         agent.process.send_signal(signal.SIGTERM)
         assert agent.process.wait(10) == 0

@@ -260,7 +260,7 @@ def test_a_process_whose_driver_was_upgraded_ends_and_its_successor_goes_on(
     library = driver.build(library_dir)
     with FakeNvml(tmp_path / "state") as fake, WholeNode(fake, tmp_path).kubelet as kubelet:
         arguments = (
-            *("--cluster", "lab", "--node", "n1", "--beat", "3s", "--kubelet-socket", str(kubelet.socket_path)),
+            *("--cluster", "lab", "--node", "n1", "--beat", "1s", "--kubelet-socket", str(kubelet.socket_path)),
             *("--spool", str(tmp_path / "spool")),
         )
         environment = {"LD_LIBRARY_PATH": str(library.parent), "FAKE_NVML_STATE": str(fake.path)}

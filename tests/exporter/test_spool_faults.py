@@ -190,27 +190,6 @@ def test_what_is_left_on_a_disk_that_failed_never_replaces_what_was_delivered_me
     assert told.seq < delivered.seq
 
 
-def test_nor_does_what_follows_in_the_same_hour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """The node is started anew in the hour in which its disk has failed: another instance tells the rest of it."""
-    keeper = opened(tmp_path)
-    agent = Agent(keeper)
-    agent.beat()
-    break_disk(monkeypatch, OSError(30, "Read-only file system"))
-    for _ in range(5):
-        agent.beat()
-    delivered_seq = keeper.seq
-    keeper.close()
-    monkeypatch.undo()
-    after = opened(tmp_path)
-    again = Agent(after, agent.now_ms)
-    assert again.beat(later_ms=60_000)
-    assert again.beat()
-    (told,) = bodies(after)
-    assert (told.instance, told.final, told.seq < delivered_seq) == (keeper.identity.instance, False, True)
-    assert after.identity.instance != told.instance
-    assert again.told() == [(agent.now_ms + 60_000 - NOON_MS, again.now_ms - NOON_MS)]
-
-
 def test_a_clock_that_was_hours_ahead_is_set_back(tmp_path: Path):
     """Its hours that are yet to come are set aside, and another instance tells the time that has been lived."""
     keeper = opened(tmp_path)
