@@ -15,7 +15,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -27,6 +26,8 @@ from typing import Any
 
 import psycopg
 import pytest
+
+from tests.programs import free_port
 
 READY_WITHIN_S = 30
 STOPS_WITHIN_S = 20
@@ -120,7 +121,7 @@ def start_postgres(
         if user:
             shutil.chown(folder, user["user"], user["group"])
         _initialise(binaries, folder, user)
-        port = _free_port()
+        port = free_port()
         options = ("listen_addresses=127.0.0.1", f"unix_socket_directories={folder}", *options)
         command = [str(binaries / "postgres"), "-D", str(folder / "data"), "-p", str(port)]
         command += [part for option in options for part in ("-c", option)]
@@ -189,10 +190,3 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-def _free_port() -> int:
-    """A port that was free a moment ago. Another program may take it first; then the start fails and says so."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -12,7 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,10 +27,19 @@ PAST_DAY = (datetime.now(UTC).date().replace(day=1) - timedelta(days=1)).replace
 PAST_MONTH = PAST_DAY.isoformat()[:7]
 
 
+# Below those that the kernel hands to whoever asks for any, outgoing connections included: such a one may be gone
+# before the program that was told of it listens, or while that is away. Each run has an order of its own.
+PORTS = range(20_000, 32_000)
+_ports = itertools.cycle(random.SystemRandom().sample(PORTS, len(PORTS)))
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of loopback that nobody has, and that nobody gets by chance; another one each time."""
+    for port in itertools.islice(_ports, len(PORTS)):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError(f"no port from {PORTS.start} to {PORTS.stop} is free")
 
 
 def fetch(url: str) -> tuple[int, bytes]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import ssl
 import subprocess
 import time
@@ -20,6 +19,7 @@ import yaml
 
 from tests.cluster import binaries
 from tests.cluster.daemon import Daemon
+from tests.programs import free_port
 
 READY_WITHIN_S = 60.0
 ADMIN_TOKEN = "admin-token"
@@ -162,7 +162,7 @@ def control_plane(
     """
     names = ["etcd", "kube-apiserver", "kube-controller-manager", *(["kube-scheduler"] if scheduler else [])]
     programs = {name: _found(name) for name in names}
-    etcd_port, peer_port, api_port = _free_ports(3)
+    etcd_port, peer_port, api_port = free_port(), free_port(), free_port()
     url, etcd_url = f"https://127.0.0.1:{api_port}", f"http://127.0.0.1:{etcd_port}"
     _write_secrets(folder, node)
     arguments = [*_api_server_arguments(folder, api_port, etcd_url, node), *flags]
@@ -247,13 +247,3 @@ def _no_verify() -> ssl.SSLContext:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return context
-
-
-def _free_ports(count: int) -> list[int]:
-    with ExitStack() as probes:
-        found = []
-        for _ in range(count):
-            probe = probes.enter_context(socket.socket())
-            probe.bind(("127.0.0.1", 0))
-            found.append(int(probe.getsockname()[1]))
-        return found
