@@ -6,6 +6,7 @@ import os
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,8 @@ class CgroupTree:
         for root in self._roots:
             for folder, _, _ in os.walk(root):
                 if part in folder:
-                    found.update(map(int, (Path(folder) / "cgroup.procs").read_text().split()))
+                    with suppress(OSError):  # it went while we looked
+                        found.update(map(int, (Path(folder) / "cgroup.procs").read_text().split()))
         return sorted(found)
 
     def remove(self) -> None:
@@ -76,12 +78,17 @@ def _remove(root: Path) -> None:
 
 
 def _remove_stale() -> None:
-    """What runs of tests left that were killed: their processes went with them, cgroups do not."""
-    for root in _of_tests():
+    """What runs of tests left that were killed: their processes went with them, cgroups do not.
+
+    Where processes are still about to go, or another run is at it, that is left to the next run.
+    """
+    for root in trees_of_tests():
         if not Path(f"/proc/{root.name.removeprefix(_PREFIX).split('-')[0]}").exists():
-            _remove(root)
+            with suppress(OSError):
+                _remove(root)
 
 
-def _of_tests() -> Iterator[Path]:
+def trees_of_tests() -> Iterator[Path]:
+    """The cgroups of all runs, one a hierarchy: gpu-chargeback-test-PID-SOMETHING by name."""
     yield from MOUNT.glob(f"{_PREFIX}*")
     yield from MOUNT.glob(f"*/{_PREFIX}*")

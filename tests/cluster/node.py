@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,20 +54,19 @@ _NETWORK = {"cniVersion": "0.4.0", "name": "loopback", "plugins": [{"type": "loo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Container:
-    """A running container as the machine has it. pid: of its first process, as seen outside the sandbox."""
+    """A running container as the machine has it. pid: of its first process, as seen outside the sandbox.
+
+    env: what that process began with, kept, for it may end any time
+    """
 
     container_id: str
     pid: int
+    env: Mapping[str, str]
 
     @property
     def node_pid(self) -> int:
         """Its pid as the node's driver would name it: that of the sandbox."""
         return node_pid(self.pid)
-
-    @property
-    def env(self) -> dict[str, str]:
-        entries = Path(f"/proc/{self.pid}/environ").read_bytes().decode().split("\0")
-        return dict(entry.split("=", 1) for entry in entries if entry)
 
     @property
     def visible_devices(self) -> set[str]:
@@ -132,9 +131,16 @@ class Node:
         """The container by what the API server says of it; None while it is not running."""
         for status in self.pod(namespace, pod).get("status", {}).get("containerStatuses", []):
             if status["name"] == name and "running" in status["state"]:
-                container_id = status["containerID"].removeprefix("containerd://")
-                pids = self.cgroups.pids(container_id)
-                return Container(container_id=container_id, pid=pids[0]) if pids else None
+                return self.container_of(status["containerID"].removeprefix("containerd://"))
+        return None
+
+    def container_of(self, container_id: str) -> Container | None:
+        """The container by its id; None where its processes have ended, whatever the API server says."""
+        pids = self.cgroups.pids(container_id)
+        with suppress(IndexError, FileNotFoundError, ProcessLookupError):
+            entries = Path(f"/proc/{pids[0]}/environ").read_bytes().decode().split("\0")
+            env = dict(entry.split("=", 1) for entry in entries if entry)
+            return Container(container_id=container_id, pid=pids[0], env=env) if env else None
         return None
 
     def log(self, namespace: str, pod: str, container: str) -> str:

@@ -60,14 +60,9 @@ def _running(stage: Stage, namespace: str, workload: str, container: str) -> lis
                 and "running" in each["state"]
                 and "deletionTimestamp" not in pod["metadata"]
             ):
-                made = _container(stage, each["containerID"].removeprefix("containerd://"))
+                made = stage.node.container_of(each["containerID"].removeprefix("containerd://"))
                 found += [(str(pod["metadata"]["name"]), made)] if made else []
     return found
-
-
-def _container(stage: Stage, container_id: str) -> Container | None:
-    pids = stage.node.cgroups.pids(container_id)
-    return Container(container_id=container_id, pid=pids[0]) if pids else None
 
 
 def _apply(scene: Scene, step: steps.Apply) -> None:
