@@ -28,6 +28,7 @@ from tests.programs import wait_for
 CARDS, SLICES, SLICE = "nvidia.com/gpu", 2, "nvidia.com/mig-1g.10gb"
 OFFERS = {CARDS: 3, SLICE: SLICES}
 BEAT_MS = shipped_agent.BEAT_S * 1000
+HOLDS_MS = 3 * BEAT_MS  # what a beat saw counts until the next one, if that comes so soon
 
 
 def fill(nvml: FakeNvml) -> None:
@@ -142,7 +143,7 @@ def test_a_restarted_kubelet_moves_nothing(cluster: Lab) -> None:
     cluster.node.kubelet.stop(kill=True)
     stopped_ms = now_ms()
     wait_for("the agent misses it", lambda: kubelet_answers(cluster) is False)
-    time.sleep(4 * shipped_agent.BEAT_S)  # longer than a beat's sight holds
+    time.sleep(4 * shipped_agent.BEAT_S)  # longer than a beat's sight holds at the most
     cluster.node.kubelet.start()
     wait_for("the agent sees it again", lambda: kubelet_answers(cluster) is True)
     bodies = cluster.bodies_through(now_ms() + 2 * BEAT_MS)
@@ -150,7 +151,7 @@ def test_a_restarted_kubelet_moves_nothing(cluster: Lab) -> None:
     assert {each.holder for each in found} == {(NAMESPACE, "keeps", "main")}
     for device in given:
         before, after = (each for each in found if each.device == device)
-        assert before.end_ms <= stopped_ms + BEAT_MS
+        assert before.end_ms <= stopped_ms + HOLDS_MS
         assert after.start_ms > stopped_ms
         assert after.end_ms == pushed.through_ms(bodies)
     cluster.delete_pod("keeps")
