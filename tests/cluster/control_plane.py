@@ -19,7 +19,7 @@ import yaml
 
 from tests.cluster import binaries
 from tests.cluster.daemon import Daemon
-from tests.programs import free_port
+from tests.programs import free_port, wait_for
 
 READY_WITHIN_S = 60.0
 ADMIN_TOKEN = "admin-token"
@@ -137,11 +137,20 @@ class ControlPlane:
 
 
 def apply_shipped_rights(plane: ControlPlane) -> None:
-    """The aggregator's ClusterRole and its binding, as the manifest has them."""
+    """The aggregator's ClusterRole and its binding, as the manifest has them; on return they are granted."""
     manifest = (Path(__file__).resolve().parents[2] / "deploy/manifests/aggregator-rbac.yaml").read_text()
     for rule in yaml.safe_load_all(manifest):
         if rule["kind"] in ("ClusterRole", "ClusterRoleBinding"):
             plane.call("POST", f"/apis/rbac.authorization.k8s.io/v1/{rule['kind'].lower()}s", rule)
+    wait_for("the rights are granted", lambda: may_list_namespaces(plane))
+
+
+def may_list_namespaces(plane: ControlPlane) -> bool:
+    """Whether the API server grants what it was told to: told or started a moment ago, it says 403."""
+    asked = {"user": AGGREGATOR_USER, "resourceAttributes": {"verb": "list", "resource": "namespaces"}}
+    review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": asked}
+    answer = plane.call("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", review)
+    return bool(answer["status"]["allowed"])
 
 
 @contextmanager

@@ -21,11 +21,11 @@ from chargeback.cluster.objects import KubernetesObject
 from tests.cluster.aggregating import CLUSTER, Running, aggregating, ledger
 from tests.cluster.control_plane import (
     AGGREGATOR_TOKEN,
-    AGGREGATOR_USER,
     ControlPlane,
     Refused,
     apply_shipped_rights,
     control_plane,
+    may_list_namespaces,
 )
 from tests.cluster.quota_page import differences, samples
 from tests.cluster.relay import relay
@@ -211,14 +211,6 @@ def is_expired(plane: ControlPlane, version: str) -> bool:
     except ValueError:  # no event, or several: it was not refused
         return False
     return bool(said["type"] == "ERROR" and said["object"]["code"] == 410)
-
-
-def may_list_namespaces(plane: ControlPlane) -> bool:
-    """Whether the API server grants what it was told to: just started it says 403 for a moment."""
-    asked = {"user": AGGREGATOR_USER, "resourceAttributes": {"verb": "list", "resource": "namespaces"}}
-    review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": asked}
-    answer = plane.call("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", review)
-    return bool(answer["status"]["allowed"])
 
 
 def _through(plane: ControlPlane, url: str, folder: Path) -> ControlPlane:
