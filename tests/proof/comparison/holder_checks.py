@@ -12,7 +12,7 @@ from tests.proof.comparison.matching import Match, Stay
 from tests.proof.witness.lives import SECOND_MS, UNOWNED, clock
 from tests.proof.witness.testimony import Hold
 
-BEAT_MS = 100  # what a beat sees counts from its beginning: so much later it may ask the kubelet
+BEAT_MS = 1_000  # what a beat sees counts from its beginning: so much later the kubelet may answer it
 HEARD_MS = 250  # two who hear that a pod is gone hear it so far from one another
 LOOKED_MS = 10_500  # whom the kubelet refused is billed until the product last noted him alive: so often it notes
 

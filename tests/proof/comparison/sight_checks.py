@@ -13,8 +13,8 @@ from tests.proof.comparison.matching import API, Match
 from tests.proof.witness.lives import SECOND_MS, clock
 from tests.proof.witness.testimony import Blind
 
-BEAT_MS = 1_500  # from one beat of a second to the next, on a busy machine
 HOLDS_MS = 3_000  # so long a beat's sight holds, until another one
+BEAT_MS = HOLDS_MS  # from one beat of a second to the next, on however busy a machine: else it would be a gap
 
 
 def check_sight(case: Case) -> Iterator[Difference]:

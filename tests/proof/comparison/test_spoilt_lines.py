@@ -152,9 +152,9 @@ def begins_after_its_start(rows: list[Row]) -> None:
 
 
 def unseen_for_long(rows: list[Row]) -> None:
-    """Red has been given its card by 5.2, and the API alone knows of it until 6.701."""
-    rows[1] |= held(5, 6.701, "red", "api")
-    rows[2] |= held(6.701, 14.6, "red", "exclusive", busy_ms=4_000, energy_mj=790_000)
+    """Red has been given its card by 5.2, and the API alone knows of it until 8.201."""
+    rows[1] |= held(5, 8.201, "red", "api")
+    rows[2] |= held(8.201, 14.6, "red", "exclusive", busy_ms=4_000, energy_mj=640_000)
 
 
 def of_another_team(rows: list[Row]) -> None:
