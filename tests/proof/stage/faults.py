@@ -70,9 +70,13 @@ def wait_observed(stage: Stage) -> None:
 
 
 def _kill_agent(stage: Stage) -> None:
-    """SIGKILL, before anything asks it to end; then no pod in its place, else the kubelet would have it back."""
+    """SIGKILL, before anything asks it to end; then no pod in its place, else the kubelet would have it back.
+
+    It may have had it back already, and that one looks until it is told to end: nobody does when the pod is gone.
+    """
     wait_for("an agent is killed", lambda: sum(map(_killed, _agent_pids(stage))) > 0, BACK_WITHIN_S)
     _present(stage, "false")
+    wait_for("no agent is left", lambda: not stage.pods(shipped_agent.NAMESPACE), BACK_WITHIN_S)
 
 
 def _killed(pid: int) -> bool:
