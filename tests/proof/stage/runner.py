@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from tests.programs import wait_for
 from tests.proof.comparison.strays import Stray, strays_since
@@ -138,6 +138,18 @@ def _play(scene: Scene, seed: int, say: Say) -> None:
     _sleep_until(began_s + scene.scenario.until, under_way)
     wait(under_way, DONE_WITHIN_S)
     _raise_first(under_way)
+    if scene.scenario.patient:
+        wait_for("the Jobs have ended", lambda: not _jobs_left(scene), DONE_WITHIN_S)
+
+
+def _jobs_left(scene: Scene) -> list[str]:
+    found = (scene.stage.call("GET", path_of("job", scene.namespace(name))) for name in scene.scenario.namespaces)
+    return [job["metadata"]["name"] for each in found for job in each["items"] if not _has_ended(job)]
+
+
+def _has_ended(job: Mapping[str, Any]) -> bool:
+    conditions = job.get("status", {}).get("conditions", ())
+    return any(each["type"] in ("Complete", "Failed") and each["status"] == "True" for each in conditions)
 
 
 def _what(step: Step) -> str:

@@ -260,7 +260,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """until: when it is over; what still runs then is deleted."""
+    """until: when it is over; what still runs then is deleted. patient: not before all its Jobs have ended."""
 
     name: str
     about: str
@@ -272,3 +272,4 @@ class Scenario:
     steps: tuple[Step, ...]
     faults: tuple[Fault, ...] = ()
     until: float
+    patient: bool = False
