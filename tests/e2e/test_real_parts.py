@@ -117,7 +117,7 @@ def test_a_gpu_process_becomes_a_line(tmp_path: Path, server: Program, pod_proce
     ms = micros(held["amount"])
     assert ms >= 1000
     assert abs(ms - round(micros(held["gpu_hours"]) * 3.6)) <= 2
-    assert micros(slice_held["amount"]) == ms * 3 // 7
+    assert ms * 3 // 7 - micros(slice_held["amount"]) in (0, 1)  # 1: the hour has ended meanwhile, and both were cut
     assert ("platform:idle", "free", h100) in costs
     assert ("platform:idle", "unpartitioned", h100) in costs
     assert any(
