@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from http.client import HTTPException
 from pathlib import Path
 
 WITHIN_S = 60.0
@@ -43,13 +44,13 @@ def free_port() -> int:
 
 
 def fetch(url: str) -> tuple[int, bytes]:
-    """Status and body; 0 where nobody answers."""
+    """Status and body; 0 where nobody answers, or not to the end."""
     try:
         with urllib.request.urlopen(url, timeout=10) as answer:
             return answer.status, answer.read()
     except urllib.error.HTTPError as error:
         return error.code, error.read()
-    except (urllib.error.URLError, ConnectionError, TimeoutError):
+    except (urllib.error.URLError, ConnectionError, TimeoutError, HTTPException):
         return 0, b""
 
 
