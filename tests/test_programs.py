@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import threading
-from pathlib import Path
 
 import pytest
 
@@ -12,10 +11,9 @@ from tests.programs import fetch, free_port
 
 
 def test_a_port_is_nobody_elses_by_chance() -> None:
-    """The kernel gives none of them to a socket that asks for any; none comes twice, nor one that somebody has."""
-    first_by_chance = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    """Linux gives none of these to a socket that asks for any, unless it is told to; none comes twice."""
     found = [free_port() for _ in range(100)]
-    assert max(found) < first_by_chance
+    assert 20_000 <= min(found) <= max(found) < 32_768
     assert len(set(found)) == len(found)
 
 
