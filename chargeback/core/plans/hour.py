@@ -48,7 +48,8 @@ def settle_hour(
     """All lines of the hour as they are with the plans, in a fixed order; and what is wrong with the plans.
 
     lines   charges, all of the cluster and hour, of every node, settled before or not
-    until   ms from the hour's start up to which its nodes are rated: less for an hour that is running
+    until   ms from the hour's start up to which its nodes are rated: less for an hour that is running, in which a
+            guarantee waits whose price goes by what nobody has seen yet
 
     Lines of namespaces that neither have a plan in the hour nor had one when it was settled last come back as they
     are. Settling what is settled changes nothing; the order of what comes in does not matter.
@@ -76,7 +77,7 @@ def settle_hour(
             prices=prices,
             policies=policies,
             pool_of=pool_of,
-            units=Units(in_span_bases, in_span, models, span),
+            units=Units(in_span_bases, in_span, models, span, is_running=until < HOUR_MS),
         )
         unused: list[Unused] = []
         for namespace in sorted(touched):
@@ -158,6 +159,8 @@ def _stretches(books: _Books, namespace: str, problems: list[Problem]) -> Iterat
                 # On no node in particular: one priced as a whole is as good as if it had this card alone.
                 place = Place(cluster=books.cluster, cards=("",))
                 unit, why = books.units.unit_of(plan, key, owner, books.prices, place, (begin_ms, stop_ms))
+                if unit is None and not why:
+                    continue
             if unit is None and plan.guaranteed:
                 guaranteed_ms = Fraction((stop_ms - begin_ms) * plan.guaranteed)
                 problems.append(Problem(kind=UNPRICED_PLAN, subject=f"{namespace}: {why}", ms=guaranteed_ms))

@@ -42,14 +42,22 @@ class Unit:
 class Units:
     """What is known of the devices of an hour in one rating interval.
 
-    bases  base lines of all holders; lines: all lines. Both of the interval; models: of all cards in the hour
-    span   the interval, in unix ms
+    bases       base lines of all holders; lines: all lines. Both of the interval; models: of all cards in the hour
+    span        the interval, in unix ms
+    is_running  the hour is not over: what nobody has seen in it may still be seen
     """
 
     def __init__(
-        self, bases: Sequence[Line], lines: Sequence[Line], models: frozenset[str], span: tuple[int, int]
+        self,
+        bases: Sequence[Line],
+        lines: Sequence[Line],
+        models: frozenset[str],
+        span: tuple[int, int],
+        *,
+        is_running: bool = False,
     ) -> None:
         self._span = span
+        self._is_running = is_running
         self._bases = [base for base in bases if counts(base)]
         self._lines = lines
         self._models = models
@@ -91,7 +99,7 @@ class Units:
         place: Place,
         during: tuple[int, int],
     ) -> tuple[Unit | None, str]:
-        """The unit in a part of the interval, priced for an owner; None, and why it has no price."""
+        """The unit in a part of the interval, priced for an owner; None, and why it has no price ("": not yet)."""
         what = (key, plan.resource, during)
         if what not in self._known:
             self._known[what] = self._slots(*what)
@@ -117,6 +125,8 @@ class Units:
         if rate.unit == NODE_HOUR:
             return None, f"{key} is priced by the node: want a price of a card, reserved or not"
         of_unit = slot.part if rate.unit == INSTANCE_HOUR else slot.weight
+        if of_unit is None and self._is_running:
+            return None, ""
         if of_unit is None:
             return None, f"there is no {key} in this hour, and its price goes by the part that a unit is"
         hourly, quantity = rate.hourly * of_unit, rate.units * of_unit

@@ -268,6 +268,21 @@ def test_a_share_of_an_instance_that_is_not_there_is_no_whole_one() -> None:
     assert [each.kind for each in problems] == ["unpriced plan"]
 
 
+def test_what_a_running_hour_has_not_seen_yet_is_not_without_a_price() -> None:
+    """An agent has begun and seen no card yet. Over, the hour says that nothing tells; without a price it says so."""
+    key = f"{A100} / 3g.40gb"
+    slices = plan(4, resource="nvidia.com/mig-3g.40gb", price_key=key, layer=FILE)
+    gap = replace(idle("GPU-1", 0, HALF, model=A100), account=GAP, kind=GAP_KIND)
+    assert settled([gap], slices, until=HALF) == ([gap], [])
+    seen = idle("MIG-1", HALF, HALF + 1000, model=A100, profile="3g.40gb", weight=Fraction(3, 7), parent="GPU-1")
+    found, _ = settled([gap, seen], slices, until=HALF + 1000)
+    assert sums(found)[("cc-a", "unused")][2] == 4 * (1_500_000 * 3 * (HALF + 1000) // 7 // HOUR_MS)
+    for until, prices in ((HOUR_MS, PRICES), (HALF, PriceBook([]))):
+        found, problems = settled([gap], slices, until=until, prices=prices)
+        assert sums(found)[(UNPRICED, "unused")] == (Fraction(4 * until, HOUR_MS), None, None)
+        assert [each.kind for each in problems] == ["unpriced plan"]
+
+
 def test_several_models_want_a_price_key() -> None:
     """Without one it has no price, and what is held is billed as without a plan; with one its model fills it."""
     lines = [line("GPU-1"), line("GPU-2", model=A100, pod="other")]
