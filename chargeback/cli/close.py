@@ -18,7 +18,7 @@ from chargeback.cli.values import MONTH
 from chargeback.config import Settings
 from chargeback.core.money import format_micros
 from chargeback.core.months.checks import percent
-from chargeback.core.months.closing import Finding, NotWaivable, stopping
+from chargeback.core.months.closing import Finding, NotWaivable, stopping, waive
 from chargeback.core.months.sums import Coverage
 from chargeback.months.close import MonthBlocked, MonthRefused, approve, close, discard, prepare, verified
 from chargeback.months.look import Look, all_months, look
@@ -141,6 +141,8 @@ def _prepare(
     with reading(database) as connection:
         state = month_state(connection, month)
     if state is not None and state.state == DRAFT:
+        # A wrong name leaves the draft as it is.
+        waive(look(database, month, now_ms(), settings.grace, settings.limits).findings, waivers, reason)
         discard(database, month, who, now_ms(), reason or "another draft is made")
         close_all(database, now_ms(), 0)  # what waited
     try:

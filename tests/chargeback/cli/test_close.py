@@ -112,6 +112,19 @@ def test_what_is_waived_stays_with_the_draft(run: Run, database: Database) -> No
     ]
 
 
+def test_a_wrong_waiver_leaves_the_draft_as_it_is(run: Run, database: Database) -> None:
+    """What it waives is looked up first; a right one is replaced by the next draft."""
+    unowned(database)
+    waived = (MONTH, "--prepare", "--who", "ann", "--reason", "gone", "--waive")
+    assert run(*waived, "unowned").exit_code == 0
+    ended = run(*waived, "unowned:lab/alfa")
+    said = "--waive unowned:lab/alfa: nothing of that name blocks: want one of unowned, unowned:lab/alpha"
+    assert (ended.exit_code, said in ended.stderr) == (2, True), ended.output
+    (row,) = json.loads(run("--list", "--output", "json").stdout)
+    assert (row["state"], row["draft"]) == ("draft", 1)
+    assert json.loads(run(*waived, "unowned:lab/alpha", "--output", "json").stdout)["draft"] == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
