@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import yaml
@@ -26,3 +27,15 @@ class PlainLoader(yaml.BaseLoader):
 def is_null(node: yaml.Node) -> bool:
     """Whether it is YAML's word for nothing, as tools write what was not given; in quotes it is a name."""
     return isinstance(node, yaml.ScalarNode) and node.style is None and node.value in _NULLS
+
+
+def nulls(node: yaml.Node, place: str = "") -> Iterator[str]:
+    """The places below a node where it is nothing: `prices[0].tier`."""
+    if is_null(node):
+        yield place
+    elif isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield from nulls(value, f"{place}.{key.value}" if place else key.value)
+    elif isinstance(node, yaml.SequenceNode):
+        for i, value in enumerate(node.value):
+            yield from nulls(value, f"{place}[{i}]")

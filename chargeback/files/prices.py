@@ -25,7 +25,7 @@ import yaml
 from chargeback.core.hours import format_instant
 from chargeback.core.prices.book import PriceBook
 from chargeback.core.prices.entries import ClassTier, Discount, Entry, Price, TierFactor, name_of
-from chargeback.files.plain_yaml import PlainLoader
+from chargeback.files.plain_yaml import PlainLoader, nulls
 from chargeback.files.price_reader import Reader
 
 # The name that stands for the list prices inside the package, instead of a file's.
@@ -70,18 +70,24 @@ def read_price_file(name: str, timezone: str = "UTC") -> PriceFile:
         text = Path(name).read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise PriceFileError(f"{name}: {error}: want UTF-8") from error
-    return parse_prices(text, name, timezone)
+    return parse_prices(text, name, timezone, is_file=True)
 
 
-def parse_prices(text: str, name: str, timezone: str = "UTC") -> PriceFile:
-    """Parse and check. Raises PriceFileError that lists every problem with its place."""
+def parse_prices(text: str, name: str, timezone: str = "UTC", *, is_file: bool = False) -> PriceFile:
+    """Parse and check. Raises PriceFileError that lists every problem with its place.
+
+    is_file: a person's, in which `null` is no name; a text that the ledger keeps says what it said when it came.
+    """
     problems: list[str] = []
     try:
-        data = yaml.load(text, Loader=PlainLoader)
+        root = yaml.compose(text, Loader=PlainLoader)
+        data = None if root is None else PlainLoader("").construct_document(root)
     except yaml.YAMLError as error:
         raise PriceFileError(f"{name}: not YAML: {error}") from error
-    if not isinstance(data, Mapping):
+    if root is None or not isinstance(data, Mapping):
         raise PriceFileError(f"{name}: want a mapping with currency, {', '.join(SECTIONS)}")
+    if is_file:
+        problems += [f"{place}: null: want a value, or no such key" for place in nulls(root)]
     reader = Reader(timezone, problems)
     reader.unknown_keys(data, "", {"currency", *SECTIONS})
     currency = str(data.get("currency", ""))

@@ -81,6 +81,25 @@ def test_other_sections_are_checked_alike(section: str, said: str) -> None:
     assert said in problems(f"currency: USD\n{section}\n")
 
 
+def test_null_is_no_name(tmp_path: Path) -> None:
+    """As tools write what was not given. In quotes it is one; in a text that a ledger keeps it stays one."""
+    text = f"""{HEAD}  - {{model: null, price: 1, unit: gpu-hour, tier: ~, node_labels: {{zone: Null}}}}
+tiers: null
+discounts: [{{cost_center: NULL, factor: 1, until: null}}]
+"""
+    file = tmp_path / "prices.yaml"
+    file.write_text(text)
+    with pytest.raises(PriceFileError) as refused:
+        read_price_file(str(file))
+    places = ("prices[0].model", "prices[0].tier", "prices[0].node_labels.zone", "tiers", "discounts[0].cost_center")
+    for place in (*places, "discounts[0].until"):
+        assert f"{file}: {place}: null: want a value, or no such key\n" in f"{refused.value}\n"
+    entry = "  - {model: X, tier: null, price: 1, unit: gpu-hour}\n"
+    file.write_text(HEAD + entry.replace("null", '"null"'))
+    kept = parse_prices(HEAD + entry, "p.yaml")
+    assert [price.tier for price in (*read_price_file(str(file)).prices, *kept.prices)] == ["null", "null"]
+
+
 def test_every_kind_of_entry_is_read() -> None:
     """Labels in bytewise order of their keys, so that the order in the file tells nothing apart."""
     file = parse_prices(
