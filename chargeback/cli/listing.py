@@ -16,6 +16,7 @@ from chargeback.cli.console import cell, console, table, text_of
 from chargeback.cli.options import Failure
 from chargeback.core.months.statements import safe
 from chargeback.store.database import Connection, Database, DatabaseUnavailable
+from chargeback.store.policies import policy_book
 
 OUTPUT = click.option("--output", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
 
@@ -76,6 +77,14 @@ def writing(database: Database) -> Iterator[Connection]:
             yield connection
     except DatabaseUnavailable as error:
         raise Failure(str(error)) from error
+
+
+def ledger_timezone(connection: Connection) -> str:
+    """Whose midnights the ledger's days have. Raises Failure where none has begun."""
+    policies = policy_book(connection)
+    if policies is None:
+        raise Failure("no ledger here yet: start `chargeback serve` first")
+    return policies.first.timezone
 
 
 def now_ms() -> int:

@@ -8,14 +8,13 @@ from typing import Any
 
 import click
 
-from chargeback.cli.listing import OUTPUT, Row, now_ms, print_rows, reading, writing
+from chargeback.cli.listing import OUTPUT, Row, ledger_timezone, now_ms, print_rows, reading, writing
 from chargeback.cli.options import STORE, Failure, settings_options, take_database
 from chargeback.cli.people import given, people_options, taken
 from chargeback.cli.values import timezone_option
 from chargeback.core.hours import format_instant
 from chargeback.core.plans.book import PlanVersion
 from chargeback.files.plans import PlanFile, PlanFileError, read_plan_file
-from chargeback.store.database import Connection
 from chargeback.store.plans import (
     PlanChange,
     PlansConflict,
@@ -24,7 +23,6 @@ from chargeback.store.plans import (
     plan_clusters,
     plan_histories,
 )
-from chargeback.store.policies import policy_book
 
 CHANGES = ("cluster", "namespace", "resource", "price_key", "guaranteed", "cap", "from", "until", "closed_months")
 HISTORY = (
@@ -88,12 +86,12 @@ def import_file(
     try:
         if dry_run:
             with reading(database) as connection:
-                timezone = _timezone(connection)
+                timezone = ledger_timezone(connection)
                 found = _read(file, cluster, timezone)
                 changes = file_changes(connection, found, [cluster], timezone, now_ms(), who)
         else:
             with writing(database) as connection:
-                timezone = _timezone(connection)
+                timezone = ledger_timezone(connection)
                 found = _read(file, cluster, timezone)
                 changes = import_plans(
                     connection, found, [cluster], timezone, now_ms(), who=who, why=why, force=force
@@ -166,13 +164,6 @@ def _read(file: Path, cluster: str, timezone: str) -> PlanFile:
         return read_plan_file(file, cluster, timezone)
     except (PlanFileError, OSError) as error:
         raise Failure(str(error)) from error
-
-
-def _timezone(connection: Connection) -> str:
-    policies = policy_book(connection)
-    if policies is None:
-        raise Failure("no ledger here yet: start `chargeback serve` first")
-    return policies.first.timezone
 
 
 def commands() -> Iterable[click.Command]:
