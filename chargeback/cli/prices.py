@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from chargeback.cli.listing import OUTPUT, Row, ledger_timezone, now_ms, print_rows, reading
 from chargeback.cli.options import EXIT_INCOMPLETE, STORE, Failure, settings_options, take_database
@@ -58,6 +59,8 @@ def show(built_in: bool, at: str | None, why: bool, output: str, **options: Any)
               chargeback prices show --why --model "NVIDIA H100 80GB HBM3" --tier best-effort --cost-center rd-001
     """
     asked = {name: options.pop(name) for name in QUESTION}
+    if not why:
+        _check_alone()
     if built_in:
         book = read_price_file(BUILT_IN).book(version=0, timezone="UTC")
     else:
@@ -82,6 +85,18 @@ def show(built_in: bool, at: str | None, why: bool, output: str, **options: Any)
     rows = [_entry(each) for each in _sorted(book) if at_ms is None or each.holds(at_ms)]
     hidden = [name for name in SHOWN if not any(row[name] for row in rows)]
     print_rows(SHOWN, rows, output, hidden=hidden, whole=("from", "until"), numbers=("price", "factor"))
+
+
+def _check_alone() -> None:
+    """Raises Failure with every option that says whom and what --why is about."""
+    context = click.get_current_context()
+    given = [
+        parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.name in QUESTION and context.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise Failure("\n".join(f"{option}: want --why with it" for option in given))
 
 
 def _labels(texts: Sequence[str]) -> Labels:

@@ -196,6 +196,13 @@ def test_an_entry_keeps_its_own_unit_beside_the_one_that_is_paid_by(run: Run, tm
     ]  # fmt: skip
 
 
+def test_what_is_asked_of_why_is_not_asked_of_the_book(run: Run) -> None:
+    """All of it was ignored, and the whole book shown: also where what is said is the default."""
+    ended = run("show", "--model", "X", "--sharing", "exclusive", "--node-label", "zone=a")
+    said = "".join(f"{option}: want --why with it\n" for option in ("--model", "--sharing", "--node-label"))
+    assert (ended.exit_code, ended.stdout, said in f"{ended.stderr}\n") == (2, "", True), ended.stderr
+
+
 def test_why_nobody_pays(run: Run) -> None:
     """Unpriced: something is missing, which is not the same as wrong use."""
     ended = run("show", "--why", "--model", "X")
