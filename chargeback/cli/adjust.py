@@ -241,7 +241,9 @@ def _waiver(database: Database, wanted: Adjustment, policy: Policy, dry_run: boo
     if not dry_run:
         with writing(database) as connection:
             made, due = make_adjustment(connection, wanted, policy.timezone, policy.version)
-        click.echo(f"{made.name}: {made.kind} of {made.scope}; {to_be_rated(due)}")
+        click.echo(f"{made.name}: {made.kind} of {made.scope}; {to_be_rated(due)}", err=output != "table")
+        if output != "table":
+            print_rows(LISTED, [_listed(made)], output, numbers=("number", "amount"))
         return
     scope = wanted.scope
     span = HourSpan(

@@ -82,7 +82,7 @@ def close_month(
         if step == "list":
             _list(database, output)
         elif step == "verify":
-            _verify(database, month)
+            _verify(database, month, output)
         elif month is not None and step == "dry_run":
             _show_look(look(database, month, now_ms(), settings.grace, settings.limits), output)
         elif month is not None:
@@ -228,10 +228,13 @@ def _list(database: Database, output: str) -> None:
     print_rows(LISTED, rows, output, numbers=("draft", "waiting"))
 
 
-def _verify(database: Database, month: str | None) -> None:
+def _verify(database: Database, month: str | None, output: str) -> None:
     differences = list(verified(database, month))
-    for difference in differences:
-        click.echo(difference)
+    if output == "table":
+        for difference in differences:
+            click.echo(difference)
+    else:
+        print_rows(("difference",), [{"difference": each} for each in differences], output)
     if differences:
         sys.exit(EXIT_INCOMPLETE)
-    click.echo("nothing differs from what was closed")
+    click.echo("nothing differs from what was closed", err=output != "table")

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from chargeback.cli.changes import print_changes, progress
-from chargeback.cli.listing import OUTPUT, now_ms, reading, writing
+from chargeback.cli.listing import OUTPUT, now_ms, print_rows, reading, writing
 from chargeback.cli.options import EXIT_INCOMPLETE, STORE, Failure, settings_options, take_database
 from chargeback.cli.values import reading_by
 from chargeback.core.hours import parse_hour
@@ -21,6 +21,7 @@ from chargeback.store.policies import policy_book
 from chargeback.tasks.close_hours import Closed, close_all
 
 HOUR = reading_by(parse_hour)
+RATED = ("node_hours", "plan_hours")
 
 
 @click.command()
@@ -57,7 +58,9 @@ def rerate(
         if span is None:
             done = _close(database, None, now)
             plans = f", {done.plan_hours} plan-hours settled" if done.plan_hours else ""
-            click.echo(f"{done.node_hours} node-hours rated{plans}")
+            click.echo(f"{done.node_hours} node-hours rated{plans}", err=output != "table")
+            if output != "table":
+                print_rows(RATED, [{name: getattr(done, name) for name in RATED}], output, numbers=RATED)
             return
         kept = _would(database, span) if dry_run else _do(database, span, now)
     except DatabaseUnavailable as error:

@@ -104,8 +104,9 @@ def test_an_outage_takes_half_an_hour_off_one_node(ledger: Database) -> None:
         ("platform:discount", "1.500000", "1.500000"),
     ]
     others = [line for line in month(ledger) if line.node == "n2"]
-    did = adjust(ledger, *arguments)
-    assert did.stdout == "adjustment-1: outage of cluster=lab,node=n1; " + to_be_rated(1) + "\n"
+    did = adjust(ledger, *arguments, "--output", "json")
+    assert did.stderr == "adjustment-1: outage of cluster=lab,node=n1; " + to_be_rated(1) + "\n"
+    assert json.loads(did.stdout) == json.loads(adjust(ledger, "list", "--output", "json").stdout)
     rate_all(ledger)
     assert amounts(month(ledger)) == {"cc-a": 1_500_000, "cc-b": 1_500_000, "platform:discount": 3_000_000}
     assert [line for line in month(ledger) if line.node == "n2"] == others

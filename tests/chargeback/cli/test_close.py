@@ -167,8 +167,13 @@ def test_what_was_closed_is_verified(run: Run, database: Database) -> None:
     """Exit 1 and what differs, where somebody changed a statement or a line."""
     closed(database)
     assert (run("--verify").exit_code, run(MONTH, "--verify").stdout) == (0, "nothing differs from what was closed\n")
+    assert json.loads(run("--verify", "--output", "json").stdout) == []
     with database.write() as connection:
         connection.exec_driver_sql("UPDATE statements SET amount_micros = 1 WHERE account = 'cc-b'")
     ended = run("--verify")
     assert ended.exit_code == 1
     assert [line.split(":")[0] for line in ended.stdout.splitlines()] == ["2024-10 cc-b (statement 2)", "2024-10"]
+    listed = json.loads(run("--verify", "--output", "json").stdout)
+    assert [row["difference"] for row in listed] == ended.stdout.splitlines()
+    as_csv = run("--verify", "--output", "csv")
+    assert (as_csv.exit_code, as_csv.stdout.splitlines()[0]) == (1, "difference")

@@ -165,3 +165,5 @@ def test_what_is_due_is_said_with_the_plans_that_follow(ledger: Database, tmp_pa
     hours = 1 + SILENT_MS // HOUR_MS
     assert run(ledger, "rerate", "--now").stdout == f"0 node-hours rated, {hours} plan-hours settled\n"
     assert run(ledger, "rerate", "--now").stdout == "0 node-hours rated\n"
+    as_json = run(ledger, "rerate", "--now", "--output", "json")
+    assert json.loads(as_json.stdout) == [{"node_hours": 0, "plan_hours": 0}]
