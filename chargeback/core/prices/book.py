@@ -94,9 +94,12 @@ class PriceBook:
         self._ranked_factors = sorted(self.factors, key=lambda factor: factor.rank)
         self._ranked_discounts = sorted(self.discounts, key=lambda discount: discount.rank)
         ranked = sorted(self.prices, key=lambda price: price.rank)
-        self._of_any = [price for price in ranked if price.model is None]
-        models = {price.model for price in ranked if price.model is not None}
-        self._of = {model: [price for price in ranked if price.model in (None, model)] for model in models}
+        places: dict[str | None, list[int]] = {None: []}
+        for number, price in enumerate(ranked):
+            places.setdefault(price.model, []).append(number)
+        of_any = places.pop(None)
+        self._of_any = [ranked[number] for number in of_any]
+        self._of = {model: [ranked[number] for number in sorted((*of_any, *own))] for model, own in places.items()}
 
     def list_rate(self, asked: Asked) -> Rate | None:
         """The card's own price, whoever holds it; None: unpriced."""
