@@ -16,8 +16,8 @@ from sqlalchemy.exc import OperationalError
 from chargeback.store.database import Connection, Database, DatabaseError
 from chargeback.store.tables import metadata
 
-# How long the migration waits for tables in use: often for a little, about ten minutes in all.
-_HOLD_TRIES, _HOLD_WITHIN_MS, _HOLD_PAUSE_S = 1_000, 500, 0.1
+# How long the migration waits for tables in use: often for a little, ten minutes in all; a startup probe longer.
+HOLD_TRIES, HOLD_WITHIN_MS, HOLD_PAUSE_S = 1_000, 500, 0.1
 _LOCK_NOT_AVAILABLE = "55P03"
 # Any number will do, as long as every replica takes the same: two must not migrate at once.
 _LOCK = 0x67707563
@@ -58,15 +58,15 @@ def _hold_all(connection: Connection) -> None:
     if connection.dialect.name == "sqlite":
         return  # has one writer, and readers that see what was
     tables = ", ".join(sorted(metadata.tables.keys() & set(inspect(connection).get_table_names())))
-    for _ in range(_HOLD_TRIES):
+    for _ in range(HOLD_TRIES):
         try:
             with connection.begin_nested():
-                connection.execute(text(f"SET LOCAL lock_timeout = {_HOLD_WITHIN_MS}"))
+                connection.execute(text(f"SET LOCAL lock_timeout = {HOLD_WITHIN_MS}"))
                 connection.execute(text(f"LOCK TABLE {tables} IN ACCESS EXCLUSIVE MODE"))
         except OperationalError as error:
             if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
                 raise
-            time.sleep(_HOLD_PAUSE_S)
+            time.sleep(HOLD_PAUSE_S)
         else:
             connection.execute(text("SET LOCAL lock_timeout TO DEFAULT"))
             return

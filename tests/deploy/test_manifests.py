@@ -14,6 +14,7 @@ import yaml
 from chargeback.cluster.kinds import kinds
 from chargeback.core.agents import AUDIENCE
 from chargeback.core.owners.owners import LabelKeys
+from chargeback.store.schema import HOLD_PAUSE_S, HOLD_TRIES, HOLD_WITHIN_MS
 
 ROOT = Path(__file__).parents[2]
 MANIFESTS = ROOT / "deploy/manifests"
@@ -171,6 +172,13 @@ def test_the_aggregator_meets_the_restricted_level_and_never_runs_twice() -> Non
     assert not any(key in pod for key in ("hostPID", "hostNetwork", "hostIPC"))
     assert not any("hostPath" in volume for volume in pod["volumes"])
     assert (aggregator["spec"]["replicas"], aggregator["spec"]["strategy"]) == (1, {"type": "Recreate"})
+
+
+def test_a_migration_that_waits_for_tables_is_not_killed() -> None:
+    """It waits ten minutes for who uses them, and has at least as long again for its work."""
+    probe = container_of(one("Deployment", "chargeback"))["startupProbe"]
+    waited_s = HOLD_TRIES * (HOLD_WITHIN_MS / 1000 + HOLD_PAUSE_S)
+    assert probe["periodSeconds"] * probe["failureThreshold"] >= 2 * waited_s
 
 
 @by_name
