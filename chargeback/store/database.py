@@ -39,6 +39,13 @@ _NOTICED = {
 # What a standby answers to whoever writes: after a failover the primary is elsewhere.
 _READ_ONLY = "25006"
 
+# What PostgreSQL and SQLite say of a sum that no column holds: 64 bits of micros.
+_OUT_OF_RANGE, _OVERFLOW = "22003", "integer overflow"
+_TOO_GREAT = (
+    "a sum of the ledger is beyond 9223372036854.775807: look for a slip in `chargeback prices show` and "
+    "`chargeback adjust list`, and take it back"
+)
+
 # Execution option of connections that will write.
 _WRITES = "chargeback_writes"
 
@@ -79,6 +86,8 @@ def _as_unavailable() -> Iterator[None]:
     except PoolTimeoutError as error:
         raise DatabaseUnavailable(str(error)) from error
     except DBAPIError as error:
+        if _is_too_great(error.orig):
+            raise DatabaseUnavailable(f"{_TOO_GREAT} ({error.orig})") from error
         if isinstance(error, OperationalError) or error.connection_invalidated or _is_standby(error.orig):
             raise DatabaseUnavailable(str(error.orig)) from error
         raise
@@ -184,6 +193,10 @@ def _make_folder(file: str | None) -> None:
     if not file or file == ":memory:":
         raise DatabaseError("database: sqlite in memory: want a file, for every thread opens the database anew")
     Path(file).parent.mkdir(parents=True, exist_ok=True)
+
+
+def _is_too_great(error: BaseException | None) -> bool:
+    return getattr(error, "sqlstate", None) == _OUT_OF_RANGE or str(error) == _OVERFLOW
 
 
 def _is_standby(error: BaseException | None) -> bool:

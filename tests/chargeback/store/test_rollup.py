@@ -7,10 +7,12 @@ from collections import defaultdict
 from dataclasses import replace
 from fractions import Fraction
 
+import pytest
+
 from chargeback.core.lines import Line
 from chargeback.core.totals import Total, total_of
 from chargeback.store.claims import Settled, claim, settle
-from chargeback.store.database import Database, open_database
+from chargeback.store.database import Database, DatabaseUnavailable, open_database
 from chargeback.store.known import NOTHING
 from chargeback.store.ledger import lines_of_month, replace_lines
 from chargeback.store.rollup import (
@@ -171,3 +173,19 @@ def test_days_of_several_clusters_are_marked_apart(ledger: Database) -> None:
         totals = list(totals_of_month(connection, "2026-10"))
     assert {total.cluster for total in totals} == {"Lab-2", CLUSTER}
     assert [total.key for total in totals] == sorted(total.key for total in totals)
+
+
+def test_a_sum_that_no_column_holds_is_said_and_passes(ledger: Database) -> None:
+    """A slip in a price: whoever sums says what to look for, and goes on once it is taken back."""
+    fill(ledger)
+    close_all(ledger, LATER_MS, GRACE_MS)
+    with ledger.write() as connection:
+        connection.exec_driver_sql("UPDATE lines SET list_micros = 5000000000000000000 WHERE list_micros > 0")
+        mark_days(connection, [DAY])
+    with pytest.raises(DatabaseUnavailable, match=r"beyond 9223372036854\.775807: look for a slip in `chargeback"):
+        rebuild_days(ledger)
+    with ledger.write() as connection:
+        connection.exec_driver_sql("UPDATE lines SET list_micros = 1 WHERE list_micros > 0")
+    rebuild_days(ledger)
+    with ledger.read() as connection:
+        assert marked(connection) == 0
