@@ -11,7 +11,7 @@ _NULLS = ("null", "Null", "NULL", "~")
 
 
 class PlainLoader(yaml.BaseLoader):
-    """Scalars stay text: an amount must never pass through a float."""
+    """Scalars stay text: an amount must never pass through a float. A key's null is None."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -21,7 +21,8 @@ class PlainLoader(yaml.BaseLoader):
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} comes twice", key.start_mark)
             seen.add(key.value)
-        return super().construct_mapping(node, deep)
+        found = super().construct_mapping(node, deep)
+        return found | {key.value: None for key, value in node.value if is_null(value)}
 
 
 def is_null(node: yaml.Node) -> bool:

@@ -126,10 +126,13 @@ class Reader:
         return None if len(self._problems) > before else found
 
     def _text(self, entry: Mapping[str, Any], key: str, place: str, *, required: bool = False) -> str | None:
-        value = entry.get(key) or None
-        if value is None and required:
-            self._problems.append(f"{place}.{key}: missing")
-        if value is None or isinstance(value, str):
+        """None where the key is not there. One that says nothing would be for all there is, which nobody wrote."""
+        if key not in entry:
+            if required:
+                self._problems.append(f"{place}.{key}: missing")
+            return None
+        value = entry[key]
+        if isinstance(value, str) and value:
             return value
         self._problems.append(f"{place}.{key}: {value!r}: want a text")
         return None
@@ -141,7 +144,7 @@ class Reader:
         return text
 
     def _labels(self, entry: Mapping[str, Any], place: str) -> Labels:
-        found = entry.get("node_labels") or {}
+        found = entry.get("node_labels", {})
         if not isinstance(found, Mapping):
             self._problems.append(f"{place}.node_labels: {found!r}: want a mapping of label keys to values")
             return ()
@@ -177,8 +180,9 @@ class Reader:
         return from_ms, until_ms
 
     def _border(self, entry: Mapping[str, Any], key: str, place: str) -> int | None:
-        if not (text := entry.get(key)):
+        if key not in entry:
             return None
+        text = entry[key]
         try:
             at_ms = parse_instant(str(text), self._timezone)
         except ValueError as error:

@@ -51,6 +51,7 @@ def test_what_is_wrong_with_a_file_is_said(text: str, problem: str) -> None:
         ("7", "budgets[0]: '7': want a mapping"),
         ('{amount: "1", from: 2026-10}', "budgets[0].cost_center: missing"),
         ("{cost_center: unowned, amount: 1, from: 2026-10}", "budgets[0].cost_center: 'unowned': is an account"),
+        ("{cost_center: null, amount: 1, from: 2026-10}", "budgets[0].cost_center: None: want a text"),
         ("{cost_center: [a], amount: 1, from: 2026-10}", "budgets[0].cost_center: ['a']: want a text"),
         ("{cost_center: a, amount: 1e3, from: 2026-10}", "budgets[0].amount: '1e3': want a plain decimal"),
         ("{cost_center: a, amount: -1, from: 2026-10}", "budgets[0].amount: '-1': want an amount of 0 or more"),

@@ -51,6 +51,16 @@ def test_a_key_that_comes_twice_in_the_file_is_refused(tmp_path: Path) -> None:
         read_settings({}, {}, file)
 
 
+def test_a_null_in_the_file_is_no_name(tmp_path: Path) -> None:
+    """In quotes it is one."""
+    file = tmp_path / "settings.yaml"
+    file.write_text("cluster: null\n")
+    with pytest.raises(SettingsError, match="cluster: want a text"):
+        read_settings({}, {}, file)
+    file.write_text("cluster: 'null'\n")
+    assert read_settings({}, {}, file).cluster == "null"
+
+
 @pytest.mark.parametrize("listen", ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "example.org:1"])
 def test_beyond_loopback_somebody_must_be_known(listen: str, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="beyond loopback anybody could push"):
