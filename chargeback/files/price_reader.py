@@ -8,7 +8,7 @@ from typing import Any
 
 from chargeback.core.hours import parse_instant
 from chargeback.core.money import MICROS, parse_decimal
-from chargeback.core.owners.owners import check_label_key
+from chargeback.core.owners.owners import check_label_key, check_name
 from chargeback.core.prices.book import is_border
 from chargeback.core.prices.entries import (
     INSTANCE_HOUR,
@@ -103,7 +103,7 @@ class Reader:
         self.unknown_keys(entry, f"{place}.", DISCOUNT)
         from_ms, until_ms = self._validity(entry, place)
         discount = Discount(
-            cost_center=self._text(entry, "cost_center", place, required=True) or "",
+            cost_center=self._cost_center(entry, place),
             factor=self._decimal(entry, "factor", place, FACTOR_DIGITS),
             contract=self._text(entry, "contract", place),
             model=self._text(entry, "model", place),
@@ -136,6 +136,14 @@ class Reader:
             return value
         self._problems.append(f"{place}.{key}: {value!r}: want a text")
         return None
+
+    def _cost_center(self, entry: Mapping[str, Any], place: str) -> str:
+        name = self._text(entry, "cost_center", place, required=True)
+        try:
+            return "" if name is None else check_name(name)
+        except ValueError as error:
+            self._problems.append(f"{place}.cost_center: {name!r}: {error}")
+            return ""
 
     def _one_of(self, entry: Mapping[str, Any], key: str, place: str, values: Sequence[str]) -> str | None:
         text = self._text(entry, key, place)

@@ -78,6 +78,11 @@ def test_an_entry_that_cannot_be_meant_is_named(entry: str, said: str) -> None:
         ("tiers: [{tier: t, factor: -1}]", "tiers[0].factor: '-1': want zero or more"),
         ("tiers: {tier: t, factor: 1}", "tiers: want a list"),
         ("discounts: [{contract: C, factor: 1}]", "discounts[0].cost_center: missing"),
+        (
+            "discounts: [{cost_center: 'platform:idle', factor: 1}]",
+            "discounts[0].cost_center: 'platform:idle': is an",
+        ),
+        ("discounts: [{cost_center: unowned, factor: 1}]", "discounts[0].cost_center: 'unowned': is an account"),
         ("discounts: [{cost_center: c, factor: 1, pool: p}]", "discounts[0].pool: not a key of this file"),
         ("discounts: [{cost_center: c, factor: 1, cluster: null}]", "discounts[0].cluster: None: want a text"),
         ("priority_classes: [{priority_class: p}]", "priority_classes[0].tier: missing"),
