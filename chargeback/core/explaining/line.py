@@ -169,7 +169,7 @@ def _slot(line: Line) -> str | None:
 def _quantity(line: Line, quantity: Fraction) -> str | None:
     if not quantity or line.unit is None or line.unit_price is None:
         return None
-    return f"{_hours(quantity)} h at {format_decimal(line.unit_price / MICROS)} a {line.unit}"
+    return f"{_hours(quantity)} h at {format_decimal(line.unit_price / MICROS)} per {line.unit}"
 
 
 def _hours(ms: Fraction) -> str:

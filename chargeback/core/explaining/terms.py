@@ -76,13 +76,15 @@ def _chosen(reason: Reason) -> list[Fact]:
     facts += [_entry("passed over" if i else "discount", discount) for i, discount in enumerate(reason.discounts)]
     if reason.rate is not None:
         amount = format_decimal(reason.rate.unit_amount / MICROS)
-        facts.append(fact("comes to", f"{amount} a {reason.rate.unit}", {"amount": amount, "unit": reason.rate.unit}))
+        facts.append(
+            fact("comes to", f"{amount} per {reason.rate.unit}", {"amount": amount, "unit": reason.rate.unit})
+        )
     return facts
 
 
 def _entry(name: str, entry: Price | TierFactor | Discount) -> Fact:
     if isinstance(entry, Price):
-        what = f"{format_decimal(entry.amount / MICROS)} a {entry.unit}"
+        what = f"{format_decimal(entry.amount / MICROS)} per {entry.unit}"
     else:
         what = f"× {format_decimal(entry.factor)}"
         contract = entry.contract if isinstance(entry, Discount) else None
