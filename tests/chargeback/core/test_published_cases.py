@@ -5,10 +5,10 @@ What this product does not have, and so cannot get wrong:
 - graduated and volume tariffs (R10): a price is a number, by place, profile, tier and date;
 - taxes and cents (R11): amounts are micros; a target that wants two decimals gets a rounding row.
 
-Cases shown elsewhere: R8 and prices by place, pool and contract in test_prices.py; idle sharing to its end in
+Cases shown elsewhere: R8 and prices by place, pool and contract in prices/test_book.py; idle sharing to its end in
 test_idle_sharing.py; R9 in test_corrections.py; R15 and §4.36 in test_budgets.py; R16 in quota/ and in the tests of
 the alert rules; §4.4 in tests/nvml; §4.15 and E7 (bound, not yet running) in test_second_meter.py; §4.18 (an hour at
-many times yesterday's cost) in test_month_checks.py; §4.19 and E10 in test_lookalikes.py and test_owners.py; §4.21
+many times yesterday's cost) in months/test_checks.py; §4.19 and E10 in test_lookalikes.py and test_owners.py; §4.21
 (rows and hashes of exports) and §4.26, §4.27 in the tests of the store and in tests/load; §4.29 in
 tests/chargeback/test_exactly_once.py; §4.32, §4.33 in quota/. Complaints and defects without numbers of their own:
 test_published_defects.py.
