@@ -143,7 +143,8 @@ def _prepare(
     if state is not None and state.state == DRAFT:
         # A wrong name leaves the draft as it is.
         waive(look(database, month, now_ms(), settings.grace, settings.limits).findings, waivers, reason)
-        discard(database, month, who, now_ms(), reason or "another draft is made")
+        discarded = discard(database, month, who, now_ms(), reason or "another draft is made")
+        click.echo(f"{month}: draft {discarded.draft} is discarded", err=True)  # also where no other can be made
         close_all(database, now_ms(), 0)  # what waited
     try:
         draft = prepare(database, month, who, now_ms(), settings.grace, settings.limits, waivers, reason)

@@ -102,6 +102,14 @@ def test_a_draft_that_is_made_again_takes_in_what_waited(run: Run, database: Dat
     assert row["waiting"] == 0
 
 
+def test_a_draft_that_no_other_can_follow_is_discarded_and_says_so(run: Run) -> None:
+    """What waits is rated before the month is judged, so there is no way back."""
+    run(MONTH, "--prepare", "--who", "ann")
+    ended = run(MONTH, "--prepare", "--who", "ann", "--waive", "nobody", "--reason", "typed wrongly")
+    assert (ended.exit_code, ended.stderr.splitlines()[0]) == (2, f"{MONTH}: draft 1 is discarded")
+    assert run(MONTH, "--dry-run").stdout.endswith(f"{MONTH} is open; nothing blocks it\n")
+
+
 def test_what_is_waived_stays_with_the_draft(run: Run, database: Database) -> None:
     unowned(database)
     made = run(MONTH, "--prepare", "--who", "ann", "--waive", "unowned", "--reason", "gone")
