@@ -10,7 +10,7 @@ import click
 from chargeback.cli.changes import to_be_rated
 from chargeback.cli.listing import OUTPUT, Row, now_ms, print_rows, reading, writing
 from chargeback.cli.options import STORE, Failure, settings_options, take_database
-from chargeback.cli.people import people_options, taken
+from chargeback.cli.people import given, people_options, taken
 from chargeback.cli.values import INSTANT, reading_by
 from chargeback.core.hours import format_instant, parse_instant
 from chargeback.core.money import format_decimal
@@ -91,8 +91,8 @@ def show(at: str | None, cluster: str, pool: str, history: bool, output: str, **
     metavar="TIME",
     help="a whole UTC hour, such as 2026-11-01T14:00:00Z, or a date, which is its midnight in the ledger's timezone",
 )
-@click.option("--cluster", default="", help="only there; default: the whole ledger")
-@click.option("--pool", default="", help="only in this node pool of the cluster")
+@click.option("--cluster", help="only there; default: the whole ledger")
+@click.option("--pool", help="only in this node pool of the cluster")
 @_field_options
 @click.option(
     "--inherit",
@@ -105,8 +105,8 @@ def show(at: str | None, cluster: str, pool: str, history: bool, output: str, **
 @people_options()
 def set_policy(
     start: str | None,
-    cluster: str,
-    pool: str,
+    cluster: str | None,
+    pool: str | None,
     inherit: tuple[str, ...],
     force: bool,
     reason: str,
@@ -123,6 +123,8 @@ def set_policy(
               chargeback policy set --from 2026-12-01 --inherit basis --cluster prod --reason "trial is over"
     """
     why, who = taken(reason, who)
+    # An empty name, of a variable that is not set, is not every cluster.
+    cluster, pool = ("" if name is None else given(of, name) for of, name in (("cluster", cluster), ("pool", pool)))
     values = {name: value for name in FIELDS if (value := options.pop(name)) is not None}
     for name in inherit:
         field = name.replace("-", "_")

@@ -96,6 +96,8 @@ def test_the_timezone_has_no_date(run: Run) -> None:
         (["--from", "2026-11-01", "--timezone", "UTC"], "want no --from with it"),
         (["--from", "2026-11-01", "--basis", "usage", "--inherit", "basis", "--cluster", "a"], "want either that or"),
         (["--from", "2026-11-01", "--basis", "usage", "--pool", "p"], "want --cluster as well"),
+        (["--from", "2026-11-01", "--basis", "usage", "--cluster", ""], "--cluster: '': want a text"),
+        (["--from", "2026-11-01", "--basis", "usage", "--cluster", "a", "--pool", " "], "--pool: ' ': want a text"),
         (["--from", "soon", "--basis", "usage"], "want an instant"),
     ],
 )
