@@ -8,10 +8,11 @@ from typing import Any
 
 import click
 
+from chargeback import setting_texts as texts
 from chargeback.cli.listing import OUTPUT, Row, ledger_timezone, now_ms, print_rows, reading, writing
 from chargeback.cli.options import STORE, Failure, settings_options, take_database
 from chargeback.cli.people import given, people_options, taken
-from chargeback.cli.values import timezone_option
+from chargeback.cli.values import reading_by, timezone_option
 from chargeback.core.hours import format_instant
 from chargeback.core.plans.book import PlanVersion
 from chargeback.files.plans import PlanFile, PlanFileError, read_plan_file
@@ -34,7 +35,13 @@ TIMES = ("from", "until", "recorded")
 
 FILE = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 CLUSTER = click.option(
-    "--cluster", envvar="CHARGEBACK_CLUSTER", default="default", show_default=True, help="of entries that name none"
+    "--cluster",
+    type=reading_by(texts.name),
+    envvar="CHARGEBACK_CLUSTER",
+    default="default",
+    show_default=True,
+    metavar="NAME",
+    help="of entries that name none",
 )
 
 

@@ -49,6 +49,13 @@ def test_check_knows_a_timezone_that_is_none(run: Run) -> None:
     assert (ended.exit_code, "'Mars/Olympus': want an IANA time zone" in ended.stderr) == (2, True)
 
 
+@pytest.mark.parametrize("command", ["check", "import"])
+def test_an_empty_name_is_no_cluster(run: Run, command: str) -> None:
+    """As of a variable that is not set: what such a plan guaranteed would hold nowhere."""
+    ended = run(command, "{file}", "--cluster", "")
+    assert (ended.exit_code, "'--cluster': '': want a name" in ended.stderr) == (2, True)
+
+
 def test_a_dry_run_shows_what_would_change_and_changes_nothing(run: Run) -> None:
     ended = run("import", "{file}", "--cluster", "lab", "--dry-run", "--output", "json")
     assert ended.exit_code == 0, ended.output
