@@ -30,13 +30,21 @@ def is_null(node: yaml.Node) -> bool:
     return isinstance(node, yaml.ScalarNode) and node.style is None and node.value in _NULLS
 
 
-def nulls(node: yaml.Node, place: str = "") -> Iterator[str]:
-    """The places below a node where it is nothing: `prices[0].tier`."""
-    if is_null(node):
-        yield place
-    elif isinstance(node, yaml.MappingNode):
+def take_nulls(node: yaml.Node, place: str = "") -> Iterator[str]:
+    """Take away what is nothing below a node; the places where it was: `prices[0].tier`."""
+    kept = []
+    if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
-            yield from nulls(value, f"{place}.{key.value}" if place else key.value)
+            at = f"{place}.{key.value}" if place else key.value
+            if is_null(value):
+                yield at
+            else:
+                yield from take_nulls(value, at)
+                kept.append((key, value))
+        node.value = kept
     elif isinstance(node, yaml.SequenceNode):
         for i, value in enumerate(node.value):
-            yield from nulls(value, f"{place}[{i}]")
+            if is_null(value):
+                yield f"{place}[{i}]"
+            else:
+                yield from take_nulls(value, f"{place}[{i}]")

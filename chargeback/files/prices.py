@@ -25,7 +25,7 @@ import yaml
 from chargeback.core.hours import format_instant
 from chargeback.core.prices.book import PriceBook
 from chargeback.core.prices.entries import ClassTier, Discount, Entry, Price, TierFactor, name_of
-from chargeback.files.plain_yaml import PlainLoader, nulls
+from chargeback.files.plain_yaml import PlainLoader, take_nulls
 from chargeback.files.price_reader import Reader
 
 # The name that stands for the list prices inside the package, instead of a file's.
@@ -70,24 +70,20 @@ def read_price_file(name: str, timezone: str = "UTC") -> PriceFile:
         text = Path(name).read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise PriceFileError(f"{name}: {error}: want UTF-8") from error
-    return parse_prices(text, name, timezone, is_file=True)
+    return parse_prices(text, name, timezone)
 
 
-def parse_prices(text: str, name: str, timezone: str = "UTC", *, is_file: bool = False) -> PriceFile:
-    """Parse and check. Raises PriceFileError that lists every problem with its place.
-
-    is_file: a person's, in which `null` is no name; a text that the ledger keeps says what it said when it came.
-    """
+def parse_prices(text: str, name: str, timezone: str = "UTC") -> PriceFile:
+    """Parse and check. Raises PriceFileError that lists every problem with its place."""
     problems: list[str] = []
     try:
         root = yaml.compose(text, Loader=PlainLoader)
+        problems += [] if root is None else [f"{at}: null: want a value, or no such key" for at in take_nulls(root)]
         data = None if root is None else PlainLoader("").construct_document(root)
     except yaml.YAMLError as error:
         raise PriceFileError(f"{name}: not YAML: {error}") from error
     if root is None or not isinstance(data, Mapping):
         raise PriceFileError(f"{name}: want a mapping with currency, {', '.join(SECTIONS)}")
-    if is_file:
-        problems += [f"{place}: null: want a value, or no such key" for place in nulls(root)]
     reader = Reader(timezone, problems)
     reader.unknown_keys(data, "", {"currency", *SECTIONS})
     currency = str(data.get("currency", ""))

@@ -57,10 +57,10 @@ def test_a_price_is_exact_whatever_its_digits() -> None:
         ("{model: X, price: {{ price }}, unit: gpu-hour}", "p.yaml: not YAML: want a text as key"),
         ("{model: X, price: 1, unit: gpu-hour, cluster: ''}", "prices[0].cluster: '': want a text"),
         ("{model: X, price: 1, unit: gpu-hour, pool: }", "prices[0].pool: '': want a text"),
-        ("{model: X, price: 1, unit: gpu-hour, tier: null}", "prices[0].tier: None: want a text"),
-        ("{price: 1, unit: node-hour, model: ~}", "prices[0].model: None: want a text"),
+        ("{model: X, price: 1, unit: gpu-hour, tier: null}", "prices[0].tier: null: want a value, or no such key"),
+        ("{price: 1, unit: node-hour, model: ~}", "prices[0].model: null: want a value"),
         ("{price: 1, unit: node-hour, node_labels: }", "prices[0].node_labels: '': want a mapping"),
-        ("{price: 1, unit: node-hour, node_labels: null}", "prices[0].node_labels: None: want a mapping"),
+        ("{price: 1, unit: node-hour, node_labels: null}", "prices[0].node_labels: null: want a value"),
         ("{model: X, price: 1, unit: gpu-hour, until: }", "prices[0].until: ''"),
         ("just text", "prices[0]: 'just text': want a mapping"),
     ],
@@ -84,7 +84,7 @@ def test_an_entry_that_cannot_be_meant_is_named(entry: str, said: str) -> None:
         ),
         ("discounts: [{cost_center: unowned, factor: 1}]", "discounts[0].cost_center: 'unowned': is an account"),
         ("discounts: [{cost_center: c, factor: 1, pool: p}]", "discounts[0].pool: not a key of this file"),
-        ("discounts: [{cost_center: c, factor: 1, cluster: null}]", "discounts[0].cluster: None: want a text"),
+        ("discounts: [{cost_center: c, factor: 1, cluster: null}]", "discounts[0].cluster: null: want a value"),
         ("priority_classes: [{priority_class: p}]", "priority_classes[0].tier: missing"),
         ("priority_classes: [{tier: t, until: soon}]", "priority_classes[0].until: 'soon': want an instant"),
         ("discount: []", "discount: not a key of this file, want one of currency, discounts, prices"),
@@ -95,7 +95,7 @@ def test_other_sections_are_checked_alike(section: str, said: str) -> None:
 
 
 def test_null_is_no_name(tmp_path: Path) -> None:
-    """As tools write what was not given. In quotes it is one; in a text that a ledger keeps it stays one."""
+    """As tools write what was not given. In quotes it is one."""
     text = f"""{HEAD}  - {{model: null, price: 1, unit: gpu-hour, tier: ~, node_labels: {{zone: Null}}}}
 tiers: null
 discounts: [{{cost_center: NULL, factor: 1, until: null}}]
@@ -109,8 +109,7 @@ discounts: [{{cost_center: NULL, factor: 1, until: null}}]
         assert f"{file}: {place}: null: want a value, or no such key\n" in f"{refused.value}\n"
     entry = "  - {model: X, tier: null, price: 1, unit: gpu-hour}\n"
     file.write_text(HEAD + entry.replace("null", '"null"'))
-    kept = parse_prices(HEAD + entry, "p.yaml")
-    assert [price.tier for price in (*read_price_file(str(file)).prices, *kept.prices)] == ["null", "null"]
+    assert [price.tier for price in read_price_file(str(file)).prices] == ["null"]
 
 
 def test_every_kind_of_entry_is_read() -> None:
