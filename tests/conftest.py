@@ -1,4 +1,5 @@
-"""What all tests share: Ctrl-C means something to them; in CI a skip is a failure, for it may hide a hole."""
+"""What all tests share: Ctrl-C means something to them; in CI a skip is a failure, for it may hide a hole; and no
+property fails because the machine is busy."""
 
 from __future__ import annotations
 
@@ -6,6 +7,11 @@ import os
 import signal
 
 import pytest
+from hypothesis import settings
+
+# An example has 200 ms, and drawing ten of them a second, unless told otherwise: that tells of the machine.
+settings.register_profile("tests", deadline=None)
+settings.load_profile("tests")
 
 
 def pytest_configure() -> None:
