@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import weakref
 from collections.abc import AsyncIterator
@@ -17,7 +16,6 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from kubernetes.aio import client
 
-from chargeback.clock import SystemClock
 from chargeback.cluster.api import ApiError, ClusterApi, Expired, NotServed
 from chargeback.cluster.kind import Kind
 from chargeback.cluster.node_objects import NodeObject, to_node
@@ -127,6 +125,22 @@ def test_that_a_list_was_whole_is_not_forgotten() -> None:
 
 
 # Against a server that speaks as the API does.
+
+
+class Turns:
+    """A clock that never waits, remembers for how long it should have, and ends it all after so many times."""
+
+    def __init__(self, times: int) -> None:
+        self.slept_s: list[float] = []
+        self._times = times
+
+    def now_ms(self) -> int:
+        return LISTED
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept_s.append(seconds)
+        if len(self.slept_s) == self._times:
+            raise asyncio.CancelledError
 
 
 @dataclass(slots=True)
@@ -279,12 +293,11 @@ async def test_a_server_that_ends_every_watch_at_once_is_not_asked_without_a_pau
     """As a proxy does that cannot stream."""
     nodes, api = served
     nodes.watches = [[] for _ in range(100)]
-    following = asyncio.create_task(keep_reflecting(api, KIND, nodes.table, SystemClock()))
-    await asyncio.sleep(2)
-    following.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await following
-    assert 2 <= len(nodes.asked) <= 8
+    turns = Turns(6)
+    with pytest.raises(asyncio.CancelledError):
+        await keep_reflecting(api, KIND, nodes.table, turns)
+    assert nodes.asked == ["list", *["watch 7"] * 7]  # what was listed is news, and is not waited after
+    assert sum(turns.slept_s) > 10
 
 
 async def test_a_version_that_the_server_forgot(served: tuple[Nodes, ClusterApi]) -> None:
@@ -325,10 +338,7 @@ async def test_a_kind_that_the_server_does_not_have_is_there_in_no_number(served
     assert not isinstance(raised.value, NotServed)
     known: Table[Node] = Table(items={"u": to_node(msgspec.convert(node("n1"), NodeObject))}, read_ms=LISTED)
     for kind, table in ((absent, nodes.table), (absent, known), (older, Table[Node]())):
-        following = asyncio.create_task(keep_reflecting(api, kind, table, SystemClock()))
-        await asyncio.sleep(0.5)
-        following.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await following
+        with pytest.raises(asyncio.CancelledError):
+            await keep_reflecting(api, kind, table, Turns(1))
         lacks = table.lack is not None and "404 Not Found" in table.lack
         assert (table.read_ms is None, lacks, len(table.items)) == (kind is older, kind is older, table is known)
