@@ -1,13 +1,14 @@
 """The test server itself: it scrapes, keeps our labels or puts them back, loads rules, and answers."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
 from dashboards.prometheus_rules import rule_files
 from tests.metrics_page import replicas_of
 from tests.programs import free_port
-from tests.prometheus_server import PrometheusServer, QueryRefused, scrape_settings, start_prometheus
+from tests.prometheus_server import PrometheusServer, QueryRefused, Sample, scrape_settings, start_prometheus
 
 OWNER = 'cluster="c1",cost_center="cc-1",team="vision",namespace="ml"'
 ENTRY = f'{OWNER},sku="h100",kind="held"'
@@ -25,12 +26,15 @@ chargeback_last_push_timestamp_seconds{{cluster="c1",node="n1"}} 1000
 """
 
 
-Servers = tuple[PrometheusServer, PrometheusServer]
+Servers = list[tuple[PrometheusServer, Callable[[str], list[Sample]]]]
 
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    """Two that scrape one page twice, as if two replicas served it: honouring our labels, and putting them back."""
+    """Two that scrape one page twice, as if two replicas served it: honouring our labels, and putting them back.
+
+    Each with what asks it of the instant at which both had been scraped: a later scrape that fails changes nothing.
+    """
     folder = tmp_path_factory.mktemp("prometheus")
     with replicas_of(PAGE, 2) as addresses:
         targets = {"chargeback": addresses}
@@ -40,17 +44,19 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
             start_prometheus(folder / "honouring", free_port(), honouring) as one,
             start_prometheus(folder / "relabelling", free_port(), relabelling) as other,
         ):
+            found = []
             for server in (one, other):
-                server.wait_for("count(chargeback_last_push_timestamp_seconds) == 2")
-            yield one, other
+                (at,) = server.wait_for("vector(time()) and count(chargeback_last_push_timestamp_seconds) == 2")
+                found.append((server, partial(server.query, at_s=at.value)))
+            yield found
 
 
 def test_it_scrapes_keeps_our_labels_loads_rules_and_refuses_bad_questions(servers: Servers) -> None:
-    server, _ = servers
-    assert [target["health"] for target in server.targets()] == ["up", "up"]
+    (server, ask), _ = servers
+    assert [sample.value for sample in ask("up")] == [1, 1]
     names = {rule["name"] for rule in server.rules()}
     assert names > {"GpuQuotaAlmostFull", "GpuMissing", "quota:chargeback_quota_used_per_hard:ratio"}
-    assert [sample.labels["namespace"] for sample in server.query("chargeback_quota_used")] == ["ml", "ml"]
+    assert [sample.labels["namespace"] for sample in ask("chargeback_quota_used")] == ["ml", "ml"]
     with pytest.raises(QueryRefused, match="parse error"):
         server.query("sum(")
 
@@ -58,8 +64,7 @@ def test_it_scrapes_keeps_our_labels_loads_rules_and_refuses_bad_questions(serve
 def test_relabelling_as_documented_gives_what_honouring_our_labels_gives(servers: Servers) -> None:
     """Series by series, labels and all: with a namespace of ours, with an empty one, and with none of ours."""
     honoured, relabelled = (
-        {frozenset(sample.labels.items()) for sample in server.query('{__name__=~"chargeback_.+"}')}
-        for server in servers
+        {frozenset(sample.labels.items()) for sample in ask('{__name__=~"chargeback_.+"}')} for _, ask in servers
     )
     assert len(honoured) == 2 * PAGE.count("\n")
     assert relabelled == honoured
