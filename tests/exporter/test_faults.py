@@ -14,7 +14,8 @@ import grpc
 import pytest
 
 from exporter.nvml import DriverChanged
-from tests.exporter.whole_node import BEAT_MS, HANG_MS, RESOURCE, WholeNode, ledger
+from exporter.worker import LEFT_BEHIND_MAX
+from tests.exporter.whole_node import BEAT_MS, HANG_MS, HURRIED_S, PATIENT_S, RESOURCE, WholeNode, ledger
 from tests.nvml import fake as driver
 from tests.nvml.fake import FakeNvml
 from tests.programs import running, wait_for
@@ -73,23 +74,28 @@ async def test_a_call_that_hangs_costs_one_beat_and_no_handle(node: WholeNode) -
     """It comes back late, and lets go of the driver that another thread has opened anew."""
     await node.beat(2)
     node.fake.force(COUNT, delay_ms=HANG_MS, times=1)
-    await node.beat()
+    with node.hurried():
+        await node.beat()
     assert not node.success("gpus")
     assert node.success("holdings")
     await node.beat(4)
     assert node.success("gpus")
     booked(node, good=5, bad=1)
+    assert node.fake.clients == 2
+    node.fake.relent()
     wait_for("only one has the driver open", lambda: node.fake.clients == 1)
 
 
 async def test_a_driver_that_hangs_for_long_is_left_alone_and_comes_back(node: WholeNode) -> None:
     """Only so many threads are spent on it; meanwhile the page is served and holders go on."""
     await node.beat(2)
-    node.fake.set(delay_us=2_500_000)
-    await node.beat(6)
+    node.fake.set(delay_us=HANG_MS * 1000)
+    with node.hurried():
+        await node.beat(6)
     assert not node.success("gpus")
     assert "0.0" in next(line for line in node.agent.page.decode().splitlines() if line.startswith("gpu_up{"))
-    node.fake.set(delay_us=0)
+    assert node.fake.clients == LEFT_BEHIND_MAX
+    node.fake.relent()
     wait_for("the calls have come back", lambda: node.fake.clients == 0)
     await node.beat(3)
     assert node.success("gpus")
@@ -99,10 +105,13 @@ async def test_a_driver_that_hangs_for_long_is_left_alone_and_comes_back(node: W
 async def test_a_card_that_hangs_for_long_costs_the_others_one_beat(node: WholeNode) -> None:
     """One thread stays in it; the next reads all other cards, and the card itself once the call has come back."""
     await node.beat(2)
-    node.fake.force("nvmlDeviceGetMigMode", gpu=node.idle.index, delay_ms=4 * HANG_MS, times=1)
-    await node.beat(4)
+    node.fake.force("nvmlDeviceGetMigMode", gpu=node.idle.index, delay_ms=HANG_MS, times=1)
+    with node.hurried():
+        await node.beat()
+    await node.beat(3)
     assert node.success("gpus")
     assert up(node) == {node.held.uuid: "1.0", node.idle.uuid: "0.0", node.cut.uuid: "1.0"}
+    node.fake.relent()
     wait_for("the call has come back", lambda: node.fake.clients == 1)
     await node.beat(3)
     assert set(up(node).values()) == {"1.0"}
@@ -114,10 +123,12 @@ async def test_a_card_that_hangs_for_long_costs_the_others_one_beat(node: WholeN
 async def test_a_release_waits_for_a_call_that_hangs(node: WholeNode) -> None:
     """The driver is still held by that call: whoever asks must know."""
     await node.beat()
-    node.fake.force(COUNT, delay_ms=3 * HANG_MS, times=1)
-    await node.beat()
+    node.fake.force(COUNT, delay_ms=HANG_MS, times=1)
+    with node.hurried():
+        await node.beat()
     node.agent.release.order(20, by="test")
     assert "1 calls have not returned" in await node.agent.let_go()
+    node.fake.relent()
     wait_for("the call has come back", lambda: node.fake.clients == 0)
     assert await node.agent.let_go() == ""
     await node.beat(2)
@@ -204,10 +215,12 @@ async def test_a_kubelet_that_restarts_is_a_gap_and_its_new_socket_is_found(node
 
 async def test_a_kubelet_that_hangs_is_a_gap(node: WholeNode) -> None:
     await node.beat(2)
-    node.kubelet.slow_down(5)
+    node.kubelet.slow_down(HANG_MS / 1000)
+    node.kubelet_within_s = HURRIED_S
     await node.beat(2)
     assert not node.success("holdings")
     node.kubelet.heal()
+    node.kubelet_within_s = PATIENT_S
     await node.beat(3)
     booked(node, good=4, bad=0, gap=2)
 

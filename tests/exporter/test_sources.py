@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,10 +43,10 @@ def test_why_it_does_not_open_is_said(fake: FakeNvml) -> None:
 
 def test_a_driver_that_hangs_is_named_in_time(fake: FakeNvml) -> None:
     held: list[Nvml] = []
-    fake.force(INIT, delay_ms=1_500, times=1)
-    started = time.monotonic()
+    fake.force(INIT, delay_ms=60_000, times=1)
     with pytest.raises(NothingToRead, match=r"hangs: it has not opened within 0\.2 s"):
         opened(lambda: held.append(Nvml()), within_s=0.2)
-    assert time.monotonic() - started < 1
+    assert held == []
+    fake.relent()
     wait_for("it has opened after all", lambda: bool(held))
     held[0].close()

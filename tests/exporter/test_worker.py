@@ -104,11 +104,10 @@ async def test_after_a_wedged_call_another_source_is_opened():
         return Source()
 
     gpus = Gpus(Source(hangs=released), reopen=reopen)
-    gpus_runner = runner(abandon=gpus.abandon, deadline_s=0.05)
-    value, how = await gpus_runner.run(gpus.collect)
+    value, how = await runner(abandon=gpus.abandon, deadline_s=0.05).run(gpus.collect)
     assert (value, how.success) == (None, False)
     assert how.duration_s >= 0.04
-    value, how = await gpus_runner.run(gpus.collect)
+    value, how = await runner(abandon=gpus.abandon).run(gpus.collect)
     assert (value, how.success, opened) == (NodeReading(), True, [1])
     released.set()
 

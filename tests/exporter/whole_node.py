@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import gzip
 import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 from chargeback.bodies import read_body
 from chargeback.core.existence import exist
@@ -30,25 +32,47 @@ from exporter.collectors.processes import Processes
 from exporter.kubelet import Kubelet
 from exporter.memory_spool import MemorySpool
 from exporter.nvml import DriverChanged, Nvml, successors
+from exporter.reading import KubeletReading
 from exporter.worker import Worker
 from tests.exporter.builders import NOON_MS
 from tests.kubelet_server import PodResourcesServer
 from tests.nvml.fake import H100, FakeNvml
 
 BEAT_MS = 10_000
-DEADLINE_S = 1.0  # of real time, for the machine may be busy; what shall hang, hangs longer
-HANG_MS = 1_500
+# Of real time. Whoever shall answer is waited for, however busy the machine is; who hangs does so until he is let go.
+PATIENT_S, HURRIED_S = 60.0, 0.3
+HANG_MS = 60_000
 RESOURCE = "nvidia.com/gpu"
 PRICES = PriceBook([Price(model=H100, unit=GPU_HOUR, amount=Fraction(3_600_000))])
 POLICIES = PolicyBook([Policy()])
 
+T = TypeVar("T")
+
+
+class CardReader(Worker):
+    """The thread that reads the cards, waited for until they are read, whatever the agent wants."""
+
+    _within_s = PATIENT_S
+
+    @contextmanager
+    def hurried(self) -> Iterator[None]:
+        """Meanwhile a reading is given up soon: none shall succeed."""
+        self._within_s = HURRIED_S
+        yield
+        self._within_s = PATIENT_S
+
+    async def call(self, work: Callable[[], T], *, timeout_s: float) -> T:
+        return await super().call(work, timeout_s=self._within_s)
+
 
 class WholeNode:
-    """Beats ten simulated seconds apart."""
+    """Beats ten simulated seconds apart. kubelet_within_s: how long a call to the kubelet may take."""
 
     def __init__(self, fake: FakeNvml, scratch: Path) -> None:
         self.fake = fake
         self.clock = ReplayClock(NOON_MS)
+        self.kubelet_within_s = PATIENT_S
+        self._cards = CardReader(Gpus.name)
         self.held, self.idle, self.cut = fake.add_gpu(), fake.add_gpu(), fake.add_gpu(mig=["3g.40gb", "3g.40gb"])
         self.kubelet = PodResourcesServer(scratch / "kubelet.sock")
         self.kubelet.give("team", "train", "main", RESOURCE, [self.held.uuid])
@@ -59,18 +83,15 @@ class WholeNode:
     def __enter__(self) -> Self:
         self.kubelet.__enter__()
 
-        def door() -> Kubelet:
-            return Kubelet(self.kubelet.socket_path, timeout_s=DEADLINE_S / 2)
-
         nvml = Nvml(self.clock)
         self.gpus = Gpus(nvml, reopen=successors(nvml))
         collectors = Collectors(
             self.gpus,
-            Holdings(door(), reopen=door),
+            Holdings(self),
             Processes(CgroupReader(self._proc)),
-            calls=Worker,
+            calls=lambda name: self._cards if name == Gpus.name else Worker(name),
             clock=self.clock,
-            deadline_s=DEADLINE_S,
+            deadline_s=PATIENT_S,
             fatal=(DriverChanged,),
         )
         spool = MemorySpool(cluster="lab", node="n1", now_ms=NOON_MS)
@@ -80,7 +101,7 @@ class WholeNode:
     def __exit__(self, *_: object) -> None:
         self.fake.relent()
         self.gpus.close()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENT_S
         while self.fake.clients and time.monotonic() < deadline:  # threads that hang still have the driver open
             time.sleep(0.02)
         self.kubelet.__exit__()
@@ -90,6 +111,13 @@ class WholeNode:
         for _ in range(count):
             await self.agent.beat()
             await self.clock.sleep(BEAT_MS / 1000)
+
+    def hurried(self) -> AbstractContextManager[None]:
+        return self._cards.hurried()
+
+    def list_pods(self) -> KubeletReading:
+        """As the agent's own door does, which connects for each reading."""
+        return Kubelet(self.kubelet.socket_path, timeout_s=self.kubelet_within_s).list_pods()
 
     def body(self) -> NodeHour:
         """The account so far, as the aggregator takes it."""

@@ -127,10 +127,12 @@ class FakeNvml:
             rule.times = layout.ANY if times is None else times
 
     def relent(self) -> None:
-        """No function is forced any more."""
+        """No function is forced or slow any more, and what waits goes on."""
         with self.change() as state:
+            state.delay_us = 0
             for rule in state.rules:
                 rule.times = 0
+            state.relented += 1
 
     def set(self, **fields: int) -> None:
         """Set init_code, unprivileged, delay_us (of every call) or gpu_count."""

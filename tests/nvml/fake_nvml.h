@@ -108,7 +108,7 @@ typedef struct {
     uint32_t clients;     /* how often the library is open in the process that last opened or closed it */
     FakeEvent events[FAKE_EVENTS];
     uint32_t gpm_samples; /* that are allocated and not freed */
-    uint32_t unused;
+    uint32_t relented;    /* how often a test had what waits go on */
 } FakeState;
 
 #endif

@@ -90,20 +90,32 @@ static int apply_rules(const char *function, unsigned gpu, unsigned *delay_us) {
     return -1;
 }
 
+static uint32_t times_relented(void) { return __atomic_load_n(&state->relented, __ATOMIC_ACQUIRE); }
+
+/* Waits for so long, or until the test relents: more often than it had before it was known how long. */
+static void wait_us(unsigned delay_us, uint32_t relented) {
+    for (unsigned waited_us = 0; waited_us < delay_us; waited_us += 1000) {
+        if (times_relented() != relented) return;
+        usleep(delay_us - waited_us < 1000 ? delay_us - waited_us : 1000);
+    }
+}
+
 /* -1: go on. */
 int begin(const char *function, unsigned gpu) {
     unsigned delay_us = 0;
+    uint32_t relented = 0;
     int code = -1;
     pthread_mutex_lock(&lock);
     if (!init_count) {
         code = NVML_ERROR_UNINITIALIZED;
     } else {
         __atomic_add_fetch(&state->calls, 1, __ATOMIC_RELAXED);
+        relented = times_relented();
         delay_us = state->delay_us;
         code = apply_rules(function, gpu, &delay_us);
     }
     pthread_mutex_unlock(&lock);
-    if (delay_us) usleep(delay_us);
+    if (delay_us) wait_us(delay_us, relented);
     return code;
 }
 
@@ -128,6 +140,7 @@ nvmlReturn_t nvmlInitWithFlags(unsigned int flags) {
     (void)flags;
     nvmlReturn_t code = NVML_SUCCESS;
     unsigned delay_us = 0;
+    uint32_t relented = 0;
     pthread_mutex_lock(&lock);
     if (!init_count) {
         if (state) munmap(state, sizeof(FakeState));
@@ -138,10 +151,11 @@ nvmlReturn_t nvmlInitWithFlags(unsigned int flags) {
     if (code == NVML_SUCCESS && init_count++ == 0) init_generation++;
     if (state) {
         state->clients = init_count;
+        relented = times_relented();
         apply_rules("nvmlInitWithFlags", FAKE_GPUS, &delay_us);
     }
     pthread_mutex_unlock(&lock);
-    if (delay_us) usleep(delay_us);
+    if (delay_us) wait_us(delay_us, relented);
     return code;
 }
 

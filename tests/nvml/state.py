@@ -131,7 +131,7 @@ class State(ctypes.Structure):
         ("clients", c_uint32),
         ("events", Event * EVENTS),
         ("gpm_samples", c_uint32),
-        ("unused", c_uint32),
+        ("relented", c_uint32),
     ]
 
 
