@@ -17,6 +17,7 @@ from fractions import Fraction
 from tests.proof.comparison.account_checks import check_accounts, product_totals
 from tests.proof.comparison.card_checks import check_cards
 from tests.proof.comparison.case import Case, Difference
+from tests.proof.comparison.evidence_checks import check_evidence
 from tests.proof.comparison.export import Line, read
 from tests.proof.comparison.holder_checks import check_holders
 from tests.proof.comparison.money_checks import check_money
@@ -73,7 +74,7 @@ def compare(testimony: Testimony, csv_text: str, strays: Mapping[str, Stray] | N
     found = (
         *holders.differences, *money.differences, *check_accounts(case, product), *check_cards(case),
         *check_parts(case), *check_reasons(case), *check_plans(case), *check_usage(case),
-        *check_sight(case), *(() if strays is None else check_strays(testimony, strays)),
+        *check_sight(case), *check_evidence(case), *(() if strays is None else check_strays(testimony, strays)),
     )  # fmt: skip
     return Comparison(
         witness=testimony.accounts,

@@ -98,6 +98,18 @@ def test_a_card_that_was_lost() -> None:
     assert compared(rows, told=(*TOLD, *lost)).differences == ()
 
 
+def test_what_was_lost_is_no_idle_card_and_nobodys_by_the_drivers_word() -> None:
+    """Three beats after it went nobody has seen the card, until it is back: not that it is free, nor what is done."""
+    rows = good()
+    lost = (Lost(at_ms=at(1), gpu=WHOLE), Lost(at_ms=at(12), gpu=WHOLE, lost=False))
+    found = [each for each in compared(rows, told=(*TOLD, *lost)).differences if each.kind == "lost"]
+    assert len(found) == 2  # what is free before red comes, and red by what the driver told
+    assert "the card did not answer from 08:00:01 to 08:00:12" in found[0].witness
+    unhealthy(rows)
+    rows[2] |= held(5.4, 14.6, "red", "kubelet")
+    assert compared(rows, told=(*TOLD, *lost)).differences == ()
+
+
 def test_a_card_without_a_price() -> None:
     """Its idle time lies on an account of its own, and nowhere else."""
     rows = [each | {"list_amount": "", "amount": ""} for each in good()]

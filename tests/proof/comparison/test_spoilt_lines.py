@@ -210,6 +210,14 @@ def of_another_quantity(rows: list[Row]) -> None:
     rows[6]["quantity_ms_num"] = 20_000 * 7
 
 
+def by_another_evidence(rows: list[Row]) -> None:
+    rows[6]["evidence"] = "exclusive"
+
+
+def by_the_kubelet_alone(rows: list[Row]) -> None:
+    rows[2]["evidence"] = "kubelet"
+
+
 @pytest.mark.parametrize(
     ("spoil", "kind"),
     [
@@ -227,6 +235,7 @@ def of_another_quantity(rows: list[Row]) -> None:
         (busy_before_it_started, "start"), (begins_after_its_start, "start"), (unseen_for_long, "second meter"),
         (unseen_in_the_middle, "second meter"), (of_another_team, "team"),
         (held_on_another_card, "card"), (of_another_quantity, "money"),
+        (by_another_evidence, "evidence"), (by_the_kubelet_alone, "evidence"), (by_the_kubelet_alone, "busy"),
     ],
 )  # fmt: skip
 def test_a_spoilt_line_is_found(spoil: Spoil, kind: str) -> None:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 from tests.proof.comparison.case import Case, Difference, line_text, name
+from tests.proof.comparison.evidence_checks import KUBELET
 from tests.proof.comparison.export import Line
 from tests.proof.comparison.matching import API, Match
 from tests.proof.witness.courses import Course, busy_ms, courses, energy_mj, swings, told_all_along
@@ -32,7 +33,7 @@ def check_usage(case: Case) -> Iterator[Difference]:
             known = by_line.setdefault(tuple(map(id, pieces)), (_together(pieces), [], started_ms))
             known[1].append(_course(match, found))
     for line, of_shares, started_ms in by_line.values():
-        if line.evidence.startswith(API):
+        if line.evidence.startswith(API) or line.evidence == KUBELET:
             yield from _check_unseen(line)
         else:
             yield from _check_started(line, started_ms)
@@ -41,11 +42,11 @@ def check_usage(case: Case) -> Iterator[Difference]:
 
 
 def _check_unseen(line: Line) -> Iterator[Difference]:
-    """The API knows who held, and nothing of what he did."""
+    """The API and the kubelet know who held, and nothing of what he did."""
     for kind, said in (("busy", line.busy_ms), ("energy", line.energy_mj)):
         if said is not None:
             product = f"{said}: {line_text(line)}"
-            yield Difference(kind=kind, subject=name(line.holder), witness="no agent saw it", product=product)
+            yield Difference(kind=kind, subject=name(line.holder), witness="no driver told of it", product=product)
 
 
 def _check_started(line: Line, started_ms: int | None) -> Iterator[Difference]:
