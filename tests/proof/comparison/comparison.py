@@ -23,6 +23,7 @@ from tests.proof.comparison.holder_checks import check_holders
 from tests.proof.comparison.money_checks import check_money
 from tests.proof.comparison.part_checks import check_parts
 from tests.proof.comparison.plan_checks import check_plans
+from tests.proof.comparison.platform_checks import check_platform
 from tests.proof.comparison.reason_checks import check_reasons
 from tests.proof.comparison.sight_checks import check_sight
 from tests.proof.comparison.strays import Stray, check_strays
@@ -74,7 +75,8 @@ def compare(testimony: Testimony, csv_text: str, strays: Mapping[str, Stray] | N
     found = (
         *holders.differences, *money.differences, *check_accounts(case, product), *check_cards(case),
         *check_parts(case), *check_reasons(case), *check_plans(case), *check_usage(case),
-        *check_sight(case), *check_evidence(case), *(() if strays is None else check_strays(testimony, strays)),
+        *check_sight(case), *check_evidence(case), *check_platform(case),
+        *(() if strays is None else check_strays(testimony, strays)),
     )  # fmt: skip
     return Comparison(
         witness=testimony.accounts,

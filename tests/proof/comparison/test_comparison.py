@@ -187,7 +187,8 @@ def test_a_guarantee() -> None:
         each["kind"] = "reserved"
     for begin, end in ((0, 5), (14.6, 65)):
         paid = row(begin, end, "unused", cost_center_id="cc-red", **unused) | {"list_amount": "0.000000"}
-        back = paid | {"kind": "backed", "cost_center_id": "platform:idle", "amount": f"-{paid['amount']}"}
+        back = paid | {"line_id": f"back-{begin}", "kind": "backed", "amount": f"-{paid['amount']}"}
+        back |= {"cost_center_id": "platform:idle"}
         rows += [paid, back]
     assert compared(rows, told=told).differences == ()
     rows[-2]["cost_center_id"] = "cc-blue"

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.proof.comparison.minute import (
+    CUT,
     PART,
     SLICE,
     WHOLE,
@@ -218,6 +219,45 @@ def by_the_kubelet_alone(rows: list[Row]) -> None:
     rows[2]["evidence"] = "kubelet"
 
 
+def free_where_nothing_is_cut(rows: list[Row]) -> None:
+    rows[4] |= {"kind": "free", "device": CUT}
+
+
+def uncut_where_all_is_whole(rows: list[Row]) -> None:
+    rows[0]["kind"] = "unpartitioned"
+
+
+def unsold_more_than_there_is(rows: list[Row]) -> None:
+    rows[5] |= {"kind": "unsold", "gpu_ms_num": 10_000, "quantity_ms_num": 10_000, "ms_den": 1}
+
+
+def on_no_device(rows: list[Row]) -> None:
+    rows[7]["device"] = "MIG-9"
+
+
+def somebodys_idle(rows: list[Row]) -> None:
+    rows[3] |= {"namespace": "red", "pod": "red-pod", "container": "main"}
+
+
+def busy_and_idle(rows: list[Row]) -> None:
+    rows[3]["busy_ms"] = 0
+
+
+def listed_and_no_time(rows: list[Row]) -> None:
+    """A micro of a guarantee at list price, which lies on no card."""
+    rows.append(rows[2] | {"line_id": "u", "kind": "unused", "gpu": "", "node": "", "gpu_ms_num": 0, "busy_ms": ""})
+    rows[-1] |= {"energy_mj": "", "list_amount": "0.000001", "amount": "0.000000"}
+
+
+def discounted_time(rows: list[Row]) -> None:
+    rows.append(rows[2] | {"line_id": "d", "kind": "discount", "of_kind": "held", "busy_ms": "", "energy_mj": ""})
+    rows[-1] |= {"cost_center_id": "platform:discount", "list_amount": "0.000000", "amount": "0.000000"}
+
+
+def of_anothers_id(rows: list[Row]) -> None:
+    rows[0]["line_id"] = rows[1]["line_id"]
+
+
 @pytest.mark.parametrize(
     ("spoil", "kind"),
     [
@@ -236,6 +276,9 @@ def by_the_kubelet_alone(rows: list[Row]) -> None:
         (unseen_in_the_middle, "second meter"), (of_another_team, "team"),
         (held_on_another_card, "card"), (of_another_quantity, "money"),
         (by_another_evidence, "evidence"), (by_the_kubelet_alone, "evidence"), (by_the_kubelet_alone, "busy"),
+        (free_where_nothing_is_cut, "part"), (uncut_where_all_is_whole, "part"), (on_no_device, "part"),
+        (unsold_more_than_there_is, "part"), (somebodys_idle, "holder"), (busy_and_idle, "holder"),
+        (listed_and_no_time, "kind"), (discounted_time, "kind"), (of_anothers_id, "id"),
     ],
 )  # fmt: skip
 def test_a_spoilt_line_is_found(spoil: Spoil, kind: str) -> None:
