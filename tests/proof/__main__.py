@@ -90,7 +90,7 @@ def play(made: Stage, scenario: Scenario, seed: int) -> Outcome:
     except UNPLAYABLE as error:
         _say(f"{scenario.name}: NOT PLAYED: {error}")
         return Outcome(scenario=scenario, seed=seed, took_s=time.monotonic() - began_s, failure=str(error))
-    comparison = compare(done.testimony, done.csv, done.strays)
+    comparison = compare(done.testimony, done.csv, done.strays, done.scenario.shows)
     for difference in comparison.differences[:DIFFERENCES_SHOWN]:
         _say(f"  DIFFERS {difference}")
     outcome = Outcome(

@@ -34,7 +34,7 @@ def prove(stage: Stage, scenario: Scenario) -> tuple[Run, Comparison]:
     """Play it, and hold both words against each other: they must be one."""
     note = stage.node.kubelet_folder / "device-plugins/kubelet_internal_checkpoint"
     done = run(stage, scenario, SEED, Witness(stage.plane.url, ADMIN_TOKEN, note))
-    comparison = compare(done.testimony, done.csv, done.strays)
+    comparison = compare(done.testimony, done.csv, done.strays, done.scenario.shows)
     assert not comparison.differences, "\n".join(map(str, comparison.differences))
     assert comparison.end_ms <= 1000
     return done, comparison

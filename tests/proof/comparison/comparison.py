@@ -10,7 +10,7 @@ somebody held the slot until then, the next one begins there. All else is equal,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -25,6 +25,7 @@ from tests.proof.comparison.part_checks import check_parts
 from tests.proof.comparison.plan_checks import check_plans
 from tests.proof.comparison.platform_checks import check_platform
 from tests.proof.comparison.reason_checks import check_reasons
+from tests.proof.comparison.shown_checks import check_shown
 from tests.proof.comparison.sight_checks import check_sight
 from tests.proof.comparison.strays import Stray, check_strays
 from tests.proof.comparison.usage_checks import check_usage
@@ -63,10 +64,16 @@ class Comparison:
         return f"{self.end_ms / SECOND_MS:.3f} s at an end, {self.money_micros} micros a line"
 
 
-def compare(testimony: Testimony, csv_text: str, strays: Mapping[str, Stray] | None = None) -> Comparison:
+def compare(
+    testimony: Testimony,
+    csv_text: str,
+    strays: Mapping[str, Stray] | None = None,
+    shows: Sequence[Mapping[str, str]] = (),
+) -> Comparison:
     """Look at all lines that lie in the testimony's time, whole hours for the cards' sums.
 
     strays: what agents have reported of the host's processes; None: nobody has asked
+    shows: lines that there must be, else nothing has befallen
     """
     case = Case.of(testimony, read(csv_text))
     holders = check_holders(case)
@@ -76,7 +83,7 @@ def compare(testimony: Testimony, csv_text: str, strays: Mapping[str, Stray] | N
         *holders.differences, *money.differences, *check_accounts(case, product), *check_cards(case),
         *check_parts(case), *check_reasons(case), *check_plans(case), *check_usage(case),
         *check_sight(case), *check_evidence(case), *check_platform(case),
-        *(() if strays is None else check_strays(testimony, strays)),
+        *check_shown(case, shows), *(() if strays is None else check_strays(testimony, strays)),
     )  # fmt: skip
     return Comparison(
         witness=testimony.accounts,

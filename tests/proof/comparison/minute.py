@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Any
 
+from tests.proof.comparison.case import Difference
 from tests.proof.comparison.comparison import Comparison, compare
 from tests.proof.comparison.strays import Stray
 from tests.proof.witness.lives import Owner
@@ -22,7 +23,9 @@ START_MS = 1_800_000_000_000 // 3_600_000 * 3_600_000
 MODEL, WHOLE, CUT, SLICE = "NVIDIA H100 80GB HBM3", "GPU-1", "GPU-2", "MIG-1"
 PROFILE, PART = "3g.40gb", Fraction(3, 7)
 MICROS = 3_600_001
+MEMORY_MIB = 1_000  # of who is busy, while he is
 Row = dict[str, Any]
+Spoil = Callable[[list[Row]], None]
 
 
 def at(second: float) -> int:
@@ -51,9 +54,11 @@ def row(
         "line_id": f"{gpu}-{device}-{begin}", "from": stamp(begin), "until": stamp(end), "kind": kind, "of_kind": "",
         "cost_center_id": "platform:idle", "part": "charge", "node": "n1", "gpu": gpu, "device": device, "shares": "",
         "model": MODEL, "profile": profile, "cost_center": "", "team": "", "tier": "", "resource": "",
-        "namespace": "", "pod": "", "container": "", "evidence": "", "busy_ms": "", "energy_mj": "",
+        "namespace": "", "pod": "", "container": "", "evidence": "", "busy_ms": "",
+        "memory_byte_seconds": "", "energy_mj": "",
         "gpu_ms_num": part.numerator * ms, "quantity_ms_num": part.numerator * ms, "ms_den": part.denominator,
-        "list_amount": money, "amount": money, "status": "provisional",
+        "list_amount": money, "amount": money, "status": "provisional", "unit_price": "3.600001",
+        "gpu_hours": f"{float(part * ms / 3_600_000):.6f}",
     } | fields  # fmt: skip
 
 
@@ -62,6 +67,8 @@ def held(begin: float, end: float, who: str, evidence: str, **fields: Any) -> Ro
     names = {"namespace": who, "pod": f"{who}-pod", "container": "main", "cost_center_id": f"cc-{who}"}
     names |= {"cost_center": f"cc-{who}"}
     resource = {"resource": "nvidia.com/gpu", "shares": "0", "evidence": evidence}
+    if (busy_ms := fields.get("busy_ms")) is not None:
+        resource["memory_byte_seconds"] = str((busy_ms * MEMORY_MIB << 20) // 1000)
     made = row(begin, end, "held", device=device, part=part, **(names | resource | fields))
     return made | {"cost_center": made["cost_center_id"]}
 
@@ -104,7 +111,16 @@ TOLD: tuple[Told, ...] = (
     Mig(at_ms=at(-60), gpu=CUT, slices=(Slice(device=SLICE, profile=PROFILE, part=PART),)),
     Prices(at_ms=at(-60), prices=(Price(model=MODEL, micros=MICROS),)),
     Power(at_ms=at(-60), gpu=WHOLE, watts=100),
-    Load(at_ms=at(8), device=WHOLE, pid=1, namespace="red", pod="red-pod", container="main", sm_percent=100),
+    Load(
+        at_ms=at(8),
+        device=WHOLE,
+        pid=1,
+        namespace="red",
+        pod="red-pod",
+        container="main",
+        sm_percent=100,
+        memory_mib=MEMORY_MIB,
+    ),
     Load(at_ms=at(12), device=WHOLE, pid=1, over=True),
 )
 RED = Hold(
@@ -124,12 +140,23 @@ def owners_over(namespace: str, from_ms: int, until_ms: int) -> Iterator[tuple[i
 
 
 def compared(
-    rows: list[Row], *holds: Hold, told: tuple[Told, ...] = TOLD, strays: dict[str, Stray] | None = None
+    rows: list[Row],
+    *holds: Hold,
+    told: tuple[Told, ...] = TOLD,
+    strays: dict[str, Stray] | None = None,
+    shows: tuple[dict[str, str], ...] = (),
 ) -> Comparison:
     holds = holds or (RED, BLUE)
     sums = accounts(holds, told, owners_over, at(0), at(60))
     testimony = Testimony(from_ms=at(0), until_ms=at(60), holds=holds, told=told, accounts=sums)
-    return compare(testimony, written(rows), strays)
+    return compare(testimony, written(rows), strays, shows)
+
+
+def differences(spoil: Spoil, kind: str) -> list[Difference]:
+    """Those of a kind, or about such a subject, that are found once the minute's lines are spoilt."""
+    rows = good()
+    spoil(rows)
+    return [each for each in compared(rows).differences if kind in (each.kind, each.subject)]
 
 
 def ends_late(rows: list[Row]) -> None:

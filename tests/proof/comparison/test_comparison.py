@@ -10,6 +10,7 @@ import pytest
 from tests.proof.comparison.minute import (
     BLUE,
     PART,
+    PROFILE,
     RED,
     SLICE,
     TOLD,
@@ -112,7 +113,7 @@ def test_what_was_lost_is_no_idle_card_and_nobodys_by_the_drivers_word() -> None
 
 def test_a_card_without_a_price() -> None:
     """Its idle time lies on an account of its own, and nowhere else."""
-    rows = [each | {"list_amount": "", "amount": ""} for each in good()]
+    rows = [each | {"list_amount": "", "amount": "", "unit_price": ""} for each in good()]
     told = tuple(each for each in TOLD if not isinstance(each, Prices))
     idle = [each for each in rows if each["kind"] != "held"]
     found = [each for each in compared(rows, told=told).differences if "platform:unpriced" in each.witness]
@@ -150,7 +151,7 @@ def test_a_pod_that_no_agent_saw_may_be_on_any_card_of_its_price() -> None:
     blind = Blind(at_ms=at(5), until_ms=at(15), why="the agent was killed")
     elsewhere = replace(RED, gpu="GPU-3", device="GPU-3")
     rows = good()
-    rows[2] |= {"evidence": "api", "busy_ms": "", "energy_mj": ""}
+    rows[2] |= {"evidence": "api", "busy_ms": "", "memory_byte_seconds": "", "energy_mj": ""}
     assert compared(rows, elsewhere, BLUE, told=(*TOLD, blind)).differences == ()
     rows[2] |= {"evidence": "exclusive"}
     assert {each.kind for each in compared(rows, elsewhere, BLUE).differences} == {"device"}
@@ -181,7 +182,7 @@ def test_a_guarantee() -> None:
     """Two cards: red fills one unit, and pays for the other, also when the witness has gone."""
     told = (*TOLD, Plan(at_ms=at(0), namespace="red", guaranteed=1))
     unused: Row = {"device": "plan", "gpu": "", "node": "", "namespace": "red", "resource": "nvidia.com/gpu"}
-    unused["gpu_ms_num"] = 0
+    unused |= {"gpu_ms_num": 0, "gpu_hours": "0.000000"}
     rows = good()
     for each in rows[1:3]:
         each["kind"] = "reserved"
@@ -206,3 +207,11 @@ def test_the_second_of_an_end_opens_no_sum() -> None:
     (found,) = [each for each in compared(rows).differences if each.subject == "cc-red"]
     assert "10.000 s of cards, 0.010000, of which 0.400 s of cards, 0.000400 at the ends" in found.witness
     assert "9.600 s of cards, 0.009610 on 3 lines" in found.product
+
+
+def test_what_never_befell_has_left_no_line() -> None:
+    """All that is asked of a line must be said by one; parts are of the card, for each share of a holder."""
+    shows = ({"account": "cc-blue", "evidence": "mig", "part": "3/7"}, {"kind": "unpartitioned"})
+    assert compared(good(), shows=shows).differences == ()
+    (found,) = compared(good(), shows=(*shows, {"account": "cc-red", "profile": PROFILE})).differences
+    assert (found.kind, found.subject) == ("shown", f"account cc-red, profile {PROFILE}")

@@ -17,11 +17,12 @@ from tests.proof.stage import scenario as steps
 from tests.proof.stage.driver import Work
 from tests.proof.stage.faults import restart
 from tests.proof.stage.scenario import Scenario, Sharing, Step
-from tests.proof.stage.stage import Stage
+from tests.proof.stage.stage import NODE, Stage, now_ms
 from tests.proof.stage.workloads import manifest, path_of
 from tests.proof.witness.testimony import Plan
 
 RUNS_WITHIN_S = 60.0
+CUT_WITHIN_MS = 1_000  # what is under way when the wire is cut may still come through
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,8 +154,22 @@ def _reprice(scene: Scene, step: steps.Reprice) -> None:
 
 
 def _quota(scene: Scene, step: steps.Quota) -> None:
+    """Once a pod of a Deployment waits for it: else it would say nothing."""
+    deployments = path_of("deployment", scene.namespace(step.namespace))
+    wait_for(
+        f"a pod waits for a quota of {step.hard} in {step.namespace}",
+        lambda: any(map(_is_held_back, scene.stage.call("GET", deployments)["items"])),
+    )
     path = f"/api/v1/namespaces/{scene.namespace(step.namespace)}/resourcequotas/gpus"
     scene.stage.merge(path, {"spec": {"hard": {f"requests.{steps.GPU}": str(step.hard)}}})
+
+
+def _is_held_back(deployment: dict[str, Any]) -> bool:
+    """A quota has refused a pod of it."""
+    return any(
+        each["type"] == "ReplicaFailure" and each["status"] == "True" and "exceeded quota" in each["message"]
+        for each in deployment["status"].get("conditions", ())
+    )
 
 
 def _guarantee(scene: Scene, step: steps.Guarantee) -> None:
@@ -176,10 +191,14 @@ def _restart(scene: Scene, step: steps.Restart) -> None:
 
 def _cut(scene: Scene, step: steps.Cut) -> None:
     scene.stage.wire.cut()
+    scene.stage.cut_ms = now_ms()
 
 
 def _mend(scene: Scene, step: steps.Mend) -> None:
+    """Raises AssertionError where something has come through meanwhile."""
+    heard_ms = scene.stage.aggregator.through_ms(NODE) - scene.stage.cut_ms
     scene.stage.wire.mend()
+    assert heard_ms <= CUT_WITHIN_MS, f"the aggregator has heard what was {heard_ms} ms after the wire was cut"
 
 
 ACTIONS: dict[type[Step], Callable[[Scene, Any], None]] = {

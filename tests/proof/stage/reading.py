@@ -13,6 +13,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import yaml
 
 from tests.nvml.fake import SHAPES
+from tests.proof.comparison.shown_checks import SHOWN
 from tests.proof.stage.scenario import VERBS, Apply, Card, Guarantee, Mig, Price, Scenario, Step
 
 SCENARIOS = Path(__file__).with_name("scenarios")
@@ -175,6 +176,9 @@ def _contradictions(scenario: Scenario) -> Iterator[str]:
     for number, fault in enumerate(scenario.faults):
         if not 0 <= fault.between[0] < fault.between[1] <= scenario.until or fault.times < 1:
             yield f"faults[{number}]: want two moments before {scenario.until} s, the earlier first, and times from 1"
+    for number, shown in enumerate(scenario.shows):
+        if unknown := sorted(set(shown) - set(SHOWN)):
+            yield f"shows[{number}]: {', '.join(unknown)}: want some of {', '.join(SHOWN)}"
 
 
 def _sharing_problems(scenario: Scenario) -> Iterator[str]:

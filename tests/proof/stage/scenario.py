@@ -260,7 +260,10 @@ class Fault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """until: when it is over; what still runs then is deleted. patient: not before all its Jobs have ended."""
+    """until: when it is over; what still runs then is deleted.
+
+    shows: lines that its bill has, by what they say (`comparison/shown_checks.py`), for what befalls leaves them
+    """
 
     name: str
     about: str
@@ -271,5 +274,5 @@ class Scenario:
     namespaces: Mapping[str, Namespace]
     steps: tuple[Step, ...]
     faults: tuple[Fault, ...] = ()
+    shows: tuple[Mapping[str, str], ...] = ()
     until: float
-    patient: bool = False

@@ -54,6 +54,7 @@ class Stage:
     hands   start what has to outlive a step: a daemon ends with the thread that started it
     locks   of parts: nobody kills one that is about to start
     killed  how often each part was
+    cut_ms  when the wire was cut last
     """
 
     plane: ControlPlane
@@ -68,6 +69,7 @@ class Stage:
     hands: ThreadPoolExecutor
     tell: Callable[[Told], None] = lambda told: None
     killed: Counter[str] = field(default_factory=Counter)
+    cut_ms: int = 0
     locks: dict[str, threading.RLock] = field(
         default_factory=lambda: {part: threading.RLock() for part in get_args(Part)}
     )

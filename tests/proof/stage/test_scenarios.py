@@ -98,6 +98,8 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
             "cards: by MPS no card may be cut: want 5 that are whole",
         ),
         ("quota: 2}", "plan: {guaranteed: 1}}\npolicy: {sharing: active}", "policy.sharing: active: want no plans"),
+        ("about:", "shows: [{colour: red}]\nabout:", "shows[0]: colour: want some of account, kind"),
+        ("about:", "shows: [{part: 1}]\nabout:", "shows[0].part: 1: want a text"),
         ("about:", "prices: [{model: x, price: cheap}]\nabout:", "prices: 'cheap': want a decimal"),
     ],
 )
@@ -164,3 +166,6 @@ def test_the_shipped_scenarios_are_sound_and_say_everything_once() -> None:
     assert {scenario.sharing.by for scenario in found.values()} == set(get_args(By))
     assert {scenario.policy.sharing for scenario in found.values()} == {"configured", "active"}
     assert len(MODELS) == CARDS
+    assert {"gap", "unhealthy", "unsold", "unpartitioned", "reserved", "burst", "unused", "discount"} <= {
+        each["kind"] for scenario in found.values() for each in scenario.shows if "kind" in each
+    }
