@@ -45,6 +45,7 @@ class Line:
     card_ms: Fraction
     quantity_ms: Fraction
     busy_ms: int | None
+    memory_byte_s: int | None
     energy_mj: int | None
     list_micros: int | None
     amount_micros: int | None
@@ -99,6 +100,7 @@ def _line(row: dict[str, str]) -> Line:
         card_ms=Fraction(int(row["gpu_ms_num"]), int(row["ms_den"])),
         quantity_ms=Fraction(int(row["quantity_ms_num"]), int(row["ms_den"])),
         busy_ms=_whole(row["busy_ms"]),
+        memory_byte_s=_whole(row["memory_byte_seconds"]),
         energy_mj=_whole(row["energy_mj"]),
         list_micros=_micros(row["list_amount"]),
         amount_micros=_micros(row["amount"]),

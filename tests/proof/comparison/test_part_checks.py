@@ -36,7 +36,9 @@ def paid(who: str, begin: float, end: float, part: Fraction, had_s: float = 0) -
     made = held(begin, end, who, "equal", shares="0" if who == "red" else "1")
     said = row(begin, end, "held", part=part)
     money = dict.fromkeys(("list_amount", "amount"), f"{micros / 1e6:.6f}")
-    kept = {key: said[key] for key in ("gpu", "device", "profile", "gpu_ms_num", "quantity_ms_num", "ms_den")}
+    kept = {
+        key: said[key] for key in ("gpu", "device", "profile", "gpu_ms_num", "quantity_ms_num", "ms_den", "gpu_hours")
+    }
     return made | kept | money
 
 
@@ -60,6 +62,8 @@ def good() -> list[Row]:
 
 def balanced(rows: list[Row]) -> list[Row]:
     """What rounding leaves lies on the last line."""
+    for each in rows:
+        each["unit_price"] = "5.000001"
     add(rows[-1], price_of(0, 60) - sum(round(float(each["amount"]) * 1e6) for each in rows))
     return rows
 

@@ -1,4 +1,4 @@
-"""How busy each line was and what it drew, as far as the product says: within what a beat may be late.
+"""How busy each line was, what it drew and its memory, as far as the product says: within what a beat may be late.
 
 What an agent sees in one beat holds until the next one, so a change may count some beats too early or too late. Where
 nobody could know (several pods on a device, a stranger's process, a lost card) a number is a difference, too.
@@ -14,13 +14,24 @@ from tests.proof.comparison.case import Case, Difference, line_text, name
 from tests.proof.comparison.evidence_checks import KUBELET
 from tests.proof.comparison.export import Line
 from tests.proof.comparison.matching import API, Match
-from tests.proof.witness.courses import Course, busy_ms, courses, energy_mj, swings, told_all_along
+from tests.proof.witness.courses import (
+    MIB,
+    SECOND_MS,
+    Course,
+    busy_ms,
+    courses,
+    energy_mj,
+    memory_byte_s,
+    swings,
+    told_all_along,
+)
 from tests.proof.witness.lives import clock
 
 LATE_MS = 1_500  # a change counts so much too late, with beats of a second
 NEAR_MS = 3_000  # so near to a line's ends, or to a time without sight, it is open what the driver could tell
 READ_MS = 1_000  # a counter is read so long after its beat, on a busy machine
 ROUND_MS = 300  # busy time is counted in whole beats
+ROUND_BYTE_S = 100  # and memory in whole byte-seconds, a record and a share at a time
 LONG_MS = 8_000  # over so long a line a driver that can tell has told
 
 
@@ -39,11 +50,13 @@ def check_usage(case: Case) -> Iterator[Difference]:
             yield from _check_started(line, started_ms)
             yield from _check_busy(case, line, of_shares)
             yield from _check_energy(case, line, of_shares)
+            yield from _check_memory(case, line, of_shares)
 
 
 def _check_unseen(line: Line) -> Iterator[Difference]:
     """The API and the kubelet know who held, and nothing of what he did."""
-    for kind, said in (("busy", line.busy_ms), ("energy", line.energy_mj)):
+    use = (("busy", line.busy_ms), ("energy", line.energy_mj), ("memory", line.memory_byte_s))
+    for kind, said in use:
         if said is not None:
             product = f"{said}: {line_text(line)}"
             yield Difference(kind=kind, subject=name(line.holder), witness="no driver told of it", product=product)
@@ -76,22 +89,30 @@ def _pieces(lines: Sequence[Line]) -> Iterator[tuple[Line, ...]]:
 
 
 def _goes_on(before: Line, line: Line) -> bool:
-    return (
-        (before.until_ms, before.device, before.shares, before.evidence)
-        == (line.from_ms, line.device, line.shares, line.evidence)
-        and (before.busy_ms is None) == (line.busy_ms is None)
-        and (before.energy_mj is None) == (line.energy_mj is None)
+    return (before.until_ms, before.device, before.shares, before.evidence) == (
+        line.from_ms,
+        line.device,
+        line.shares,
+        line.evidence,
+    ) and all(
+        (getattr(before, what) is None) == (getattr(line, what) is None)
+        for what in ("busy_ms", "energy_mj", "memory_byte_s")
     )
 
 
 def _together(pieces: Sequence[Line]) -> Line:
     """As one line."""
-    first, busy, energy = pieces[0], [each.busy_ms for each in pieces], [each.energy_mj for each in pieces]
+
+    def of(what: str) -> int | None:
+        known = [getattr(each, what) for each in pieces]
+        return None if None in known else sum(known)
+
     return replace(
-        first,
+        pieces[0],
         until_ms=pieces[-1].until_ms,
-        busy_ms=None if first.busy_ms is None else sum(filter(None, busy)),
-        energy_mj=None if first.energy_mj is None else sum(filter(None, energy)),
+        busy_ms=of("busy_ms"),
+        memory_byte_s=of("memory_byte_s"),
+        energy_mj=of("energy_mj"),
     )
 
 
@@ -114,10 +135,11 @@ def _check_busy(case: Case, line: Line, of_shares: Sequence[Sequence[Course]]) -
     if line.ms > LONG_MS and not any(_ever_told(course, *inner) for course in of_shares):
         yield differs("nobody could know: it was not alone on the device", f"busy for {line.busy_ms} ms")
         return
-    late = sum((_swing(course, line)[0] for course in of_shares), Fraction(0)) * LATE_MS
-    if abs(line.busy_ms - truly) > late + ROUND_MS:
+    less, more = _late(case, line, of_shares, "busy")
+    least, most = truly - less * LATE_MS - ROUND_MS, truly + more * LATE_MS + ROUND_MS
+    if not least <= line.busy_ms <= most:
         yield differs(
-            f"busy for {float(truly):.0f} ms, give or take {float(late):.0f}", f"busy for {line.busy_ms} ms"
+            f"busy for {float(truly):.0f} ms: {float(least):.0f} to {float(most):.0f}", f"busy for {line.busy_ms} ms"
         )
 
 
@@ -132,18 +154,40 @@ def _check_energy(case: Case, line: Line, of_shares: Sequence[Sequence[Course]])
             )  # fmt: skip
         return
     watts = max((each.watts for course in of_shares for each in course), default=Fraction(0))
-    late = sum((_swing(course, line)[1] for course in of_shares), Fraction(0)) * LATE_MS + watts * READ_MS
-    if abs(line.energy_mj - truly) > late:
+    less, more = _late(case, line, of_shares, "watts")
+    least, most = truly - less * LATE_MS - watts * READ_MS, truly + more * LATE_MS + watts * READ_MS
+    if not least <= line.energy_mj <= most:
         yield Difference(
             kind="energy",
             subject=name(line.holder),
-            witness=f"{float(truly) / 1000:.1f} J, give or take {float(late) / 1000:.1f}",
+            witness=f"{float(truly) / 1000:.1f} J: {float(least) / 1000:.1f} to {float(most) / 1000:.1f}",
             product=f"{line.energy_mj / 1000:.1f} J: {line_text(line)}",
         )
 
 
-def _swing(course: Sequence[Course], line: Line) -> tuple[Fraction, Fraction]:
-    return swings(course, line.from_ms - NEAR_MS, line.until_ms + NEAR_MS)
+def _check_memory(case: Case, line: Line, of_shares: Sequence[Sequence[Course]]) -> Iterator[Difference]:
+    """Known where one container is alone on its device, at least."""
+    truly = sum((memory_byte_s(course, line.from_ms, line.until_ms) for course in of_shares), Fraction(0))
+    less, more = _late(case, line, of_shares, "memory")
+    late = Fraction(MIB * LATE_MS, SECOND_MS)
+    least, most = truly - less * late - ROUND_BYTE_S, truly + more * late
+    said = line.memory_byte_s
+    if (line.ms > LONG_MS and _could_be_told(case, line, of_shares)) if said is None else not least <= said <= most:
+        yield Difference(
+            kind="memory", subject=name(line.holder),
+            witness=f"{float(truly):.0f} byte-seconds of memory: {float(least):.0f} to {float(most):.0f}",
+            product=f"{'does not know' if said is None else said}: {line_text(line)}",
+        )  # fmt: skip
+
+
+def _late(case: Case, line: Line, of_shares: Sequence[Sequence[Course]], what: str) -> tuple[Fraction, Fraction]:
+    """By how much a beat that is late may have too little, and too much, of each millisecond that it is late.
+
+    What rises is counted too late, and what falls too long. Beside a time without sight it may be either.
+    """
+    found = [swings(course, what, line.from_ms - NEAR_MS, line.until_ms + NEAR_MS) for course in of_shares]
+    rise, fall = (sum(each, Fraction(0)) for each in zip(*found, strict=True))
+    return (rise + fall, rise + fall) if _was_blind(case, line) else (rise, fall)
 
 
 def _ever_told(course: Sequence[Course], from_ms: int, until_ms: int) -> bool:

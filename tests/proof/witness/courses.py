@@ -14,19 +14,24 @@ from fractions import Fraction
 
 from tests.proof.witness.testimony import Hold, Load, Lost, Power, Told
 
+MIB = 1 << 20
+SECOND_MS = 1000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Course:
     """Of one hold, while nothing changes.
 
-    busy   how much of the device was busy for the holder, 0 to 1, divided among its shares of it
-    watts  its part of what the card drew
-    told   the driver could tell how busy it was: nobody else was on the device, and the card answered
+    busy    how much of the device was busy for the holder, 0 to 1, divided among its shares of it
+    memory  MiB that its processes use there, divided likewise
+    watts   its part of what the card drew
+    told    the driver could tell how busy it was: nobody else was on the device, and the card answered
     """
 
     from_ms: int
     until_ms: int
     busy: Fraction
+    memory: Fraction
     watts: Fraction
     told: bool
 
@@ -63,19 +68,23 @@ def energy_mj(course: Iterable[Course], from_ms: int, until_ms: int) -> Fraction
     return sum((each.watts * ms for each, ms in _within(course, from_ms, until_ms)), Fraction(0))
 
 
+def memory_byte_s(course: Iterable[Course], from_ms: int, until_ms: int) -> Fraction:
+    return sum((each.memory * MIB * ms / SECOND_MS for each, ms in _within(course, from_ms, until_ms)), Fraction(0))
+
+
 def told_all_along(course: Iterable[Course], from_ms: int, until_ms: int) -> bool:
     return all(each.told for each, _ in _within(course, from_ms, until_ms))
 
 
-def swings(course: Sequence[Course], from_ms: int, until_ms: int) -> tuple[Fraction, Fraction]:
-    """By how much busy and watts changed in all, within a span and at its ends: what a beat may be late about."""
-    near = [each for each, _ in _within(course, from_ms, until_ms)]
-    busy, watts = [each.busy for each in near], [each.watts for each in near]
-    return _swing(busy), _swing(watts)
+def swings(course: Iterable[Course], what: str, from_ms: int, until_ms: int) -> tuple[Fraction, Fraction]:
+    """By how much `what` (busy, watts or memory) rose in all, and fell, within a span and at its ends."""
+    values = [getattr(each, what) for each, _ in _within(course, from_ms, until_ms)]
+    steps = [after - before for before, after in itertools.pairwise(values)]
+    return _sum(step for step in steps if step > 0), _sum(-step for step in steps if step < 0)
 
 
-def _swing(values: Sequence[Fraction]) -> Fraction:
-    return sum((abs(b - a) for a, b in itertools.pairwise(values)), Fraction(0))
+def _sum(values: Iterable[Fraction]) -> Fraction:
+    return sum(values, Fraction(0))
 
 
 def _within(course: Iterable[Course], from_ms: int, until_ms: int) -> Iterator[tuple[Course, int]]:
@@ -122,11 +131,13 @@ def _is_of(told: Told, gpu: str, devices: set[str]) -> bool:
 
 def _share_out(moment: _Moment, holds: Sequence[Hold]) -> Iterator[tuple[int, Course]]:
     """Each hold's part of the moment."""
-    busy, told = {}, {}
+    busy, memory, told = {}, {}, {}
     for at in moment.holds:
         loads = moment.loads.get(holds[at].device, ())
         beside = [holds[other] for other in moment.holds if holds[other].device == holds[at].device]
-        busy[at] = _busy(holds[at], loads) / sum(other.holder == holds[at].holder for other in beside)
+        shares = sum(other.holder == holds[at].holder for other in beside)
+        busy[at] = _busy(holds[at], loads) / shares
+        memory[at] = Fraction(sum(load.memory_mib for load in _own(holds[at], loads)), shares)
         told[at] = not moment.lost and _can_be_told(holds[at], loads, beside)
     by_use = all(told.values())
     worked = {at: holds[at].whole * busy[at] for at in moment.holds}
@@ -139,6 +150,7 @@ def _share_out(moment: _Moment, holds: Sequence[Hold]) -> Iterator[tuple[int, Co
                 from_ms=moment.from_ms,
                 until_ms=moment.until_ms,
                 busy=busy[at],
+                memory=memory[at],
                 watts=part * moment.watts,
                 told=told[at],
             ),
@@ -147,8 +159,12 @@ def _share_out(moment: _Moment, holds: Sequence[Hold]) -> Iterator[tuple[int, Co
 
 def _busy(hold: Hold, loads: Iterable[Load]) -> Fraction:
     """Of the device, for all of the container's shares of it together."""
-    mine = (load for load in loads if (load.namespace, load.pod, load.container) == hold.holder)
-    return min(Fraction(1), sum((Fraction(load.sm_percent or 0, 100) for load in mine), Fraction(0)))
+    own = (Fraction(load.sm_percent or 0, 100) for load in _own(hold, loads))
+    return min(Fraction(1), sum(own, Fraction(0)))
+
+
+def _own(hold: Hold, loads: Iterable[Load]) -> Iterator[Load]:
+    return (load for load in loads if (load.namespace, load.pod, load.container) == hold.holder)
 
 
 def _can_be_told(hold: Hold, loads: Sequence[Load], beside: Iterable[Hold]) -> bool:
