@@ -19,7 +19,10 @@ PLATFORM = frozenset({"free", "unsold", "unpartitioned", "rounding", "gap", "unh
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """A row. card_ms: of whole cards; quantity_ms: of the price's unit. Money in micros. None: it is empty."""
+    """A row. card_ms: of whole cards; quantity_ms: of the price's unit. Money in micros. None: it is empty.
+
+    hours, unit_micros  as people read them: card_ms in hours, to six decimals; what a unit costs
+    """
 
     line_id: str
     from_ms: int
@@ -47,6 +50,8 @@ class Line:
     busy_ms: int | None
     memory_byte_s: int | None
     energy_mj: int | None
+    hours: Decimal
+    unit_micros: Decimal | None
     list_micros: int | None
     amount_micros: int | None
     status: str
@@ -102,6 +107,8 @@ def _line(row: dict[str, str]) -> Line:
         busy_ms=_whole(row["busy_ms"]),
         memory_byte_s=_whole(row["memory_byte_seconds"]),
         energy_mj=_whole(row["energy_mj"]),
+        hours=Decimal(row["gpu_hours"]),
+        unit_micros=Decimal(row["unit_price"]) * MICROS if row["unit_price"] else None,
         list_micros=_micros(row["list_amount"]),
         amount_micros=_micros(row["amount"]),
         status=row["status"],

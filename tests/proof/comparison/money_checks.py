@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from tests.proof.comparison.case import Case, Difference, line_text, money, name
-from tests.proof.comparison.export import HELD, Line
+from tests.proof.comparison.export import HELD, MICROS, PLATFORM, Line
 from tests.proof.comparison.pasts import Pasts
 from tests.proof.witness.sharing import is_active
 from tests.proof.witness.tariff import HOUR_MS, RESERVED, Hourly, Tariffs, exact, telescoped
@@ -39,6 +39,8 @@ def check_money(case: Case) -> Money:
             found.append(
                 _differs(line, f"{line.card_ms / hourly.unit} ms of the price's unit, not {line.quantity_ms}")
             )
+        if line.unit_micros != (unit := hourly.amount * hourly.unit / hold.whole):
+            found.append(_differs(line, f"{money(round(unit))} a unit, not {line.unit_micros} micros"))
         before = pasts.before(line)
         for said, wanted in zip(
             (line.list_micros, line.amount_micros), _wanted(line, hold, hourly, before), strict=True
@@ -46,7 +48,7 @@ def check_money(case: Case) -> Money:
             if said is None or not wanted[0] <= said <= wanted[1]:
                 found.append(_differs(line, _text(wanted, line, hourly)))
                 off = max(off, 0 if said is None else wanted[0] - said, 0 if said is None else said - wanted[1])
-    found += _check_discounts(case)
+    found += [*_check_discounts(case), *_check_people_read(case, tariffs)]
     return Money(differences=tuple(found), micros=off)
 
 
@@ -93,6 +95,19 @@ def _check_discounts(case: Case) -> Iterator[Difference]:
         if line.list_micros - line.amount_micros != (off := taken.get(_place(line, line.kind), 0)):
             wanted = money(line.list_micros - line.amount_micros)
             yield _differs(line, f"{wanted} on platform:discount beside it, where there is {money(off)}")
+
+
+def _check_people_read(case: Case, tariffs: Tariffs) -> Iterator[Difference]:
+    """The columns that repeat others: the hours of all lines, and what an hour of what nobody holds would cost."""
+    for line in case.lines:
+        if abs(Fraction(line.hours) * HOUR_MS - line.card_ms) * MICROS > HOUR_MS / 2:
+            yield _differs(line, f"{float(line.card_ms / HOUR_MS):.6f} hours of cards, and not {line.hours}")
+        if line.kind in PLATFORM and line.ms:
+            if line.unit_micros != (hourly := tariffs.at(line.from_ms).card(line.model)):
+                wanted = "no price" if hourly is None else money(round(hourly))
+                yield _differs(line, f"{wanted} a unit, not {line.unit_micros} micros")
+            if hourly is not None and line.quantity_ms != line.card_ms:
+                yield _differs(line, f"{line.card_ms} ms of the price's unit, not {line.quantity_ms}")
 
 
 def _place(line: Line, kind: str) -> tuple[object, ...]:

@@ -66,6 +66,22 @@ def remembering_unseen(rows: list[Row]) -> None:
     rows[1]["memory_byte_seconds"] = 0
 
 
+def at_another_unit_price(rows: list[Row]) -> None:
+    rows[2]["unit_price"] = "3.600002"
+
+
+def idle_at_another_unit_price(rows: list[Row]) -> None:
+    rows[3]["unit_price"] = ""
+
+
+def for_other_hours(rows: list[Row]) -> None:
+    rows[6]["gpu_hours"] = "0.002382"
+
+
+def idle_for_another_quantity(rows: list[Row]) -> None:
+    rows[3]["quantity_ms_num"] += 1
+
+
 @pytest.mark.parametrize(
     ("spoil", "kind"),
     [
@@ -74,6 +90,8 @@ def remembering_unseen(rows: list[Row]) -> None:
         (unsold_more_than_there_is, "part"), (somebodys_idle, "holder"), (busy_and_idle, "holder"),
         (listed_and_no_time, "kind"), (discounted_time, "kind"), (of_anothers_id, "id"),
         (of_half_the_memory, "memory"), (of_unknown_memory, "memory"), (remembering_unseen, "memory"),
+        (at_another_unit_price, "money"), (idle_at_another_unit_price, "money"), (for_other_hours, "money"),
+        (idle_for_another_quantity, "money"),
     ],
 )  # fmt: skip
 def test_a_spoilt_fact_is_found(spoil: Spoil, kind: str) -> None:
