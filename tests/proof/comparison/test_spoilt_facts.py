@@ -54,8 +54,8 @@ def of_anothers_id(rows: list[Row]) -> None:
     rows[0]["line_id"] = rows[1]["line_id"]
 
 
-def of_half_the_memory(rows: list[Row]) -> None:
-    rows[2]["memory_byte_seconds"] = 2_000 << 20
+def of_less_memory(rows: list[Row]) -> None:
+    rows[2]["memory_byte_seconds"] = 1_999 << 20
 
 
 def of_unknown_memory(rows: list[Row]) -> None:
@@ -89,7 +89,7 @@ def idle_for_another_quantity(rows: list[Row]) -> None:
         (free_where_nothing_is_cut, "part"), (uncut_where_all_is_whole, "part"), (on_no_device, "part"),
         (unsold_more_than_there_is, "part"), (somebodys_idle, "holder"), (busy_and_idle, "holder"),
         (listed_and_no_time, "kind"), (discounted_time, "kind"), (of_anothers_id, "id"),
-        (of_half_the_memory, "memory"), (of_unknown_memory, "memory"), (remembering_unseen, "memory"),
+        (of_less_memory, "memory"), (of_unknown_memory, "memory"), (remembering_unseen, "memory"),
         (at_another_unit_price, "money"), (idle_at_another_unit_price, "money"), (for_other_hours, "money"),
         (idle_for_another_quantity, "money"),
     ],

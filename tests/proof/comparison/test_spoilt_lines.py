@@ -81,13 +81,13 @@ def too_busy(rows: list[Row]) -> None:
     rows[2]["busy_ms"] = 9_000
 
 
-def half_as_busy_again(rows: list[Row]) -> None:
-    """He worked for 4 s in one go: a late beat may have begun it too late, or have ended it so, by 1.5 s."""
-    rows[2]["busy_ms"] = 6_000
+def busy_for_too_long(rows: list[Row]) -> None:
+    """He worked for 4 s in one go: a late beat may have begun it too late, or have ended it so, by 2 s."""
+    rows[2]["busy_ms"] = 6_301
 
 
-def half_as_busy(rows: list[Row]) -> None:
-    rows[2]["busy_ms"] = 2_000
+def busy_for_too_short(rows: list[Row]) -> None:
+    rows[2]["busy_ms"] = 1_699
 
 
 def too_much_energy(rows: list[Row]) -> None:
@@ -222,7 +222,7 @@ def of_another_quantity(rows: list[Row]) -> None:
         (on_another_device, "device"), (on_another_account, "account"), (a_micro_more, "money"),
         (a_micro_less_charged, "money"), (missing, "missing"), (doubled, "doubled"), (of_nobody, "doubled"),
         (of_another_part, "part"), (a_gap, "gap"), (unhealthy, "gap"), (too_busy, "busy"),
-        (half_as_busy_again, "busy"), (half_as_busy, "busy"),
+        (busy_for_too_long, "busy"), (busy_for_too_short, "busy"),
         (too_much_energy, "energy"), (reserved, "plan"), (waived, "kind"),
         (idle_elsewhere, "account"), (idle_and_unpriced, "account"), (discounted_elsewhere, "account"),
         (cordoned, "kind"), (transferred, "kind"), (idle_by_usage, "kind"), (reversed_once, "kind"),

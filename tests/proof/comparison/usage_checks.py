@@ -27,7 +27,7 @@ from tests.proof.witness.courses import (
 )
 from tests.proof.witness.lives import clock
 
-LATE_MS = 1_500  # a change counts so much too late, with beats of a second
+LATE_MS = 2_000  # a change counts so much too late, with beats of a second, on a busy machine
 NEAR_MS = 3_000  # so near to a line's ends, or to a time without sight, it is open what the driver could tell
 READ_MS = 1_000  # a counter is read so long after its beat, on a busy machine
 ROUND_MS = 300  # busy time is counted in whole beats
