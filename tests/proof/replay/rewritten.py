@@ -14,11 +14,13 @@ import msgspec
 import yaml
 
 from exporter import podresources_pb2 as v1
+from exporter.reading import LostGpu
 from tests.proof.replay.recorded_scenes import H100
 from tests.proof.replay.recording import Answer, Beat, Heard, Recording, Word
-from tests.proof.witness.testimony import Blind, Plan, Price, Prices, Told
+from tests.proof.witness.testimony import Blind, Card, Lost, Plan, Price, Prices, Told
 
 LIST, OFFERED = "/v1.PodResourcesLister/List", "/v1.PodResourcesLister/GetAllocatableResources"
+GONE = "nvmlDeviceGetHandleByIndex: GPU is lost (15)"
 RESERVED_PRICE = "2.20"
 Message = TypeVar("Message", v1.ListPodResourcesResponse, v1.AllocatableResourcesResponse)
 
@@ -52,6 +54,23 @@ def forgetting(recording: Recording, from_ms: int, until_ms: int) -> Recording:
         return _answering(beat, LIST, v1.ListPodResourcesResponse, listed) if is_then else beat
 
     return _telling(_beats(recording, rewrite), [Blind(at_ms=from_ms, until_ms=until_ms, why="the kubelet forgot")])
+
+
+def losing(recording: Recording, from_ms: int, until_ms: int) -> Recording:
+    """At the beats of a while no card of the node answers: they have fallen off the bus, and come back."""
+
+    def rewrite(beat: Beat) -> Beat:
+        if beat.cards is None or not from_ms <= beat.at_ms < until_ms:
+            return beat
+        gone = [LostGpu(index=each.index, uuid=each.uuid, error=GONE) for each in beat.cards.gpus]
+        lost = tuple(sorted((*beat.cards.lost, *gone), key=lambda each: each.index))
+        return msgspec.structs.replace(beat, cards=replace(beat.cards, gpus=(), lost=lost))
+
+    cards = [each.gpu for each in recording.told if isinstance(each, Card)]
+    told = [
+        Lost(at_ms=at_ms, gpu=gpu, lost=lost) for gpu in cards for at_ms, lost in ((from_ms, True), (until_ms, False))
+    ]
+    return _telling(_beats(recording, rewrite), told)
 
 
 def guaranteeing(recording: Recording, namespace: str, count: int, from_ms: int, until_ms: int) -> Recording:

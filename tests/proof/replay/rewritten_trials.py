@@ -1,4 +1,4 @@
-"""Trials of recordings in which something else was so as well: shares, a guarantee, a kubelet that forgets."""
+"""Trials of recordings in which something else was so as well: shares, plans, a kubelet that forgets, lost cards."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ import yaml
 
 from tests.proof.replay.recording import SECOND_MS, Recording
 from tests.proof.replay.replay import replaying
-from tests.proof.replay.rewritten import forgetting, guaranteeing, in_shares
+from tests.proof.replay.rewritten import forgetting, guaranteeing, in_shares, losing
 from tests.proof.replay.trial import instant_of, months_of, unlike_witness
 
 # Where the kubelet forgets, and for how long.
 FORGETS, FORGETS_MS = 0.5, 2_000
+# Where cards answer no more, and for how long.
+LOST, LOST_MS = 0.6, 8_000
 # Whom how many cards are guaranteed, and in what part of a recording.
 GUARANTEED, FROM, UNTIL = {"cards": ("ml", 2), "mig": ("nobody", 1)}, 0.2, 0.8
 
@@ -27,6 +29,12 @@ async def forgotten(recording: Recording, folder: Path) -> list[str]:
     """The kubelet lists nobody for two beats in the middle: who is there again after them was there all along."""
     at_ms = instant_of(recording, FORGETS)
     return await _reckoned(forgetting(recording, at_ms, at_ms + FORGETS_MS), folder)
+
+
+async def lost(recording: Recording, folder: Path) -> list[str]:
+    """No card answers for some beats in the middle: who holds one holds it on, and the others are unavailable."""
+    at_ms = instant_of(recording, LOST)
+    return await _reckoned(losing(recording, at_ms, at_ms + LOST_MS), folder)
 
 
 async def guaranteed(recording: Recording, folder: Path) -> list[str]:

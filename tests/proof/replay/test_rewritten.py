@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from exporter import podresources_pb2 as v1
 from tests.proof.replay.recording import Beat, Recording, load
-from tests.proof.replay.rewritten import LIST, OFFERED, forgetting, guaranteeing, in_shares
-from tests.proof.witness.testimony import Blind, Plan, Prices
+from tests.proof.replay.rewritten import LIST, OFFERED, forgetting, guaranteeing, in_shares, losing
+from tests.proof.witness.testimony import Blind, Lost, Plan, Prices
 
 
 def ids(beat: Beat, method: str) -> list[str]:
@@ -41,6 +41,19 @@ def test_the_kubelet_forgets_for_a_while_and_the_witness_is_told() -> None:
     assert ids(forgot.beats[50], OFFERED) == ids(recording.beats[50], OFFERED)
     (blind,) = (each for each in forgot.told if isinstance(each, Blind))
     assert (blind.at_ms, blind.until_ms) == (from_ms, until_ms)
+
+
+def test_no_card_answers_for_a_while_and_the_witness_is_told() -> None:
+    recording = load("mig")
+    from_ms, until_ms = recording.beats[50].at_ms, recording.beats[52].at_ms
+    bereft = losing(recording, from_ms, until_ms)
+    silent = [number for number, beat in enumerate(bereft.beats) if beat.cards and not beat.cards.gpus]
+    assert silent == [50, 51]
+    uuids = [each.uuid for each in recording.beats[50].cards.gpus] if recording.beats[50].cards else []
+    assert uuids
+    assert [each.uuid for each in bereft.beats[50].cards.lost] == uuids  # type: ignore[union-attr]
+    lost = {(each.gpu, each.at_ms, each.lost) for each in bereft.told if isinstance(each, Lost)}
+    assert lost == {(uuid, *when) for uuid in uuids for when in ((from_ms, True), (until_ms, False))}
 
 
 def test_a_guarantee_has_a_price_of_its_own() -> None:

@@ -19,7 +19,7 @@ from tests.proof.replay.heard_witness import testify
 from tests.proof.replay.laws import changed_by_shift, misdated, unlike
 from tests.proof.replay.recording import NAMES, Recording
 from tests.proof.replay.replay import Run, replaying
-from tests.proof.replay.rewritten_trials import forgotten, guaranteed, in_four_shares
+from tests.proof.replay.rewritten_trials import forgotten, guaranteed, in_four_shares, lost
 from tests.proof.replay.trial import (
     HOUR_S,
     Trial,
@@ -125,6 +125,7 @@ TRIALS: dict[str, Trial] = {
     "as it was": as_it_was,
     "devices are shared by four": in_four_shares,
     "the kubelet forgets for two beats": forgotten,
+    "cards answer no more for eight beats": lost,
     "cards are guaranteed for a while": guaranteed,
     "an hour ends": partial(across, border="2026-11-17T10:00:00Z"),
     "a month is closed before its end is known": partial(closed_between, border="2026-11-01T00:00:00Z"),
