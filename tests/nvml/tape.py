@@ -10,7 +10,7 @@ import ctypes
 import os
 import shutil
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 SOURCE = Path(__file__).with_name("tape.c")
@@ -20,15 +20,11 @@ BEGINS_A_READING = "nvmlDeviceGetCount_v2"
 BEFORE_A_READING = ("nvmlInitWithFlags", "nvmlEventSetWait_v2")
 
 
-def build(directory: Path, *, without: Sequence[str] = ()) -> Path:
-    """Compile the library into `directory` and return its path.
-
-    without  functions it does not export: those that nobody asked when the recording was made
-    """
+def build(directory: Path) -> Path:
+    """Compile the library into `directory` and return its path."""
     library = directory / SONAME
     exports = directory / "exports.map"
-    hidden = "".join(f" {name};" for name in without)
-    exports.write_text(f"{{ global: nvml*; local:{hidden} *; }};\n")
+    exports.write_text("{ global: nvml*; local: *; };\n")
     command = ["gcc", "-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
     command += [f"-Wl,-soname,{SONAME}", f"-Wl,--version-script={exports}"]
     command += ["-o", str(library), str(SOURCE), "-ldl"]
