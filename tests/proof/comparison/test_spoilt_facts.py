@@ -55,7 +55,7 @@ def of_anothers_id(rows: list[Row]) -> None:
 
 
 def of_less_memory(rows: list[Row]) -> None:
-    rows[2]["memory_byte_seconds"] = 1_999 << 20
+    rows[2]["memory_byte_seconds"] = 999 << 20
 
 
 def of_unknown_memory(rows: list[Row]) -> None:

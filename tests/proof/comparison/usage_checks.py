@@ -29,7 +29,7 @@ from tests.proof.witness.lives import clock
 
 LATE_MS = 2_000  # a change counts so much too late, with beats of a second, on a busy machine
 NEAR_MS = 3_000  # so near to a line's ends, or to a time without sight, it is open what the driver could tell
-READ_MS = 1_000  # a counter is read so long after its beat, on a busy machine
+READ_MS = 1_000  # the driver is asked so long after a beat began, on a busy machine
 ROUND_MS = 300  # busy time is counted in whole beats
 ROUND_BYTE_S = 100  # and memory in whole byte-seconds, a record and a share at a time
 LONG_MS = 8_000  # over so long a line a driver that can tell has told
@@ -136,7 +136,7 @@ def _check_busy(case: Case, line: Line, of_shares: Sequence[Sequence[Course]]) -
         yield differs("nobody could know: it was not alone on the device", f"busy for {line.busy_ms} ms")
         return
     less, more = _late(case, line, of_shares, "busy")
-    least, most = truly - less * LATE_MS - ROUND_MS, truly + more * LATE_MS + ROUND_MS
+    least, most = truly - less - ROUND_MS, truly + more + ROUND_MS
     if not least <= line.busy_ms <= most:
         yield differs(
             f"busy for {float(truly):.0f} ms: {float(least):.0f} to {float(most):.0f}", f"busy for {line.busy_ms} ms"
@@ -155,7 +155,7 @@ def _check_energy(case: Case, line: Line, of_shares: Sequence[Sequence[Course]])
         return
     watts = max((each.watts for course in of_shares for each in course), default=Fraction(0))
     less, more = _late(case, line, of_shares, "watts")
-    least, most = truly - less * LATE_MS - watts * READ_MS, truly + more * LATE_MS + watts * READ_MS
+    least, most = truly - less - watts * READ_MS, truly + more + watts * READ_MS
     if not least <= line.energy_mj <= most:
         yield Difference(
             kind="energy",
@@ -169,8 +169,7 @@ def _check_memory(case: Case, line: Line, of_shares: Sequence[Sequence[Course]])
     """Known where one container is alone on its device, at least."""
     truly = sum((memory_byte_s(course, line.from_ms, line.until_ms) for course in of_shares), Fraction(0))
     less, more = _late(case, line, of_shares, "memory")
-    late = Fraction(MIB * LATE_MS, SECOND_MS)
-    least, most = truly - less * late - ROUND_BYTE_S, truly + more * late
+    least, most = truly - less * MIB / SECOND_MS - ROUND_BYTE_S, truly + more * MIB / SECOND_MS
     said = line.memory_byte_s
     if (line.ms > LONG_MS and _could_be_told(case, line, of_shares)) if said is None else not least <= said <= most:
         yield Difference(
@@ -181,13 +180,16 @@ def _check_memory(case: Case, line: Line, of_shares: Sequence[Sequence[Course]])
 
 
 def _late(case: Case, line: Line, of_shares: Sequence[Sequence[Course]], what: str) -> tuple[Fraction, Fraction]:
-    """By how much a beat that is late may have too little, and too much, of each millisecond that it is late.
+    """How much too little, and too much, a line may have of it, in milliseconds of each unit.
 
-    What rises is counted too late, and what falls too long. Beside a time without sight it may be either.
+    What rises is counted too late, and what falls too long, by a beat that is late; and either too early, by a beat
+    that asks the driver later than it began. Beside a time without sight all may be late.
     """
     found = [swings(course, what, line.from_ms - NEAR_MS, line.until_ms + NEAR_MS) for course in of_shares]
     rise, fall = (sum(each, Fraction(0)) for each in zip(*found, strict=True))
-    return (rise + fall, rise + fall) if _was_blind(case, line) else (rise, fall)
+    if _was_blind(case, line):
+        return (rise + fall) * LATE_MS, (rise + fall) * LATE_MS
+    return rise * LATE_MS + fall * READ_MS, fall * LATE_MS + rise * READ_MS
 
 
 def _ever_told(course: Sequence[Course], from_ms: int, until_ms: int) -> bool:
