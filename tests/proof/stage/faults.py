@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 from tests.cluster import shipped_agent
 from tests.cluster.control_plane import Refused
@@ -53,20 +54,29 @@ def restart(stage: Stage, part: Part, down_s: float) -> None:
 
 def observes(stage: Stage) -> bool:
     """Whether the agent answers, and sees both the cards and who holds them."""
-    status, page = fetch(f"{stage.agent_url}/metrics")
-    if status != 200:
-        return False
-    found = {
-        sample.labels["collector"]: sample.value
-        for family in text_string_to_metric_families(page.decode())
-        for sample in family.samples
-        if sample.name == "gpu_exporter_collector_success"
-    }
+    found = {each.labels["collector"]: each.value for each in _samples(stage, "gpu_exporter_collector_success")}
     return found.get("gpus") == found.get("holdings") == 1
 
 
 def wait_observed(stage: Stage) -> None:
     wait_for("the agent observes the node", lambda: observes(stage), BACK_WITHIN_S)
+
+
+def wait_looked(stage: Stage) -> None:
+    """Until the agent has looked at the node as it is now."""
+    after_s = time.time()
+
+    def looked() -> bool:
+        return any(each.value > after_s for each in _samples(stage, "gpu_exporter_last_beat_timestamp_seconds"))
+
+    wait_for("the agent has looked", looked, BACK_WITHIN_S)
+
+
+def _samples(stage: Stage, name: str) -> list[Sample]:
+    """Of the agent's page; none while it does not answer."""
+    status, page = fetch(f"{stage.agent_url}/metrics")
+    families = text_string_to_metric_families(page.decode()) if status == 200 else ()
+    return [sample for family in families for sample in family.samples if sample.name == name]
 
 
 def _kill_agent(stage: Stage) -> None:

@@ -12,7 +12,7 @@ from typing import Protocol, Self
 from tests.programs import wait_for
 from tests.proof.comparison.strays import Stray, strays_since
 from tests.proof.stage.actions import Scene
-from tests.proof.stage.faults import wait_observed
+from tests.proof.stage.faults import wait_looked, wait_observed
 from tests.proof.stage.scenario import H100, Price, Scenario, Step
 from tests.proof.stage.schedule import scheduled, unfold
 from tests.proof.stage.stage import A100, ALWAYS_CUT, MODELS, NODE, Stage, now_ms
@@ -101,6 +101,7 @@ def set_cards(stage: Stage, scenario: Scenario) -> None:
     after = [stage.driver.profiles(number) for number in range(len(MODELS))]
     if before != after or stage.plugin.sharing != scenario.sharing:
         stage.plugin.offer(scenario.sharing)
+        wait_looked(stage)  # nobody holds what was cut before an agent knows of it
 
 
 def _open(scene: Scene) -> None:
